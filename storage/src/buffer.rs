@@ -1,0 +1,125 @@
+//! An array that was either built in memory or lies in a mapped file: the frozen parts of an index are made of these.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+
+use crate::mmap::Map;
+
+/// A `[T]` that owns its memory, or keeps a mapped file alive and points into it. Read it as a slice; take the slice
+/// once outside a hot loop, since each dereference of a mapped one checks its bounds anew.
+pub enum Buffer<T: Pod> {
+    /// On the heap.
+    Owned(Vec<T>),
+    /// In a mapped file; see [`Container::buffer`](crate::Container::buffer).
+    Mapped(MappedSlice<T>),
+}
+
+impl<T: Pod> Buffer<T> {
+    /// Whether the elements lie in a mapped file rather than on the heap.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self, Self::Mapped(_))
+    }
+}
+
+impl<T: Pod> Deref for Buffer<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Owned(elements) => elements,
+            Self::Mapped(elements) => elements,
+        }
+    }
+}
+
+impl<T: Pod> From<Vec<T>> for Buffer<T> {
+    fn from(elements: Vec<T>) -> Self {
+        Self::Owned(elements)
+    }
+}
+
+impl<T: Pod> Default for Buffer<T> {
+    /// An empty one that owns nothing.
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
+}
+
+impl<T: Pod> fmt::Debug for Buffer<T> {
+    /// Length and place only: the elements have no place in a message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.is_mapped() { "mapped" } else { "owned" };
+        write!(f, "Buffer({} elements of {} bytes, {place})", self.len(), size_of::<T>())
+    }
+}
+
+/// Elements inside a mapped file, which stays mapped for as long as this lives.
+pub struct MappedSlice<T> {
+    map: Arc<Map>,
+    bytes: Range<usize>,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> MappedSlice<T> {
+    /// `bytes` must hold whole elements and begin at a multiple of their alignment: [`Container`](crate::Container)
+    /// checks the one and the format guarantees the other.
+    pub(crate) fn new(map: Arc<Map>, bytes: Range<usize>) -> Self {
+        let slice = Self { map, bytes, elements: PhantomData };
+        // Panics here, at the programmer's mistake, rather than at the first read.
+        let _ = slice.len();
+        slice
+    }
+}
+
+impl<T: Pod> Deref for MappedSlice<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.map[self.bytes.clone()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(bytes: &[u8]) -> Arc<Map> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        // The name goes with `file`; the map stays.
+        Arc::new(Map::open(file.path()).unwrap())
+    }
+
+    #[test]
+    fn owned_and_mapped_elements_read_the_same() {
+        let owned = Buffer::from(vec![1u32, 2, 3]);
+        let map = mapped(bytemuck::cast_slice(&[0u32, 1, 2, 3]));
+        let lent = Buffer::Mapped(MappedSlice::<u32>::new(Arc::clone(&map), 4..16));
+        drop(map);
+        assert_eq!(*owned, *lent);
+        assert_eq!((owned.is_mapped(), lent.is_mapped()), (false, true));
+        assert_eq!(format!("{owned:?}"), "Buffer(3 elements of 4 bytes, owned)");
+        assert_eq!(format!("{lent:?}"), "Buffer(3 elements of 4 bytes, mapped)");
+        assert!(Buffer::<f32>::default().is_empty());
+    }
+
+    #[test]
+    fn a_buffer_goes_from_thread_to_thread() {
+        fn is_shared<T: Send + Sync>() {}
+        is_shared::<Buffer<f32>>();
+        let lent = Buffer::Mapped(MappedSlice::<u8>::new(mapped(b"abc"), 1..3));
+        std::thread::spawn(move || assert_eq!(*lent, *b"bc")).join().unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "range end index 4")]
+    fn a_slice_past_the_end_of_the_file_is_refused_when_it_is_made() {
+        let _ = MappedSlice::<u8>::new(mapped(b"abc"), 1..4);
+    }
+}

@@ -1,0 +1,142 @@
+//! Read-only memory maps of whole files: the only `unsafe` of this crate.
+//!
+//! What makes a map sound is the project's own rule that a finished file is never changed in place: it is replaced by
+//! a rename, or removed. Both leave the mapped file itself alive on Linux until the last map of it is dropped, so a
+//! map stays valid, with its old content, whatever happens to the name. What no program can guard against is another
+//! one that breaks the rule: a file truncated under a map ends the process with SIGBUS when the lost part is touched.
+#![expect(unsafe_code, reason = "mapping a file is unsafe because other processes may write to it")]
+
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, Range};
+use std::path::Path;
+
+use memmap2::Mmap;
+
+/// How the caller means to read a range: a hint that changes speed, never a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// From front to back, once.
+    Sequential,
+    /// Here and there: reading ahead would be wasted.
+    Random,
+    /// All of it, soon: begin to read now.
+    WillNeed,
+    /// In pages of 2 MiB where the kernel can do that for files; elsewhere nothing.
+    HugePage,
+}
+
+/// A whole file, readable as a byte slice that starts on a page boundary.
+#[derive(Debug)]
+pub struct Map {
+    bytes: Mmap,
+}
+
+impl Map {
+    /// Maps the file at `path`, which must be a regular file; an empty one gives an empty slice.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        // Asked of the path and not of the open file: to open a pipe is to wait for its writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let file = File::open(path)?;
+        // SAFETY: nearlab's files are never written or truncated once they have their name (see the module header).
+        let bytes = unsafe { Mmap::map(&file) }?;
+        Ok(Self { bytes })
+    }
+
+    /// Tells the kernel how the whole file will be read.
+    pub fn advise(&self, advice: Advice) -> io::Result<()> {
+        self.advise_range(0..self.len(), advice)
+    }
+
+    /// Tells the kernel how the bytes of `range` will be read. Panics when the range does not lie within the file.
+    pub fn advise_range(&self, range: Range<usize>, advice: Advice) -> io::Result<()> {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "advice for bytes {range:?} of a file of {} bytes",
+            self.len()
+        );
+        let outcome = self.bytes.advise_range(native(advice), range.start, range.len());
+        // A kernel built without huge pages calls the advice invalid; the caller has lost nothing.
+        if advice == Advice::HugePage { Ok(()) } else { outcome }
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn native(advice: Advice) -> memmap2::Advice {
+    match advice {
+        Advice::Sequential => memmap2::Advice::Sequential,
+        Advice::Random => memmap2::Advice::Random,
+        Advice::WillNeed => memmap2::Advice::WillNeed,
+        #[cfg(target_os = "linux")]
+        Advice::HugePage => memmap2::Advice::HugePage,
+        #[cfg(not(target_os = "linux"))]
+        Advice::HugePage => memmap2::Advice::Normal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_map_is_the_file_and_takes_every_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        fs::write(&path, vec![7; 10_000]).unwrap();
+        let map = Map::open(&path).unwrap();
+        assert_eq!(*map, [7; 10_000]);
+        for advice in [Advice::Sequential, Advice::Random, Advice::WillNeed, Advice::HugePage] {
+            map.advise(advice).unwrap();
+            map.advise_range(5000..9999, advice).unwrap();
+            map.advise_range(10_000..10_000, advice).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_empty_file_maps_to_an_empty_slice() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let map = Map::open(file.path()).unwrap();
+        assert!(map.is_empty());
+        map.advise(Advice::WillNeed).unwrap();
+    }
+
+    #[test]
+    fn a_map_keeps_its_content_when_the_file_is_replaced_or_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.bin"), folder.path().join("b.bin"));
+        fs::write(&path, b"old").unwrap();
+        let old = Map::open(&path).unwrap();
+        fs::write(&other, b"new").unwrap();
+        fs::rename(&other, &path).unwrap();
+        let new = Map::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!((&*old, &*new), (&b"old"[..], &b"new"[..]));
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Map::open(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(Map::open(&folder.path().join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    #[should_panic(expected = "advice for bytes 2..4 of a file of 3 bytes")]
+    fn advice_past_the_end_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        fs::write(&path, b"old").unwrap();
+        let _ = Map::open(&path).unwrap().advise_range(2..4, Advice::Random);
+    }
+}
