@@ -1,0 +1,40 @@
+//! Kernels by instruction set.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `isa` | the few operations an instruction set provides ([`isa::Isa`]) and the scores built from them |
+//! | `generic` | every kernel, once, over any [`isa::Isa`] and any score; safe code |
+//! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
+//! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
+//!
+//! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
+//! it is compiled inside those functions, for their instruction set. To add one: a file here, and a line in
+//! [`by_preference`] of its architecture.
+
+#![expect(
+    clippy::inline_always,
+    reason = "only inside a #[target_feature] function are the operations single instructions"
+)]
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod generic;
+mod isa;
+mod portable;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod unproven;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use crate::kernels::Kernels;
+
+/// The tables this CPU can run, best first.
+pub(crate) fn by_preference() -> impl Iterator<Item = &'static Kernels> {
+    #[cfg(target_arch = "aarch64")]
+    let special = aarch64::by_preference();
+    #[cfg(target_arch = "x86_64")]
+    let special = x86_64::by_preference();
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+    let special: [Option<&'static Kernels>; 0] = [];
+    special.into_iter().flatten().chain([&portable::KERNELS])
+}
