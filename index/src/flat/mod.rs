@@ -1,0 +1,204 @@
+//! Exact search: every vector is compared with the query.
+//!
+//! The index is the vectors and nothing else; it is what other indexes are measured against. [`Searcher::search`] scans
+//! blocks of rows with the one-against-many kernel, [`Searcher::search_batch`] scores tiles of queries x rows, so that
+//! each row is read from memory once per block of queries. Both use kernels that give one pair of vectors one distance,
+//! bit for bit, so their results are equal, and so are those of an IVF that probes all its lists.
+//!
+//! Not here: threads (one searcher each), pruning of any kind.
+//!
+//! ```
+//! use nearlab_index::{Build, Index, Searcher, flat::{Flat, FlatParams, FlatSearchParams}};
+//! use nearlab_simd::Metric;
+//! use nearlab_storage::Vectors;
+//!
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+//! let vectors = [0.0, 0.0, /* */ 3.0, 4.0, /* */ 1.0, 0.0];
+//! let flat = Flat::build(Vectors::new(&vectors, 2), Metric::L2, &FlatParams {}, &pool, &())?;
+//! let mut found = Vec::new();
+//! flat.searcher(&FlatSearchParams {})?.search(&[0.9, 0.0], 2, &mut found);
+//! assert_eq!([found[0].id, found[1].id], [2, 0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod file;
+
+use std::collections::BTreeMap;
+
+use nearlab_simd::Metric;
+use nearlab_storage::{Buffer, Vectors};
+use rayon::ThreadPool;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::index::{assert_batch, assert_query, fill_row};
+use crate::space::{PreparedQuery, Space, prepare_base, step};
+use crate::top_k::TopK;
+use crate::{Build, BuildError, Counters, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
+
+/// Rows scored at once: their distances stay in the first-level cache.
+const BLOCK_ROWS: usize = 256;
+/// Queries of a batch that one block of rows is scored against.
+const BLOCK_QUERIES: usize = 32;
+
+/// Exact search takes no build parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlatParams {}
+
+/// Exact search takes no search parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlatSearchParams {}
+
+/// Exact search over `n x d` vectors; see the [module](self).
+#[derive(Debug)]
+pub struct Flat {
+    vectors: Buffer<f32>,
+    dim: usize,
+    metric: Metric,
+}
+
+impl Flat {
+    fn space(&self) -> Space<'_> {
+        Space::new(&self.vectors, self.dim, self.metric)
+    }
+}
+
+impl Build for Flat {
+    type Params = FlatParams;
+
+    fn build(
+        vectors: Vectors<'_, f32>,
+        metric: Metric,
+        _: &FlatParams,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        step(progress, Stage::Construct, 0, vectors.len())?;
+        let base = pool.install(|| prepare_base(vectors, metric))?;
+        step(progress, Stage::Construct, vectors.len(), vectors.len())?;
+        Ok(Self { vectors: base.into(), dim: vectors.dim(), metric })
+    }
+}
+
+impl Index for Flat {
+    type SearchParams = FlatSearchParams;
+    type Searcher<'a> = FlatSearcher<'a>;
+
+    fn len(&self) -> usize {
+        self.vectors.len() / self.dim
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// `vectors`.
+    fn memory(&self) -> Memory {
+        Memory::of([("vectors", size_of_val(&*self.vectors))])
+    }
+
+    /// None: there is no structure.
+    fn stats(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
+
+    /// Over the vectors.
+    fn digest(&self) -> u64 {
+        xxh3_64(bytemuck::cast_slice(&self.vectors))
+    }
+
+    /// None: nothing is compared.
+    fn build_counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    fn searcher(&self, _: &FlatSearchParams) -> Result<FlatSearcher<'_>, ParamError> {
+        Ok(FlatSearcher {
+            space: self.space(),
+            query: PreparedQuery::default(),
+            top: TopK::default(),
+            batch: Batch::default(),
+        })
+    }
+}
+
+/// One thread's exact searches.
+#[derive(Debug)]
+pub struct FlatSearcher<'a> {
+    space: Space<'a>,
+    query: PreparedQuery,
+    top: TopK,
+    batch: Batch,
+}
+
+/// What a batch needs beyond a single search.
+#[derive(Debug, Default)]
+struct Batch {
+    queries: Vec<f32>,
+    tops: Vec<TopK>,
+    distances: Vec<f32>,
+    found: Vec<Neighbor>,
+}
+
+impl Searcher for FlatSearcher<'_> {
+    fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
+        assert_query(query, self.space.dim());
+        let query = self.query.prepare(self.space.metric(), query);
+        let mut counters = Counters::default();
+        let mut distances = [0.0; BLOCK_ROWS];
+        self.top.begin(k.min(self.space.len()));
+        for from in (0..self.space.len()).step_by(BLOCK_ROWS) {
+            let distances = &mut distances[..BLOCK_ROWS.min(self.space.len() - from)];
+            self.space.score_rows(query, from, distances, &mut counters);
+            self.top.extend((from as u32..).zip(distances.iter().copied()));
+        }
+        self.top.finish(out);
+        counters
+    }
+
+    /// Scores tiles of queries x rows; see the [module](self).
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
+        assert_batch(queries.len(), k, out.len());
+        let mut counters = Counters::default();
+        if k == 0 || queries.is_empty() {
+            return counters;
+        }
+        assert_query(queries.row(0), self.space.dim());
+        let blocks = queries.as_slice().chunks(BLOCK_QUERIES * queries.dim());
+        for (block, out) in blocks.zip(out.chunks_mut(BLOCK_QUERIES * k)) {
+            self.search_block(block, k, out, &mut counters);
+        }
+        counters
+    }
+}
+
+impl FlatSearcher<'_> {
+    fn search_block(&mut self, queries: &[f32], k: usize, out: &mut [Neighbor], counters: &mut Counters) {
+        let Self { space, query, batch: Batch { queries: prepared, tops, distances, found }, .. } = self;
+        prepared.clear();
+        for raw in queries.chunks_exact(space.dim()) {
+            prepared.extend_from_slice(query.prepare(space.metric(), raw));
+        }
+        let count = prepared.len() / space.dim();
+        tops.resize_with(BLOCK_QUERIES, TopK::default);
+        distances.resize(BLOCK_QUERIES * BLOCK_ROWS, 0.0);
+        for top in &mut tops[..count] {
+            top.begin(k.min(space.len()));
+        }
+        for from in (0..space.len()).step_by(BLOCK_ROWS) {
+            let rows = BLOCK_ROWS.min(space.len() - from);
+            let tile = &mut distances[..count * rows];
+            space.score_tile(prepared, from, tile, counters);
+            for (top, distances) in tops.iter_mut().zip(tile.chunks_exact(rows)) {
+                top.extend((from as u32..).zip(distances.iter().copied()));
+            }
+        }
+        for (top, row) in tops.iter_mut().zip(out.chunks_exact_mut(k)) {
+            top.finish(found);
+            fill_row(row, found);
+        }
+    }
+}

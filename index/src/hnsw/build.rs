@@ -1,0 +1,215 @@
+//! The growing graph (algorithm 1), in batches that any number of threads insert alike.
+//!
+//! Per batch: every point searches the graph as it was before the batch and selects its neighbours (parallel, nothing is
+//! written); the points' own rows are written; the links back are sorted by (layer, target, distance, source), each target
+//! merges its own and selects again on overflow (parallel by target, nothing is written); the targets' rows are written.
+//! There are no locks on nodes, and the outcome does not depend on the threads. After ParlayANN (Manohar et al., `PPoPP`
+//! 2024), applied to HNSW.
+//!
+//! Points are inserted in an order shuffled by the seed, so that data sorted by cluster does not put a cluster into one
+//! batch.
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::HnswParams;
+use super::batch::Batches;
+use super::connect::connect;
+use super::graph::{Graph, Links, View, upper_offsets};
+use super::level::level_of;
+use super::rows::Rows;
+use super::search::{Scratch, descend, score_one, search_layer};
+use super::select::select_neighbors;
+use crate::index::MAX_VECTORS;
+use crate::random::{mix, permutation};
+use crate::space::{Space, step};
+use crate::{BuildError, Counters, Neighbor, Progress, Stage};
+
+/// A graph that grows; [`freeze`](Builder::freeze) ends that.
+pub(super) struct Builder<'a> {
+    space: Space<'a>,
+    params: HnswParams,
+    levels: Vec<u8>,
+    upper_offsets: Vec<u32>,
+    base: Rows,
+    upper: Rows,
+    entry_point: Option<u32>,
+    counters: Counters,
+}
+
+/// A point's neighbours, layer by layer from the base.
+struct Insertion {
+    id: u32,
+    layers: Vec<Vec<Neighbor>>,
+}
+
+/// A link back from `target` to the `source` that was inserted.
+struct BackLink {
+    layer: u8,
+    target: u32,
+    source: Neighbor,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(space: Space<'a>, params: HnswParams) -> Result<Self, BuildError> {
+        let levels: Vec<u8> =
+            (0..space.len() as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
+        let upper_offsets =
+            upper_offsets(&levels).ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: space.len() })?;
+        let upper_rows = upper_offsets[levels.len()] as usize;
+        Ok(Self {
+            space,
+            params,
+            base: Rows::new(levels.len(), 2 * params.m),
+            upper: Rows::new(upper_rows, params.m),
+            levels,
+            upper_offsets,
+            entry_point: None,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Inserts every point, on the rayon pool it is called in.
+    pub(super) fn insert_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
+        let n = self.space.len();
+        let order = permutation(n, mix(self.params.seed));
+        let levels: Vec<u8> = order.iter().map(|&id| self.levels[id as usize]).collect();
+        let scratches: Vec<_> =
+            (0..rayon::current_num_threads()).map(|_| Mutex::new(Scratch::new(n, self.params.m))).collect();
+        let mut done = 0;
+        while done < n {
+            step(progress, Stage::Construct, done, n)?;
+            let batch = batches.next(&levels, done, self.max_level());
+            done = batch.end;
+            self.insert_batch(&order[batch], &scratches);
+        }
+        step(progress, Stage::Construct, n, n)?;
+        self.counters += scratches
+            .into_iter()
+            .map(|scratch| scratch.into_inner().unwrap_or_else(PoisonError::into_inner).take_counters())
+            .sum();
+        Ok(())
+    }
+
+    /// Makes every node reachable and fixes the graph.
+    pub(super) fn freeze(mut self) -> (Graph, Counters) {
+        if let Some(entry_point) = self.entry_point {
+            connect(self.space, &mut self.base, entry_point, &mut self.counters);
+        }
+        let graph = Graph {
+            m: self.params.m,
+            base: self.base.into_links().into(),
+            levels: self.levels.into(),
+            upper_offsets: self.upper_offsets.into(),
+            upper: self.upper.into_links().into(),
+            entry_point: self.entry_point,
+        };
+        (graph, self.counters)
+    }
+
+    fn max_level(&self) -> Option<u8> {
+        self.entry_point.map(|id| self.levels[id as usize])
+    }
+
+    fn view(&self) -> View<'_> {
+        let links = Links {
+            m: self.params.m,
+            base: self.base.links(),
+            upper_offsets: &self.upper_offsets,
+            upper: self.upper.links(),
+        };
+        View { space: self.space, links }
+    }
+
+    fn insert_batch(&mut self, ids: &[u32], scratches: &[Mutex<Scratch>]) {
+        let insertions: Vec<Insertion> = ids
+            .par_iter()
+            .map(|&id| {
+                let own = rayon::current_thread_index().unwrap_or(0);
+                // Each thread takes its own: the lock is never waited for.
+                let mut scratch = scratches[own].lock().unwrap_or_else(PoisonError::into_inner);
+                Insertion { id, layers: self.find_neighbors(id, &mut scratch) }
+            })
+            .collect();
+        let mut back = Vec::with_capacity(ids.len() * self.params.m);
+        for insertion in &insertions {
+            for (layer, neighbors) in (0..).zip(&insertion.layers) {
+                self.set(insertion.id, layer, neighbors);
+                back.extend(neighbors.iter().map(|neighbor| BackLink {
+                    layer,
+                    target: neighbor.id,
+                    source: Neighbor { id: insertion.id, distance: neighbor.distance },
+                }));
+            }
+        }
+        self.link_back(back);
+        for &id in ids {
+            if self.max_level().is_none_or(|max_level| self.levels[id as usize] > max_level) {
+                self.entry_point = Some(id);
+            }
+        }
+    }
+
+    /// Algorithm 1, lines 4 to 10 without the writing.
+    fn find_neighbors(&self, id: u32, scratch: &mut Scratch) -> Vec<Vec<Neighbor>> {
+        let level = self.levels[id as usize];
+        let mut layers = vec![Vec::new(); usize::from(level) + 1];
+        let (Some(entry_point), Some(max_level)) = (self.entry_point, self.max_level()) else { return layers };
+        let (view, query) = (self.view(), self.space.row(id));
+        let first = score_one(view, query, entry_point, &mut scratch.counters);
+        let nearest = descend(view, query, first, (level + 1..=max_level).rev(), scratch);
+        scratch.pool.begin(self.params.ef_construction.min(self.space.len()));
+        scratch.pool.insert(nearest.id, nearest.distance);
+        for layer in (0..=level.min(max_level)).rev() {
+            scratch.pool.restart();
+            search_layer(view, query, layer, scratch);
+            let candidates: Vec<Neighbor> = scratch.pool.iter().collect();
+            let (m, keep_pruned) = (self.params.m, self.params.keep_pruned);
+            layers[usize::from(layer)] =
+                select_neighbors(self.space, &candidates, m, keep_pruned, &mut scratch.counters);
+        }
+        layers
+    }
+
+    /// Algorithm 1, lines 11 to 16: the links back, and shrinking.
+    fn link_back(&mut self, mut back: Vec<BackLink>) {
+        back.sort_unstable_by_key(|link| (link.layer, link.target, link.source));
+        let by_target: Vec<&[BackLink]> = back.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
+        let merged: Vec<(Vec<Neighbor>, Counters)> = by_target.par_iter().map(|links| self.merged_row(links)).collect();
+        for (links, (row, counters)) in by_target.iter().zip(merged) {
+            self.set(links[0].target, links[0].layer, &row);
+            self.counters += counters;
+        }
+    }
+
+    /// The row of a target with new links, which all have the same layer and target.
+    fn merged_row(&self, links: &[BackLink]) -> (Vec<Neighbor>, Counters) {
+        let mut counters = Counters::default();
+        let (rows, row) = self.row(links[0].target, links[0].layer);
+        let mut candidates: Vec<Neighbor> = rows.neighbors(row).collect();
+        candidates.extend(links.iter().map(|link| link.source));
+        candidates.sort_unstable();
+        if candidates.len() > rows.width() {
+            candidates = select_neighbors(self.space, &candidates, rows.width(), false, &mut counters);
+        }
+        (candidates, counters)
+    }
+
+    fn row(&self, id: u32, layer: u8) -> (&Rows, usize) {
+        if layer == 0 { (&self.base, id as usize) } else { (&self.upper, self.upper_row(id, layer)) }
+    }
+
+    fn set(&mut self, id: u32, layer: u8, neighbors: &[Neighbor]) {
+        if layer == 0 {
+            self.base.set(id as usize, neighbors);
+        } else {
+            let row = self.upper_row(id, layer);
+            self.upper.set(row, neighbors);
+        }
+    }
+
+    fn upper_row(&self, id: u32, layer: u8) -> usize {
+        self.upper_offsets[id as usize] as usize + usize::from(layer) - 1
+    }
+}

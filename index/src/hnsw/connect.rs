@@ -1,0 +1,124 @@
+//! Making every node reachable on the base layer.
+//!
+//! Shrinking a node's links can take a node's last link from others: some in ten thousand on ordinary data, many among
+//! copies of one vector and under inner product, where short vectors are nobody's nearest. Such a node would never be
+//! found. After the last insertion each is linked from a near node that is reachable; this is not in the paper (NSG
+//! spans a tree for the same reason, Fu et al., VLDB 2019).
+//!
+//! Invariants: a step makes one node reachable and none unreachable, so the steps end with every node reachable. Nodes are
+//! taken in the order of their ids; the result does not depend on the number of threads.
+
+use super::rows::Rows;
+use crate::space::Space;
+use crate::{Counters, Neighbor};
+
+/// Links every node into what can be reached from `entry_point`.
+pub(super) fn connect(space: Space<'_>, base: &mut Rows, entry_point: u32, counters: &mut Counters) {
+    let mut reached = vec![false; space.len()];
+    mark(base, entry_point, &mut reached);
+    let mut lost: Vec<u32> = (0..space.len() as u32).filter(|&id| !reached[id as usize]).collect();
+    while !lost.is_empty() {
+        let before = lost.len();
+        lost.retain(|&id| {
+            // An earlier step may have reached it.
+            if reached[id as usize] {
+                return false;
+            }
+            let near = base.neighbors(id as usize).find(|neighbor| reached[neighbor.id as usize]);
+            if let Some(near) = near {
+                link(space, base, near, id, counters);
+                mark(base, id, &mut reached);
+            }
+            near.is_none()
+        });
+        if lost.len() == before {
+            // A component that knows no one outside: tie its first node to the entry point.
+            let mut distance = [0.0];
+            space.score(space.row(lost[0]), &[entry_point], &mut distance, counters);
+            link(space, base, Neighbor { id: entry_point, distance: distance[0] }, lost[0], counters);
+            mark(base, lost[0], &mut reached);
+        }
+    }
+}
+
+/// Links `from`, which is reachable, to `lost`, which is not. A full row gives up its farthest link, and `lost` takes that
+/// over, so that what was reached through it still is.
+fn link(space: Space<'_>, base: &mut Rows, from: Neighbor, lost: u32, counters: &mut Counters) {
+    let mut row: Vec<Neighbor> = base.neighbors(from.id as usize).collect();
+    if row.len() == base.width()
+        && let Some(given_up) = row.pop()
+    {
+        let mut own: Vec<Neighbor> = base.neighbors(lost as usize).collect();
+        if own.iter().all(|neighbor| neighbor.id != given_up.id) {
+            own.truncate(base.width() - 1);
+            let mut distance = [0.0];
+            space.score(space.row(lost), &[given_up.id], &mut distance, counters);
+            own.push(Neighbor { id: given_up.id, distance: distance[0] });
+            own.sort_unstable();
+            base.set(lost as usize, &own);
+        }
+    }
+    row.push(Neighbor { id: lost, distance: from.distance });
+    row.sort_unstable();
+    base.set(from.id as usize, &row);
+}
+
+/// Marks everything that can be reached from `start`.
+fn mark(base: &Rows, start: u32, reached: &mut [bool]) {
+    let mut open = vec![start];
+    reached[start as usize] = true;
+    while let Some(id) = open.pop() {
+        for neighbor in base.neighbors(id as usize) {
+            if !std::mem::replace(&mut reached[neighbor.id as usize], true) {
+                open.push(neighbor.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+
+    use super::*;
+
+    /// A graph over points on a line, then connected; the links of each node.
+    fn connected(line: &[f32], width: usize, links: &[&[u32]]) -> Vec<Vec<u32>> {
+        let space = Space::new(line, 1, Metric::L2);
+        let mut base = Rows::new(line.len(), width);
+        for (id, links) in links.iter().enumerate() {
+            let distance = |to: u32| (line[id] - line[to as usize]).powi(2);
+            let mut row: Vec<_> = links.iter().map(|&to| Neighbor { id: to, distance: distance(to) }).collect();
+            row.sort_unstable();
+            base.set(id, &row);
+        }
+        connect(space, &mut base, 0, &mut Counters::default());
+        let mut reached = vec![false; line.len()];
+        mark(&base, 0, &mut reached);
+        assert_eq!(reached, vec![true; line.len()]);
+        (0..line.len()).map(|id| base.neighbors(id).map(|neighbor| neighbor.id).collect()).collect()
+    }
+
+    #[test]
+    fn a_lost_node_is_linked_from_its_nearest_reachable_neighbor() {
+        let rows = connected(&[0.0, 1.0, 2.0], 2, &[&[1], &[0], &[1]]);
+        assert_eq!(rows, [vec![1], vec![0, 2], vec![1]]);
+    }
+
+    #[test]
+    fn a_full_row_hands_its_farthest_link_to_the_lost_node() {
+        let rows = connected(&[0.0, 1.0, 9.0, 1.5], 2, &[&[1, 2], &[0], &[0], &[0]]);
+        assert_eq!(rows[0], [1, 3]);
+        assert_eq!(rows[3], [0, 2]);
+        // A lost node that is full as well gives up its own farthest link.
+        let rows = connected(&[0.0, 1.0, 9.0, 1.5], 1, &[&[1], &[2], &[0], &[0]]);
+        assert_eq!(rows, [[3], [2], [0], [1]]);
+    }
+
+    #[test]
+    fn a_component_of_its_own_is_tied_to_the_entry_point() {
+        let rows = connected(&[0.0, 1.0, 50.0, 51.0], 2, &[&[1], &[0], &[3], &[2]]);
+        assert_eq!(rows[0], [1, 2]);
+        connected(&[0.0; 5], 1, &[&[], &[], &[], &[], &[]]);
+    }
+}

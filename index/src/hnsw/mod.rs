@@ -1,0 +1,186 @@
+//! HNSW: a hierarchy of navigable small world graphs.
+//!
+//! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
+//! World graphs", TPAMI 2018 (arXiv:1603.09320).
+//!
+//! | paper | function | file |
+//! |---|---|---|
+//! | algorithm 1, INSERT | `Builder::insert_batch`: all points of a batch, in parallel | `build.rs`, `batch.rs` |
+//! | algorithm 1, line 4, level | `level_of` | `level.rs` |
+//! | algorithm 2, SEARCH-LAYER | `search_layer`, and `descend` for ef = 1 | `search.rs`, `pool.rs`, `visited.rs` |
+//! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select_neighbors` | `select.rs` |
+//! | algorithm 5, K-NN-SEARCH | [`HnswSearcher`] | `search.rs` |
+//! | (not in the paper) reachability | `connect` | `connect.rs` |
+//!
+//! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
+//! reached from the entry point on the base layer, so a search with `ef_search >= n` is exact. A frozen graph is flat
+//! arrays; the builder is another type. Not here: insertion after the build, deletion, compressed vectors,
+//! `extendCandidates` of algorithm 4.
+//!
+//! How to choose: `m` 16 and `ef_construction` 200 suit most sets; raise `m` to 32 or 48 when recall stays low at an
+//! `ef_search` of some hundreds; then sweep `ef_search` from `k` upwards until the recall suffices.
+//!
+//! ```
+//! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};
+//! use nearlab_simd::Metric;
+//! use nearlab_storage::Vectors;
+//!
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+//! let vectors: Vec<f32> = (0..2000).map(|i| (i * 7919 % 2003) as f32).collect();
+//! let vectors = Vectors::new(&vectors, 4);
+//! let hnsw = Hnsw::build(vectors, Metric::L2, &HnswParams::default(), &pool, &())?;
+//! let mut found = Vec::new();
+//! hnsw.searcher(&HnswSearchParams { ef_search: 40 })?.search(vectors.row(123), 10, &mut found);
+//! assert_eq!((found[0].id, found[0].distance), (123, 0.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+mod build;
+mod connect;
+mod file;
+mod graph;
+mod level;
+mod params;
+mod pool;
+mod rows;
+mod search;
+mod select;
+mod visited;
+
+use std::collections::BTreeMap;
+
+use nearlab_simd::Metric;
+use nearlab_storage::{Buffer, Vectors};
+use rayon::ThreadPool;
+use xxhash_rust::xxh3::Xxh3;
+
+pub use params::{HnswParams, HnswSearchParams};
+pub use search::HnswSearcher;
+
+use crate::space::{Space, prepare_base, step};
+use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress, Stage};
+use batch::Batches;
+use build::Builder;
+use graph::{Graph, NO_LINK, View};
+
+/// A navigable graph over `n x d` vectors; see the [module](self).
+#[derive(Debug)]
+pub struct Hnsw {
+    vectors: Buffer<f32>,
+    dim: usize,
+    metric: Metric,
+    params: HnswParams,
+    graph: Graph,
+    build_counters: Counters,
+}
+
+impl Hnsw {
+    /// The parameters of the build.
+    pub fn params(&self) -> &HnswParams {
+        &self.params
+    }
+
+    fn space(&self) -> Space<'_> {
+        Space::new(&self.vectors, self.dim, self.metric)
+    }
+
+    fn view(&self) -> View<'_> {
+        View { space: self.space(), links: self.graph.links() }
+    }
+
+    fn build_in(
+        vectors: Vectors<'_, f32>,
+        metric: Metric,
+        params: &HnswParams,
+        batches: Batches,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        let base = prepare_base(vectors, metric)?;
+        let mut builder = Builder::new(Space::new(&base, vectors.dim(), metric), *params)?;
+        builder.insert_all(batches, progress)?;
+        step(progress, Stage::Optimise, 0, 1)?;
+        let (graph, build_counters) = builder.freeze();
+        step(progress, Stage::Optimise, 1, 1)?;
+        Ok(Self { vectors: base.into(), dim: vectors.dim(), metric, params: *params, graph, build_counters })
+    }
+}
+
+impl Build for Hnsw {
+    type Params = HnswParams;
+
+    fn build(
+        vectors: Vectors<'_, f32>,
+        metric: Metric,
+        params: &HnswParams,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        params.validate()?;
+        pool.install(|| Self::build_in(vectors, metric, params, Batches::GROWING, progress))
+    }
+}
+
+impl Index for Hnsw {
+    type SearchParams = HnswSearchParams;
+    type Searcher<'a> = HnswSearcher<'a>;
+
+    fn len(&self) -> usize {
+        self.graph.levels.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// `vectors`, `base_graph`, `upper_graph` (links and where they begin), `levels`.
+    fn memory(&self) -> Memory {
+        let graph = &self.graph;
+        Memory::of([
+            ("vectors", size_of_val(&*self.vectors)),
+            ("base_graph", size_of_val(&*graph.base)),
+            ("upper_graph", size_of_val(&*graph.upper) + size_of_val(&*graph.upper_offsets)),
+            ("levels", size_of_val(&*graph.levels)),
+        ])
+    }
+
+    /// `max_level`; `base_degree_mean` and `base_degree_max`, links per node; `upper_nodes`, nodes above the base layer.
+    fn stats(&self) -> BTreeMap<String, f64> {
+        let rows = self.graph.base.chunks_exact(2 * self.graph.m);
+        let degrees: Vec<usize> = rows.map(|row| row.iter().filter(|&&link| link != NO_LINK).count()).collect();
+        let upper_nodes = self.graph.levels.iter().filter(|&&level| level > 0).count();
+        BTreeMap::from([
+            ("max_level".to_owned(), f64::from(self.graph.max_level())),
+            ("base_degree_mean".to_owned(), degrees.iter().sum::<usize>() as f64 / degrees.len().max(1) as f64),
+            ("base_degree_max".to_owned(), degrees.iter().copied().max().unwrap_or(0) as f64),
+            ("upper_nodes".to_owned(), upper_nodes as f64),
+        ])
+    }
+
+    /// Over links, levels and the entry point.
+    fn digest(&self) -> u64 {
+        let graph = &self.graph;
+        let mut hash = Xxh3::new();
+        hash.update(bytemuck::cast_slice(&graph.base));
+        hash.update(&graph.levels);
+        hash.update(bytemuck::cast_slice(&graph.upper));
+        hash.update(&graph.entry_point.unwrap_or(NO_LINK).to_le_bytes());
+        hash.digest()
+    }
+
+    fn build_counters(&self) -> Counters {
+        self.build_counters
+    }
+
+    fn searcher(&self, params: &HnswSearchParams) -> Result<HnswSearcher<'_>, ParamError> {
+        params.validate()?;
+        Ok(HnswSearcher::new(self, params.ef_search))
+    }
+}
+
+#[cfg(test)]
+mod tests;

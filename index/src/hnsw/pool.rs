@@ -1,0 +1,120 @@
+//! The candidates of a search: the paper's `C` and `W` in one sorted array.
+//!
+//! Of all nodes met, only the `ef` nearest matter: `W` holds them, and a node of `C` that is not among them would end
+//! the search. So one array of at most `ef` entries, sorted, each with a flag "expanded", is both (as in NSG and
+//! DiskANN). The nearest entry that is not expanded is `C`'s head; when there is none, the search is over.
+//!
+//! An entry is one u64: distance above id above flag, so that entries compare as (distance, id).
+
+use crate::Neighbor;
+
+/// At most `ef` candidates, nearest first.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    entries: Vec<u64>,
+    ef: usize,
+    /// All entries before this one are expanded.
+    cursor: usize,
+}
+
+const EXPANDED: u64 = 1;
+
+impl Pool {
+    /// Empties the pool and sets its size.
+    pub(super) fn begin(&mut self, ef: usize) {
+        self.entries.clear();
+        self.entries.reserve(ef);
+        self.ef = ef;
+        self.cursor = 0;
+    }
+
+    /// Makes every candidate one to expand again: the next layer starts from them.
+    pub(super) fn restart(&mut self) {
+        self.cursor = 0;
+        for entry in &mut self.entries {
+            *entry &= !EXPANDED;
+        }
+    }
+
+    /// Offers a node that the pool has not been offered before.
+    #[inline]
+    pub(super) fn insert(&mut self, id: u32, distance: f32) {
+        let entry = entry_of(Neighbor { id, distance });
+        if self.entries.len() == self.ef {
+            if self.entries.last().is_none_or(|&last| entry >= last) {
+                return;
+            }
+            self.entries.pop();
+        }
+        let at = self.entries.partition_point(|&other| other < entry);
+        self.entries.insert(at, entry);
+        self.cursor = self.cursor.min(at);
+    }
+
+    /// The nearest candidate that was not expanded, which now is.
+    #[inline]
+    pub(super) fn expand_nearest(&mut self) -> Option<u32> {
+        while let Some(entry) = self.entries.get_mut(self.cursor) {
+            self.cursor += 1;
+            if *entry & EXPANDED == 0 {
+                *entry |= EXPANDED;
+                return Some(neighbor_of(*entry).id);
+            }
+        }
+        None
+    }
+
+    /// All candidates, nearest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Neighbor> {
+        self.entries.iter().map(|&entry| neighbor_of(entry))
+    }
+}
+
+/// Ids are below 2^31, so there is room for the flag below them.
+fn entry_of(neighbor: Neighbor) -> u64 {
+    let key = neighbor.key();
+    (key & !u64::from(u32::MAX)) | ((key & u64::from(u32::MAX)) << 1)
+}
+
+fn neighbor_of(entry: u64) -> Neighbor {
+    let low = entry & u64::from(u32::MAX);
+    Neighbor::from_key((entry ^ low) | (low >> 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_are_expanded_first_also_when_nearer_ones_come_later() {
+        let mut pool = Pool::default();
+        pool.begin(3);
+        pool.insert(10, 5.0);
+        pool.insert(11, 7.0);
+        assert_eq!(pool.expand_nearest(), Some(10));
+        pool.insert(12, 1.0);
+        pool.insert(13, 6.0);
+        assert_eq!(pool.expand_nearest(), Some(12));
+        assert_eq!(pool.expand_nearest(), Some(13));
+        assert_eq!(pool.expand_nearest(), None);
+        assert_eq!(pool.iter().map(|n| n.id).collect::<Vec<_>>(), [12, 10, 13]);
+        pool.restart();
+        assert_eq!(pool.expand_nearest(), Some(12));
+    }
+
+    #[test]
+    fn a_full_pool_refuses_what_is_not_nearer_and_ties_go_to_the_smaller_id() {
+        let mut pool = Pool::default();
+        pool.begin(2);
+        for (id, distance) in [(5, 1.0), (4, 1.0), (6, 1.0), (3, 1.0), (2, 9.0)] {
+            pool.insert(id, distance);
+        }
+        assert_eq!(pool.iter().map(|n| n.id).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn the_largest_id_and_negative_distances_survive_the_packing() {
+        let neighbor = Neighbor { id: i32::MAX as u32, distance: -2.5 };
+        assert_eq!(neighbor_of(entry_of(neighbor) | EXPANDED), neighbor);
+    }
+}

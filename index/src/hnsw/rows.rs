@@ -1,0 +1,63 @@
+//! Rows of links that still change: each link with its distance, so that nothing is computed twice.
+
+use super::graph::NO_LINK;
+use crate::Neighbor;
+
+/// Rows of `width` places; each row is filled from the front and sorted by (distance, id).
+#[derive(Debug)]
+pub(super) struct Rows {
+    width: usize,
+    links: Vec<u32>,
+    distances: Vec<f32>,
+}
+
+impl Rows {
+    pub(super) fn new(rows: usize, width: usize) -> Self {
+        Self { width, links: vec![NO_LINK; rows * width], distances: vec![0.0; rows * width] }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn links(&self) -> &[u32] {
+        &self.links
+    }
+
+    pub(super) fn into_links(self) -> Vec<u32> {
+        self.links
+    }
+
+    /// The links of a row with their distances.
+    pub(super) fn neighbors(&self, row: usize) -> impl Iterator<Item = Neighbor> {
+        let places = row * self.width..(row + 1) * self.width;
+        let pairs = self.links[places.clone()].iter().zip(&self.distances[places]);
+        pairs.take_while(|&(&id, _)| id != NO_LINK).map(|(&id, &distance)| Neighbor { id, distance })
+    }
+
+    /// Replaces a row.
+    pub(super) fn set(&mut self, row: usize, neighbors: &[Neighbor]) {
+        let places = row * self.width..(row + 1) * self.width;
+        let (links, distances) = (&mut self.links[places.clone()], &mut self.distances[places]);
+        links[neighbors.len()..].fill(NO_LINK);
+        for ((link, distance), neighbor) in links.iter_mut().zip(distances).zip(neighbors) {
+            (*link, *distance) = (neighbor.id, neighbor.distance);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_holds_what_was_set_last() {
+        let mut rows = Rows::new(2, 3);
+        let pair = [Neighbor { id: 4, distance: 1.0 }, Neighbor { id: 2, distance: 2.0 }];
+        rows.set(1, &pair);
+        assert_eq!(rows.neighbors(1).collect::<Vec<_>>(), pair);
+        assert_eq!(rows.neighbors(0).count(), 0);
+        rows.set(1, &pair[1..]);
+        assert_eq!(rows.links()[3..], [2, NO_LINK, NO_LINK]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Choosing a node's neighbours among candidates (algorithm 4, the heuristic).
+//!
+//! Nearest first, a candidate is taken unless it is at least as near to a neighbour already taken as to the node itself:
+//! that neighbour leads to it. The links that remain point in different directions. hnswlib takes a candidate on equality;
+//! here it is refused, so that copies of one vector do not fill each other's links and cut themselves off. The paper's
+//! `extendCandidates` is left out, as in hnswlib.
+
+use crate::space::Space;
+use crate::{Counters, Neighbor};
+
+/// Neighbours that a candidate is compared with at once.
+const BLOCK: usize = 4;
+
+/// At most `most` of the `candidates`, which are sorted by their distance to the node. Left over places are filled with
+/// the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
+pub(super) fn select_neighbors(
+    space: Space<'_>,
+    candidates: &[Neighbor],
+    most: usize,
+    keep_pruned: bool,
+    counters: &mut Counters,
+) -> Vec<Neighbor> {
+    let mut selected = Vec::with_capacity(most.min(candidates.len()));
+    let mut ids: Vec<u32> = Vec::with_capacity(selected.capacity());
+    let mut refused = Vec::new();
+    for &candidate in candidates {
+        if selected.len() == most {
+            break;
+        }
+        if is_led_to(space, candidate, &ids, counters) {
+            if keep_pruned {
+                refused.push(candidate);
+            }
+        } else {
+            selected.push(candidate);
+            ids.push(candidate.id);
+        }
+    }
+    let free = most - selected.len();
+    if !refused.is_empty() && free > 0 {
+        selected.extend(refused.into_iter().take(free));
+        selected.sort_unstable();
+    }
+    selected
+}
+
+/// Whether one of the selected nodes is at least as near to the candidate as the candidate's own node is.
+fn is_led_to(space: Space<'_>, candidate: Neighbor, selected: &[u32], counters: &mut Counters) -> bool {
+    let vector = space.row(candidate.id);
+    selected.chunks(BLOCK).any(|ids| {
+        let mut distances = [0.0; BLOCK];
+        let distances = &mut distances[..ids.len()];
+        space.score(vector, ids, distances, counters);
+        distances.iter().any(|&distance| distance <= candidate.distance)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+
+    use super::*;
+
+    /// Selects for a node at 0 on a line among all other points.
+    fn selected(line: &[f32], most: usize, keep_pruned: bool) -> Vec<u32> {
+        let space = Space::new(line, 1, Metric::L2);
+        let mut candidates: Vec<_> = (0..).zip(line).map(|(id, x)| Neighbor { id, distance: x * x }).collect();
+        candidates.sort_unstable();
+        let chosen = select_neighbors(space, &candidates, most, keep_pruned, &mut Counters::default());
+        assert!(chosen.is_sorted());
+        chosen.iter().map(|neighbor| neighbor.id).collect()
+    }
+
+    #[test]
+    fn a_candidate_behind_a_selected_one_is_refused() {
+        assert_eq!(selected(&[1.0, 2.0, -3.0, 4.0, -9.0], 4, false), [0, 2]);
+    }
+
+    #[test]
+    fn refused_candidates_fill_up_when_asked_to() {
+        assert_eq!(selected(&[1.0, 2.0, -3.0, 4.0, -9.0], 4, true), [0, 1, 2, 3]);
+        assert_eq!(selected(&[1.0, 2.0, -3.0], 1, true), [0]);
+    }
+
+    #[test]
+    fn one_copy_of_a_vector_is_enough() {
+        assert_eq!(selected(&[0.0, 0.0, 0.0, 5.0], 3, false), [0]);
+        assert_eq!(selected(&[1.0, 1.0, -2.0, -2.0], 4, false), [0, 2]);
+    }
+}

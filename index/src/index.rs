@@ -1,0 +1,194 @@
+//! The traits that every index implements, and nothing else: the harness drives all of them through these.
+//!
+//! Building ([`Build`]), searching ([`Index::searcher`], [`Searcher`]) and files ([`Persist`]) are apart, because they
+//! are timed apart. An [`Index`] is immutable and shared by threads; a [`Searcher`] belongs to one thread and owns all
+//! the memory a search needs, so that a search allocates nothing and takes no lock.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nearlab_simd::Metric;
+use nearlab_storage::Vectors;
+use rayon::ThreadPool;
+
+use crate::{BuildError, Counters, Memory, Neighbor, OpenError, ParamError, SaveError};
+
+/// Vectors an index can hold: ids are `i32` in result files.
+pub const MAX_VECTORS: usize = i32::MAX as usize;
+
+/// A stage of a build, for progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Learning from a sample: k-means iterations.
+    Train,
+    /// Putting every vector in its place.
+    Construct,
+    /// Improving or freezing what was constructed.
+    Optimise,
+}
+
+impl Stage {
+    /// The stage's name in records: `train`, `construct` or `optimise`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Construct => "construct",
+            Self::Optimise => "optimise",
+        }
+    }
+}
+
+/// Watches a build and may end it. `()` watches nothing.
+pub trait Progress: Sync {
+    /// `done` of `total` units of `stage` are done. Called from one thread at a time, at least once per stage, with
+    /// `done == total` at the end of the stage. What it does can not change what is built.
+    fn report(&self, stage: Stage, done: u64, total: u64);
+
+    /// Asked often; when true the build ends soon with [`BuildError::Cancelled`].
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for () {
+    fn report(&self, _: Stage, _: u64, _: u64) {}
+}
+
+/// A built index over `len()` vectors of `dim()` components.
+pub trait Index: Send + Sync {
+    /// What is chosen anew for each search point.
+    type SearchParams: Clone + Send + Sync;
+    /// The state of one searching thread.
+    type Searcher<'a>: Searcher + Send
+    where
+        Self: 'a;
+
+    /// Number of vectors.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Components of each vector.
+    fn dim(&self) -> usize;
+
+    /// How distances are measured.
+    fn metric(&self) -> Metric;
+
+    /// Logical bytes by component.
+    fn memory(&self) -> Memory;
+
+    /// Figures that describe the structure (mean degree, list sizes, ...), each named in the index's own documentation.
+    fn stats(&self) -> BTreeMap<String, f64>;
+
+    /// XXH3-64 over the built structure: equal for equal structures. Not kept; each call reads the structure once.
+    fn digest(&self) -> u64;
+
+    /// The work of the build; kept in the file too.
+    fn build_counters(&self) -> Counters;
+
+    /// Prepares one thread's searches. Refuses parameters out of range.
+    fn searcher(&self, params: &Self::SearchParams) -> Result<Self::Searcher<'_>, ParamError>;
+}
+
+/// Searches an index from one thread.
+pub trait Searcher {
+    /// Finds the `k` base vectors nearest to `query`.
+    ///
+    /// `out` is cleared, then filled with neighbours sorted by (distance, id), no id twice, `min(k, len)` of them where
+    /// the index can reach as many; none for `k == 0`. Allocates only while `out` or the searcher still grows.
+    ///
+    /// `query` must have the index's dimension (panics otherwise) and be finite: a NaN in it makes the result
+    /// meaningless, but never a panic or an endless loop.
+    fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters;
+
+    /// Finds the `k` nearest of each of the `queries`: `out[i * k..][..k]` answers query `i`, padded with
+    /// [`Neighbor::NONE`]. The results equal those of [`search`](Self::search) one by one, bit for bit.
+    ///
+    /// Panics when `out.len() != queries.len() * k` or the queries have another dimension.
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
+        assert_batch(queries.len(), k, out.len());
+        let mut counters = Counters::default();
+        if k == 0 {
+            return counters;
+        }
+        let mut found = Vec::with_capacity(k);
+        for (i, row) in out.chunks_exact_mut(k).enumerate() {
+            counters += self.search(queries.row(i), k, &mut found);
+            fill_row(row, &found);
+        }
+        counters
+    }
+}
+
+/// Builds an index.
+pub trait Build: Index + Sized {
+    /// What is fixed by the build.
+    type Params: Clone;
+
+    /// Builds an index over a copy of `vectors` on the threads of `pool`.
+    ///
+    /// The same vectors, metric and parameters (the seed is one of them) give the same index bit for bit on any number
+    /// of threads, as long as the same instruction set computes the distances. NaN and infinities are refused.
+    fn build(
+        vectors: Vectors<'_, f32>,
+        metric: Metric,
+        params: &Self::Params,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError>;
+}
+
+/// Saves an index to one file, and opens it by mapping that file.
+pub trait Persist: Sized {
+    /// Writes the file whole or not at all.
+    fn save(&self, path: &Path) -> Result<(), SaveError>;
+
+    /// Maps the file, verifies its checksums and every reference inside it once. Nothing is copied.
+    fn open(path: &Path) -> Result<Self, OpenError>;
+}
+
+/// Panics with a sentence when `query` is not of the index's dimension.
+pub(crate) fn assert_query(query: &[f32], dim: usize) {
+    assert!(query.len() == dim, "the query has {} components, the index {dim}", query.len());
+}
+
+/// Panics with a sentence when a batch's `out` has the wrong length.
+pub(crate) fn assert_batch(queries: usize, k: usize, out: usize) {
+    assert!(out == queries * k, "{queries} queries with k = {k} need room for {} neighbours, found {out}", queries * k);
+}
+
+/// Copies one query's neighbours to its row of a batch result.
+pub(crate) fn fill_row(row: &mut [Neighbor], found: &[Neighbor]) {
+    row[..found.len()].copy_from_slice(found);
+    row[found.len()..].fill(Neighbor::NONE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_have_the_names_of_the_records() {
+        assert_eq!(
+            [Stage::Train, Stage::Construct, Stage::Optimise].map(Stage::name),
+            ["train", "construct", "optimise"]
+        );
+        ().report(Stage::Train, 1, 1);
+        assert!(!().cancelled());
+    }
+
+    #[test]
+    #[should_panic(expected = "the query has 3 components, the index 4")]
+    fn a_query_of_another_dimension_panics_with_both() {
+        assert_query(&[0.0; 3], 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 queries with k = 3 need room for 6 neighbours, found 5")]
+    fn a_batch_without_room_panics_with_both() {
+        assert_batch(2, 3, 5);
+    }
+}

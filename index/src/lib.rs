@@ -1,0 +1,58 @@
+//! Nearest neighbour indexes behind one set of traits: exact ([`flat`]), graph ([`hnsw`]), inverted file ([`ivf`]).
+//!
+//! ```
+//! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};
+//! use nearlab_simd::Metric;
+//! use nearlab_storage::Vectors;
+//!
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+//! let vectors: Vec<f32> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32).collect();
+//! let vectors = Vectors::new(&vectors, 8); // 500 x 8
+//! let index = Hnsw::build(vectors, Metric::L2, &HnswParams::default(), &pool, &())?;
+//! let mut searcher = index.searcher(&HnswSearchParams { ef_search: 40 })?; // one per thread
+//! let mut neighbors = Vec::new();
+//! let counters = searcher.search(vectors.row(42), 10, &mut neighbors);
+//! assert_eq!((neighbors.len(), neighbors[0].id, neighbors[0].distance), (10, 42, 0.0));
+//! assert!(counters.distance_computations > 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Distances
+//!
+//! Smaller is nearer. L2 is the **squared** Euclidean distance, inner product is `-<a, b>`, cosine is `1 - cos`: base
+//! vectors are normalised (in the index's own copy) by the build, queries by the search; a zero vector has cosine distance
+//! 1 to everything. Equal distances are ordered by id. A pair of vectors has the same distance in every index, bit for
+//! bit, on one instruction set.
+//!
+//! # Which index
+//!
+//! [`flat`] up to some ten thousand vectors, or for the truth. [`hnsw`] for the best recall at a given latency, at the price
+//! of a slow build and `8 m` bytes of links per vector. [`ivf`] for fast builds and scans, when a few percent of the
+//! vectors may be compared per query. Each module says how to choose its parameters.
+//!
+//! # Architecture invariants
+//!
+//! No YAML, no HDF5, no clock, no global counters and no global thread pool: work runs on the pool that is passed in.
+//! `hnsw` and `ivf` never import each other; what they share stands beside them. There is no `dyn` call, no allocation and
+//! no lock in a search loop.
+
+pub mod flat;
+pub mod hnsw;
+pub mod ivf;
+
+mod counters;
+mod errors;
+mod index;
+mod kmeans;
+mod memory;
+mod neighbor;
+mod random;
+mod sections;
+mod space;
+mod top_k;
+
+pub use counters::Counters;
+pub use errors::{BuildError, OpenError, ParamError, SaveError};
+pub use index::{Build, Index, MAX_VECTORS, Persist, Progress, Searcher, Stage};
+pub use memory::Memory;
+pub use neighbor::Neighbor;
