@@ -1,0 +1,186 @@
+//! Opening the files of a data set and checking everything but the base vectors, which are too large to hold.
+
+use std::path::{Path, PathBuf};
+
+use nearlab_simd::Metric;
+use nearlab_storage::Vectors;
+
+use super::{PrepareError, resolve::Resolved, stats::first_non_finite};
+use crate::source::{DataFile, Format, RowReader};
+
+/// A data set whose queries and truth have been read and checked.
+pub(crate) struct Input {
+    pub(crate) path: PathBuf,
+    pub(crate) metric: Metric,
+    pub(crate) train: Box<dyn RowReader>,
+    /// All queries, row-major.
+    pub(crate) test: Vec<f32>,
+    pub(crate) truth: Option<InputTruth>,
+}
+
+/// The truth of all queries as it is stored. Its ids are rows of the base.
+pub(crate) struct InputTruth {
+    pub(crate) path: PathBuf,
+    pub(crate) k: usize,
+    pub(crate) ids: Vec<i32>,
+    pub(crate) distances: Option<Vec<f32>>,
+}
+
+impl Input {
+    /// Opens what `resolved` names; `metric` stands in where neither the file nor the source says one.
+    pub(crate) fn open(resolved: &Resolved, metric: Option<Metric>) -> Result<Self, PrepareError> {
+        let mut base = DataFile::open(&resolved.train)?;
+        let path = base.path.clone();
+        let metric = agreed_metric(&path, base.metric, resolved.metric.or(metric), metric)?;
+        if base.train.rows() == 0 {
+            return Err(PrepareError::Empty { path, matrix: base.train.name().to_owned() });
+        }
+        let mut queries = match &resolved.test {
+            Some(test) => {
+                let file = DataFile::open(test)?;
+                Some(file.test.unwrap_or(file.train))
+            }
+            None => base.test.take(),
+        };
+        let test = read_queries(&path, queries.as_deref_mut(), &*base.train)?;
+        let (neighbors, distances) = match &resolved.neighbors {
+            Some(truth) => open_truth(truth)?,
+            None => (base.neighbors.take(), base.distances.take()),
+        };
+        let counts = (test.len() / base.train.dim(), base.train.rows());
+        let truth = neighbors.map(|ids| read_truth(ids, distances, counts)).transpose()?;
+        Ok(Self { path, metric, train: base.train, test, truth })
+    }
+
+    /// All queries.
+    pub(crate) fn queries(&self) -> Vectors<'_, f32> {
+        Vectors::new(&self.test, self.train.dim())
+    }
+}
+
+type Matrices = (Option<Box<dyn RowReader>>, Option<Box<dyn RowReader>>);
+
+/// Neighbours and distances of a file that was given as `neighbors:`. What has no known extension is big-ann's layout.
+fn open_truth(path: &Path) -> Result<Matrices, PrepareError> {
+    if Format::of(path).is_err() {
+        let truth = crate::xbin::open_truth(path)?;
+        return Ok((Some(truth.neighbors), truth.distances));
+    }
+    let file = DataFile::open(path)?;
+    Ok((Some(file.neighbors.unwrap_or(file.train)), file.distances))
+}
+
+/// The metric that file, source and option agree on.
+fn agreed_metric(
+    path: &Path,
+    file: Option<Metric>,
+    source: Option<Metric>,
+    option: Option<Metric>,
+) -> Result<Metric, PrepareError> {
+    let path = path.to_path_buf();
+    match (file.or(source), option.or(source)) {
+        (Some(found), Some(asked)) if asked != found => Err(PrepareError::MetricConflict { path, asked, found }),
+        (Some(metric), _) | (None, Some(metric)) => Ok(metric),
+        (None, None) => Err(PrepareError::NoMetric { path }),
+    }
+}
+
+fn read_queries(
+    path: &Path,
+    queries: Option<&mut (dyn RowReader + 'static)>,
+    base: &dyn RowReader,
+) -> Result<Vec<f32>, PrepareError> {
+    let path = path.to_path_buf();
+    let Some(queries) = queries else {
+        return Err(PrepareError::NoQueries { path, found: "no such matrix".into() });
+    };
+    if queries.rows() == 0 {
+        return Err(PrepareError::NoQueries { path: queries.path().to_path_buf(), found: "0 rows".into() });
+    }
+    let (path, matrix) = (queries.path().to_path_buf(), queries.name().to_owned());
+    if queries.dim() != base.dim() {
+        let expected = format!("{} columns like the base vectors in `{}`", base.dim(), base.name());
+        return Err(PrepareError::Shape { path, matrix, expected, found: queries.dim().to_string() });
+    }
+    let test = queries.read_all_f32()?;
+    check_finite(&*queries, Vectors::new(&test, queries.dim()))?;
+    Ok(test)
+}
+
+fn check_finite(matrix: &dyn RowReader, rows: Vectors<'_, f32>) -> Result<(), PrepareError> {
+    match first_non_finite(rows) {
+        None => Ok(()),
+        Some(found) => Err(PrepareError::NonFinite {
+            path: matrix.path().to_path_buf(),
+            matrix: matrix.name().to_owned(),
+            row: found.row,
+            column: found.column,
+            value: found.value,
+        }),
+    }
+}
+
+/// `counts` are the rows of queries and base.
+fn read_truth(
+    mut neighbors: Box<dyn RowReader>,
+    distances: Option<Box<dyn RowReader>>,
+    counts: (usize, usize),
+) -> Result<InputTruth, PrepareError> {
+    let (queries, n) = counts;
+    let shape = |matrix: &dyn RowReader, expected: String| PrepareError::Shape {
+        path: matrix.path().to_path_buf(),
+        matrix: matrix.name().to_owned(),
+        expected,
+        found: format!("{} x {}", matrix.rows(), matrix.dim()),
+    };
+    let (rows, k) = (neighbors.rows(), neighbors.dim());
+    if rows != queries {
+        return Err(shape(&*neighbors, format!("{queries} rows, one per query")));
+    }
+    if k > n {
+        return Err(shape(&*neighbors, format!("at most {n} columns, the number of base vectors")));
+    }
+    let mut ids = Vec::new();
+    neighbors.read_i64(0..rows, &mut ids)?;
+    check_ids(&*neighbors, &ids, n)?;
+    let distances = match distances {
+        None => None,
+        Some(mut distances) => {
+            if (distances.rows(), distances.dim()) != (rows, k) {
+                return Err(shape(&*distances, format!("{rows} x {k} like `{}`", neighbors.name())));
+            }
+            let values = distances.read_all_f32()?;
+            check_finite(&*distances, Vectors::new(&values, k))?;
+            Some(values)
+        }
+    };
+    let ids = ids.into_iter().map(|id| id as i32).collect();
+    Ok(InputTruth { path: neighbors.path().to_path_buf(), k, ids, distances })
+}
+
+/// Every id is a row of the base, and none stands twice in a row.
+fn check_ids(neighbors: &dyn RowReader, ids: &[i64], n: usize) -> Result<(), PrepareError> {
+    let k = neighbors.dim();
+    let error = |row: usize, column: usize, expected: String, found: i64| PrepareError::Neighbor {
+        path: neighbors.path().to_path_buf(),
+        matrix: neighbors.name().to_owned(),
+        row,
+        column,
+        expected,
+        found,
+    };
+    if let Some(at) = ids.iter().position(|&id| id < 0 || id >= n as i64) {
+        return Err(error(at / k, at % k, format!("a base vector, 0 to {}", n - 1), ids[at]));
+    }
+    let mut sorted = Vec::with_capacity(k);
+    for (row, ids) in ids.chunks_exact(k).enumerate() {
+        sorted.clear();
+        sorted.extend_from_slice(ids);
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            let column = ids.iter().rposition(|&id| id == twice[0]).unwrap_or_default();
+            return Err(error(row, column, "each base vector once".into(), twice[0]));
+        }
+    }
+    Ok(())
+}
