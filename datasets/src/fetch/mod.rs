@@ -2,7 +2,7 @@
 //!
 //! - A local file (the entry's `file:`, or one found in a mirror folder) is used where it lies; nothing is copied.
 //! - An address is downloaded to `<cache>/downloads/<name>.<extension>`: into `<file>.part` first, continued after a
-//!   cut or a kill ([`http`]), then checked for length and SHA-256, synced, and renamed.
+//!   cut or a kill (`http.rs`), then checked for length and SHA-256, synced, and renamed.
 //! - Beside each file that was checked lies a receipt (`<name>.receipt.json`), so that the next use costs a `stat`
 //!   and not a hash of gigabytes. A file that no longer fits its receipt is checked again.
 //!

@@ -9,7 +9,7 @@
 //! | `uniform` | each coordinate uniform in [0, 1) |
 //! | `clustered` | Gaussian mixture: centres uniform in [0, 1)^d, weights exponential, standard deviation `spread` |
 //! | `low_intrinsic` | A z + noise: z standard normal in `intrinsic` dimensions, A a random matrix with rows of length about 1 |
-//! | `embedding` | unit vectors shaped like text embeddings: a common mean, a power-law spectrum, topics (see [`rows`]) |
+//! | `embedding` | unit vectors shaped like text embeddings: a common mean, a power-law spectrum, topics (see `rows.rs`) |
 //!
 //! Does not write files or compute neighbours. The same numbers come out wherever the platform's `ln`, `sin` and `cos`
 //! agree in double precision; a published result therefore names the SHA-256 of the data and not only the seed.

@@ -1,0 +1,42 @@
+# Every recipe is one command that plain cargo can run too; `just --list` shows them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Show the recipes.
+default:
+    @just --list
+
+# Run an experiment: plan, build, search, record, report. Extra flags pass through (--plan, --new, --json).
+experiment yaml *flags:
+    cargo experiment {{ yaml }} {{ flags }}
+
+# Pass the tests.
+test *flags:
+    cargo test --release {{ flags }}
+
+# What CI checks besides the tests: format, lints, docs, dependencies.
+check:
+    bash .ci/check
+
+# Micro-benchmarks of kernels and searches (criterion); `just bench -- l2` filters by name.
+bench *flags:
+    cargo bench --package nearlab-benches --bench kernels --bench search {{ flags }}
+
+# Instruction counts of kernels and a fixed search under valgrind (needs valgrind; installs the runner once).
+bench-instructions:
+    command -v gungraun-runner >/dev/null || cargo install --locked gungraun-runner@0.20.0
+    cargo bench --package nearlab-benches --bench kernel_instructions --bench search_instructions
+
+# Compare exact counters with the golden file; `just gate --bless` accepts what changed.
+gate *flags:
+    cargo nearlab gate {{ flags }}
+
+# Install the peers (hnswlib, faiss) from PyPI into .venv-peers.
+peers:
+    python3 -m venv .venv-peers
+    .venv-peers/bin/pip install --quiet --requirement harness/workers/requirements.txt
+    .venv-peers/bin/python harness/workers/selftest.py
+
+# Line coverage of the library crates; fails under 90 % (needs Debian's llvm-22 or a matching llvm-cov).
+coverage:
+    bash .ci/coverage
