@@ -1,0 +1,12 @@
+//! One binary for all tests that need a whole run: linking polars once is enough.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
+
+#[path = "../fixture/mod.rs"]
+mod fixture;
+
+mod compare;
+mod plots;
+mod records;
+mod report;
+mod table;
