@@ -1,0 +1,203 @@
+//! `nearlab run`.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use clap::Args;
+use nearlab_datasets::{
+    Cache,
+    catalog::{Catalog, Place},
+};
+use nearlab_reports::record::{Expectation, ExpectationOutcome};
+
+use super::{INTERRUPTED, NOT_HELD, OK, say, say_line};
+use crate::{
+    plan::{self, Facts},
+    progress::{Display, Style},
+    run::{self, Conclusion, End, Options, Work},
+    spec::{self, DatasetSource, Spec, Surroundings},
+};
+
+/// Run an experiment: prepare the data, measure every point, write the report. Continues an unfinished run.
+///
+/// Measurements go to RUNS/<experiment>/<time>/ as they are made, so a run that is interrupted (or killed) loses
+/// nothing: the same command measures what is missing. A run that is complete is not measured again; its report is
+/// rendered anew. What failed (a crash, a timeout, a missing peer) stays recorded until --retry-failed.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(super) struct Arguments {
+    /// The experiment, a YAML file.
+    file: PathBuf,
+    /// Print every point that would be measured, and every rejected one with its rule; measure nothing.
+    #[arg(long)]
+    plan: bool,
+    /// Start another run, even where one could be continued or is complete.
+    #[arg(long)]
+    new: bool,
+    /// Try again what failed in earlier sessions of the run.
+    #[arg(long)]
+    retry_failed: bool,
+    /// Folder that runs go to.
+    #[arg(long, value_name = "RUNS", default_value = "runs")]
+    out: PathBuf,
+    /// Measure only: write neither tables nor report (`nearlab report RUN` does that later).
+    #[arg(long)]
+    no_report: bool,
+    /// Show no progress; print the summary only.
+    #[arg(long)]
+    quiet: bool,
+    /// Print the records as JSON lines instead of progress and summary.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<u8> {
+    let spec = load(&arguments.file)?;
+    let display = Display::new(Style::choose(arguments.quiet, arguments.json));
+    let options = Options {
+        command: reproduce(&arguments.file),
+        runs: arguments.out,
+        new: arguments.new,
+        retry_failed: arguments.retry_failed,
+        report: !arguments.no_report,
+        work: Work::Measure,
+    };
+    if arguments.plan {
+        return print_plan(&spec, &display);
+    }
+    let conclusion = go(&spec, &options, &display)?;
+    conclude(&conclusion, &display, &options)
+}
+
+/// Reads and judges the experiment, and looks for its files.
+pub(super) fn load(file: &Path) -> Result<Spec> {
+    let spec = spec::load(file)?;
+    spec.check_files(&surroundings())?;
+    Ok(spec)
+}
+
+/// This process's surroundings, with the catalogue's names.
+pub(super) fn surroundings() -> Surroundings<'static> {
+    let names = Catalog::builtin().entries().map(|entry| entry.name.clone()).collect();
+    Surroundings { catalogue: Some(names), ..Surroundings::of_process() }
+}
+
+/// The command that measures the same again.
+pub(super) fn reproduce(file: &Path) -> Vec<String> {
+    ["nearlab".to_owned(), "run".to_owned(), file.display().to_string()].into()
+}
+
+/// Prepares, plans and runs.
+pub(super) fn go(spec: &Spec, options: &Options, display: &Display) -> Result<Conclusion> {
+    let data = run::prepare(spec, &Cache::from_env(), display)?;
+    let plan = plan::expand(spec, &data.facts(spec))?;
+    for warning in &plan.warnings {
+        display.note(&format!("warning: {warning}"));
+    }
+    Ok(run::run(spec, &plan, &data, options, display)?)
+}
+
+fn print_plan(spec: &Spec, display: &Display) -> Result<u8> {
+    // A plan depends on the size of the data. The catalogue knows that of what would have to be fetched; a file that is
+    // here is prepared (once; then it is in the cache).
+    let facts = match catalogue_facts(spec) {
+        Some(facts) => facts,
+        None => run::prepare(spec, &Cache::from_env(), display)?.facts(spec),
+    };
+    say(plan::expand(spec, &facts)?.render(spec, &facts))?;
+    Ok(OK)
+}
+
+/// What the catalogue says of a data set that lies elsewhere.
+fn catalogue_facts(spec: &Spec) -> Option<Facts> {
+    let DatasetSource::Use(name) = &spec.dataset.source else { return None };
+    let catalog = Catalog::builtin();
+    let entry = catalog.find(name).filter(|entry| matches!(entry.place, Place::Url(_)))?;
+    if Path::new(name).exists() {
+        return None;
+    }
+    let limit = spec.dataset.limit.map_or(u64::MAX, |limit| limit as u64);
+    let queries = spec.dataset.queries.map_or(entry.queries, |split| split.report as u64);
+    Some(Facts { n: Some(entry.n.min(limit)), d: Some(entry.d), queries: Some(queries), ..run::code_facts(spec) })
+}
+
+/// Says how it went; the exit status.
+pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Options) -> Result<u8> {
+    let quiet = display.style() == Style::Json;
+    let (measured, planned) = conclusion.measured;
+    match &conclusion.end {
+        End::Interrupted => {
+            let command = options.command.join(" ");
+            display.warn(&format!(
+                "interrupted: {measured} of {planned} measured and recorded in {}\ncontinue with: {command}",
+                conclusion.folder.display()
+            ));
+            Ok(INTERRUPTED)
+        }
+        End::ProfiledOnly => {
+            if !quiet {
+                say_line(format_args!("profiles: {}", conclusion.folder.join("profiles").display()))?;
+            }
+            Ok(OK)
+        }
+        End::Complete { already, report, summary, expectations } => {
+            if !quiet {
+                if *already {
+                    let folder = conclusion.folder.display();
+                    say_line(format_args!("complete already: {folder} (measure again with --new)\n"))?;
+                }
+                say_line(summary.trim_end())?;
+                say(failures(conclusion))?;
+                say(judged(expectations))?;
+                if let Some(report) = report {
+                    say_line(format_args!("\nreport: {}", report.display()))?;
+                }
+            }
+            Ok(if conclusion.expectations_met() { OK } else { NOT_HELD })
+        }
+    }
+}
+
+fn failures(conclusion: &Conclusion) -> String {
+    let mut text = String::new();
+    for failure in &conclusion.failures {
+        let first = failure.message.lines().next().unwrap_or_default();
+        let _ = write!(text, "\nnot measured: {} ({}): {first}", failure.index, failure.stage);
+    }
+    if !text.is_empty() {
+        text.push_str("\n(once it is mended: the same command with --retry-failed)\n");
+    }
+    text
+}
+
+fn judged(expectations: &[Expectation]) -> String {
+    let mut text = String::new();
+    for expectation in expectations {
+        let word = match expectation.outcome {
+            ExpectationOutcome::Met => "met",
+            ExpectationOutcome::NotMet => "NOT MET",
+            ExpectationOutcome::NoData => "NO DATA",
+        };
+        let _ = write!(text, "\nexpect {}: {word}: {}", expectation.rule, expectation.found);
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expectations_are_said_one_a_line() {
+        let expectation = |outcome| Expectation { rule: "qps > 1".into(), outcome, found: "0.5".into() };
+        let text = judged(&[expectation(ExpectationOutcome::NotMet), expectation(ExpectationOutcome::Met)]);
+        assert_eq!(text, "\nexpect qps > 1: NOT MET: 0.5\nexpect qps > 1: met: 0.5\n");
+        assert_eq!(judged(&[]), "");
+    }
+}

@@ -1,0 +1,213 @@
+//! A run's folder: `<runs>/<experiment>/<run id>/`.
+//!
+//! ```text
+//! experiment.yaml      the question as it was read
+//! records.jsonl        what happened, line by line (and the lock that keeps two sessions apart)
+//! trials/<trial>.json  what each worker was told
+//! samples/<key>.ids.bin, samples/<key>.ns.bin
+//! profiles/<trial>/...
+//! results.parquet, results.csv, report/   derived when the run ends
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use nearlab_reports::run::{LoadError, RECORDS_FILE, RunData};
+
+/// Names that are tried for runs begun in the same second.
+const TRIES: u32 = 1000;
+
+/// Why a run's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Something in it cannot be made, read or listed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its records are damaged.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// One run's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new folder for `experiment` under `runs`, named after the time.
+    pub fn create(runs: &Path, experiment: &str, yaml: &str) -> Result<Self, FolderError> {
+        let parent = runs.join(experiment);
+        make(&parent)?;
+        let path = unused_name(&parent, Timestamp::now())?;
+        let folder = Self { path };
+        for part in ["samples", "trials"] {
+            make(&folder.path.join(part))?;
+        }
+        let copy = folder.path.join("experiment.yaml");
+        fs::write(&copy, yaml).map_err(|source| FolderError::Io { action: "write", path: copy, source })?;
+        Ok(folder)
+    }
+
+    /// The newest run of `experiment` under `runs` whose plan has this hash, and what is recorded there. A run that was
+    /// cut off before its first record has nothing to continue and is passed over.
+    pub fn latest(runs: &Path, experiment: &str, spec_hash: &str) -> Result<Option<(Self, RunData)>, FolderError> {
+        for path in newest_first(&runs.join(experiment))? {
+            match RunData::load(&path) {
+                Ok(run) if run.session().spec_hash == spec_hash => return Ok(Some((Self { path }, run))),
+                Ok(_) | Err(LoadError::NotARun { .. } | LoadError::NoSession { .. }) => {}
+                Err(damaged) => return Err(damaged.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes what killed workers left half written. Only the session that holds the run's lock may do this.
+    pub fn sweep(&self) -> Result<(), FolderError> {
+        let samples = self.path.join("samples");
+        let failed = |action, path: &Path, source| FolderError::Io { action, path: path.to_owned(), source };
+        for entry in fs::read_dir(&samples).map_err(|source| failed("list", &samples, source))? {
+            let path = entry.map_err(|source| failed("list", &samples, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's name: the folder's.
+    pub fn id(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// `records.jsonl`.
+    pub fn records(&self) -> PathBuf {
+        self.path.join(RECORDS_FILE)
+    }
+
+    /// A trial's file.
+    pub fn trial_file(&self, trial: &str) -> PathBuf {
+        self.path.join("trials").join(format!("{trial}.json"))
+    }
+
+    /// A path inside the folder, as records name it.
+    pub fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(&self.path).unwrap_or(path).display().to_string()
+    }
+}
+
+fn make(path: &Path) -> Result<(), FolderError> {
+    fs::create_dir_all(path).map_err(|source| FolderError::Io {
+        action: "make the folder",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Makes the first folder `20260131T101500Z`, `20260131T101500Z-2`, ... that is not there yet.
+fn unused_name(parent: &Path, now: Timestamp) -> Result<PathBuf, FolderError> {
+    let name = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut path = parent.join(&name);
+    for number in 2..TRIES {
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(FolderError::Io { action: "make the folder", path, source }),
+        }
+        path = parent.join(format!("{name}-{number}"));
+    }
+    let source = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(FolderError::Io { action: "make the folder", path, source })
+}
+
+/// Sub-folders, newest name first; none when the folder does not exist.
+fn newest_first(parent: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let failed = |source| FolderError::Io { action: "list", path: parent.to_owned(), source };
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.is_dir());
+    paths.sort_by_cached_key(|path| std::cmp::Reverse(age(path)));
+    Ok(paths)
+}
+
+/// (timestamp, number within the second): `...Z-10` is newer than `...Z-9`.
+fn age(path: &Path) -> (String, u32) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name.split_once('-') {
+        Some((time, number)) => (time.to_owned(), number.parse().unwrap_or(1)),
+        None => (name, 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_one_second_have_names_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let names: Vec<PathBuf> = (0..11).map(|_| unused_name(root.path(), now).unwrap()).collect();
+        assert_eq!(names[0], root.path().join("19700101T000000Z"));
+        assert_eq!(names[1], root.path().join("19700101T000000Z-2"));
+        let newest = newest_first(root.path()).unwrap();
+        assert_eq!(newest.iter().rev().collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_new_run_has_its_question_and_its_folders() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "first", "question: why?\n").unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("experiment.yaml")).unwrap(), "question: why?\n");
+        assert!(folder.path().join("samples").is_dir());
+        assert_eq!(folder.relative(&folder.trial_file("ab")), "trials/ab.json");
+        assert_eq!(folder.records().parent(), Some(folder.path()));
+        assert!(folder.id().ends_with('Z'));
+        let (half, whole) = (folder.path().join("samples/a.ids.bin.tmp"), folder.path().join("samples/a.ids.bin"));
+        fs::write(&half, "").unwrap();
+        fs::write(&whole, "").unwrap();
+        folder.sweep().unwrap();
+        assert!(!half.exists() && whole.exists());
+    }
+
+    #[test]
+    fn a_run_without_a_record_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(RunFolder::latest(root.path(), "none", "x").unwrap(), None);
+        let folder = RunFolder::create(root.path(), "cut", "").unwrap();
+        assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
+        fs::write(folder.records(), "{\"half").unwrap();
+        assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
+        fs::write(folder.records(), "rubbish\n").unwrap();
+        assert!(RunFolder::latest(root.path(), "cut", "x").is_err());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = RunFolder::create(&file, "x", "").unwrap_err().to_string();
+        assert!(error.starts_with("cannot make the folder "), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! From an experiment to data that can be measured on, and the facts that a plan needs about it.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use nearlab_datasets::{Cache, Files, PrepareOptions, Source};
+use nearlab_reports::record;
+use nearlab_simd::Metric;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::RunError;
+use crate::{
+    environment,
+    plan::Facts,
+    progress::Display,
+    protocol::Matrix,
+    spec::{DatasetSource, Spec},
+};
+
+/// A data set, ready to be measured on.
+pub struct Prepared {
+    /// The mapped data.
+    pub data: nearlab_datasets::Prepared,
+    /// What it is, for the record.
+    pub record: record::Dataset,
+    /// Its metric.
+    pub metric: Metric,
+}
+
+impl Prepared {
+    /// What a plan needs to know.
+    pub fn facts(&self, spec: &Spec) -> Facts {
+        Facts {
+            n: Some(self.record.n),
+            d: Some(self.record.d),
+            queries: Some(self.record.queries),
+            dataset_fingerprint: Some(format!(
+                "{} {} {} {:?}",
+                self.record.sha256, self.record.metric, self.record.truth_k, spec.dataset.queries
+            )),
+            ..code_facts(spec)
+        }
+    }
+
+    /// Where a worker finds (base vectors, queries).
+    pub fn matrices(&self) -> (Matrix, Matrix) {
+        let matrix = |(path, offset), n| Matrix { path, offset, n, d: self.data.train().dim(), element: "f32".into() };
+        (
+            matrix(self.data.train_location(), self.data.train().len()),
+            matrix(self.data.test_location(), self.data.test().len()),
+        )
+    }
+}
+
+/// Finds, decodes, checks and maps the experiment's data set.
+pub fn prepare(spec: &Spec, cache: &Cache, display: &Display) -> Result<Prepared, RunError> {
+    let refused = |message: String| spec.error_at(spec.dataset.place, message);
+    let metric = match &spec.dataset.metric {
+        Some(name) => Some(name.parse::<Metric>().map_err(|error| refused(error.to_string()))?),
+        None => None,
+    };
+    let source = source(&spec.dataset.source, metric).map_err(refused)?;
+    let options = PrepareOptions {
+        limit: spec.dataset.limit,
+        queries: spec.dataset.queries.map(|split| nearlab_datasets::QuerySplit {
+            report: split.report,
+            calibrate: split.calibrate,
+            seed: split.seed,
+        }),
+        truth_k: spec.max_k(),
+        metric,
+        ..PrepareOptions::default()
+    };
+    display.begin(&source.name());
+    let path = nearlab_datasets::prepare(&source, spec.folder(), &options, cache, display)
+        .map_err(|error| refused(with_causes(&error)))?;
+    let data = nearlab_datasets::Prepared::open(&path)
+        .map_err(|error| RunError::OpenPrepared { path: path.clone(), message: with_causes(&error) })?;
+    let record = describe(&data);
+    display
+        .end(&format!("{}: {} x {}, {} queries, {}", record.name, record.n, record.d, record.queries, record.metric));
+    Ok(Prepared { metric: data.metric(), data, record })
+}
+
+fn source(source: &DatasetSource, metric: Option<Metric>) -> Result<Source, String> {
+    match source {
+        DatasetSource::Use(name) => Ok(Source::Name(name.clone())),
+        DatasetSource::Files { train, test, neighbors } => Ok(Source::Files(Files {
+            train: train.clone(),
+            test: test.clone(),
+            neighbors: neighbors.clone(),
+            metric: metric.ok_or("a data set of separate files needs `metric`: l2, inner_product or cosine")?,
+        })),
+    }
+}
+
+/// An error and its causes on one line each, without repeating what a message already says.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn describe(data: &nearlab_datasets::Prepared) -> record::Dataset {
+    let print = data.fingerprint();
+    record::Dataset {
+        name: print.name.clone(),
+        source: print.source.clone(),
+        sha256: print.sha256.clone(),
+        n: print.n,
+        d: print.d,
+        queries: print.queries,
+        metric: print.metric.to_string(),
+        truth_k: print.truth_k,
+        integral_u8: print.integral_u8,
+        duplicates: print.duplicates,
+        norm_min: print.norm_min,
+        norm_mean: print.norm_mean,
+        norm_max: print.norm_max,
+        lid_mean: print.lid_mean,
+        relative_contrast: print.relative_contrast,
+        truth_checked: print.truth_checked,
+    }
+}
+
+/// What is known without data: the version of the code, and of each external worker's file.
+pub fn code_facts(spec: &Spec) -> Facts {
+    let version = |worker: &Path| fs::read(worker).ok().map(|bytes| format!("{:016x}", xxh3_64(&bytes)));
+    let worker_versions: BTreeMap<String, String> = spec
+        .indexes
+        .iter()
+        .filter_map(|index| Some((index.name.clone(), version(index.worker.as_deref()?)?)))
+        .collect();
+    Facts { code_version: environment::code_version(), worker_versions, ..Facts::default() }
+}

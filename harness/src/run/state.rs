@@ -1,0 +1,136 @@
+//! What of a plan is done already, and what is left.
+
+use std::collections::{HashMap, HashSet};
+
+use nearlab_reports::{
+    record::{Failure, Outcome},
+    run::RunData,
+};
+
+use crate::plan::{Plan, PlannedTrial};
+
+/// What earlier sessions, and this one so far, have done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    measured: HashSet<String>,
+    /// Trials built and recorded, with the digest of what was built.
+    builds: HashMap<String, Option<String>>,
+    failed_trials: HashSet<String>,
+    failed_searches: HashSet<String>,
+    /// (trial, kind) of profiles taken or failed.
+    profiled: HashSet<(String, String)>,
+}
+
+impl State {
+    /// The state of a run as recorded. Failures count as done unless `retry_failed`.
+    pub fn of(run: &RunData, retry_failed: bool) -> Self {
+        let mut state = Self {
+            measured: run.searches.iter().map(|search| search.key.clone()).collect(),
+            builds: run.builds.iter().map(|build| (build.trial.clone(), build.digest.clone())).collect(),
+            profiled: run.profiles.iter().map(|profile| (profile.trial.clone(), profile.kind.clone())).collect(),
+            ..Self::default()
+        };
+        if !retry_failed {
+            run.failures.iter().for_each(|failure| state.note_failure(failure));
+        }
+        state
+    }
+
+    /// Whether a search is still to be measured.
+    pub fn is_pending(&self, trial: &PlannedTrial, key: &str) -> bool {
+        !self.measured.contains(key) && !self.failed_searches.contains(key) && !self.failed_trials.contains(&trial.hash)
+    }
+
+    /// Searches of a trial that are still to be measured.
+    pub fn pending(&self, trial: &PlannedTrial) -> usize {
+        trial.searches.iter().filter(|search| self.is_pending(trial, &search.key)).count()
+    }
+
+    /// Searches of the whole plan that are still to be measured.
+    pub fn pending_in(&self, plan: &Plan) -> usize {
+        plan.trials.iter().map(|trial| self.pending(trial)).sum()
+    }
+
+    /// Searches measured.
+    pub fn measured(&self) -> usize {
+        self.measured.len()
+    }
+
+    /// The recorded digest of a trial's build; the outer option says whether it was recorded at all.
+    pub fn build(&self, trial: &str) -> Option<Option<&str>> {
+        self.builds.get(trial).map(Option::as_deref)
+    }
+
+    /// Whether a profile of this kind is there (or was tried in vain).
+    pub fn is_profiled(&self, trial: &str, kind: &str) -> bool {
+        self.profiled.contains(&(trial.to_owned(), kind.to_owned()))
+    }
+
+    /// A search was recorded.
+    pub fn note_measured(&mut self, key: &str) {
+        self.measured.insert(key.to_owned());
+    }
+
+    /// A build was recorded.
+    pub fn note_build(&mut self, trial: &str, digest: Option<String>) {
+        self.builds.insert(trial.to_owned(), digest);
+    }
+
+    /// A profile was recorded.
+    pub fn note_profile(&mut self, trial: &str, kind: &str) {
+        self.profiled.insert((trial.to_owned(), kind.to_owned()));
+    }
+
+    /// A failure was recorded: of one search that was refused, of a profile, or of the whole trial.
+    pub fn note_failure(&mut self, failure: &Failure) {
+        match (&failure.key, failure.outcome, failure.stage.as_str()) {
+            (_, _, "profile") => {}
+            (Some(key), Outcome::Failed, _) => {
+                self.failed_searches.insert(key.clone());
+            }
+            _ => {
+                self.failed_trials.insert(failure.trial.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(key: Option<&str>, outcome: Outcome, stage: &str) -> Failure {
+        Failure {
+            trial: "t".into(),
+            key: key.map(str::to_owned),
+            index: "i".into(),
+            params: std::collections::BTreeMap::default(),
+            search: None,
+            stage: stage.into(),
+            outcome,
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_refused_search_costs_itself_and_a_dead_worker_the_trial() {
+        let mut state = State::default();
+        state.note_failure(&failure(Some("a"), Outcome::Failed, "search"));
+        assert!(state.failed_searches.contains("a") && state.failed_trials.is_empty());
+        state.note_failure(&failure(None, Outcome::Crashed, "profile"));
+        assert!(state.failed_trials.is_empty());
+        state.note_failure(&failure(Some("b"), Outcome::Crashed, "search"));
+        assert!(state.failed_trials.contains("t"));
+    }
+
+    #[test]
+    fn what_is_noted_is_known() {
+        let mut state = State::default();
+        assert_eq!(state.build("t"), None);
+        state.note_build("t", Some("d".into()));
+        assert_eq!(state.build("t"), Some(Some("d")));
+        state.note_measured("k");
+        assert_eq!(state.measured(), 1);
+        assert!(!state.is_profiled("t", "cpu"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The JSON Schema of an experiment file: that of the YAML types, with each kind's own parameters.
+
+use schemars::{Schema, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::{
+    model::Kind,
+    params::{Phase, table},
+    yaml::Experiment,
+};
+
+/// The JSON Schema of an experiment file, for editors; pretty-printed, with a newline at the end.
+pub fn schema_json() -> String {
+    format!("{:#}\n", schemars::schema_for!(Experiment).to_value())
+}
+
+/// Adds to the schema of an index what each kind allows in `build` and `search`.
+pub(super) fn parameters_by_kind(schema: &mut Schema) {
+    let branches: Vec<Value> = Kind::ALL.into_iter().map(branch).collect();
+    schema.insert("allOf".to_owned(), Value::Array(branches));
+}
+
+fn branch(kind: Kind) -> Value {
+    let properties = json!({"build": parameters(kind, Phase::Build), "search": parameters(kind, Phase::Search)});
+    let mut then = json_schema!({"properties": properties});
+    if kind == Kind::External {
+        then.insert("required".to_owned(), json!(["worker"]));
+    }
+    json!({"if": {"properties": {"kind": {"const": kind.as_str()}}}, "then": then})
+}
+
+fn parameters(kind: Kind, phase: Phase) -> Value {
+    let known: Map<String, Value> = table(kind, phase)
+        .iter()
+        .map(|known| {
+            let words = format!("{} {}; {} when left out.", known.meaning, known.range(), known.default);
+            (known.name.to_owned(), json!({"$ref": "#/$defs/Sweep", "description": words}))
+        })
+        .collect();
+    json!({"properties": known, "additionalProperties": kind == Kind::External})
+}

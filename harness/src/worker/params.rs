@@ -1,0 +1,142 @@
+//! From a trial's parameters by name to an index's own parameter types.
+//!
+//! The plan has already checked names and ranges; a worker is also started by hand, so nothing is trusted here.
+
+use nearlab_index::{
+    Build, Persist,
+    flat::{Flat, FlatParams, FlatSearchParams},
+    hnsw::{Hnsw, HnswParams, HnswSearchParams},
+    ivf::{Ivf, IvfParams, IvfSearchParams},
+};
+use nearlab_reports::record::Params;
+
+/// Why parameters are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamsError {
+    /// A required parameter is absent.
+    #[error("parameter `{0}` is missing")]
+    Missing(&'static str),
+    /// A parameter is not a whole number.
+    #[error("parameter `{name}` must be a whole number, found {found}")]
+    NotANumber {
+        /// Its name.
+        name: &'static str,
+        /// The value as JSON.
+        found: String,
+    },
+    /// A parameter that this index does not have.
+    #[error("there is no parameter `{name}`; known: {known}")]
+    Unknown {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+/// An index that can be built and searched from parameters by name.
+pub trait Configure: Build + Persist {
+    /// Build parameters.
+    fn build_params(params: &Params, seed: u64) -> Result<Self::Params, ParamsError>;
+    /// Search parameters.
+    fn search_params(params: &Params) -> Result<Self::SearchParams, ParamsError>;
+}
+
+impl Configure for Flat {
+    fn build_params(params: &Params, _seed: u64) -> Result<FlatParams, ParamsError> {
+        known(params, &[])?;
+        Ok(FlatParams::default())
+    }
+
+    fn search_params(params: &Params) -> Result<FlatSearchParams, ParamsError> {
+        known(params, &[])?;
+        Ok(FlatSearchParams::default())
+    }
+}
+
+impl Configure for Hnsw {
+    fn build_params(params: &Params, seed: u64) -> Result<HnswParams, ParamsError> {
+        known(params, &["m", "ef_construction"])?;
+        let defaults = HnswParams::default();
+        Ok(HnswParams {
+            m: optional(params, "m")?.unwrap_or(defaults.m),
+            ef_construction: optional(params, "ef_construction")?.unwrap_or(defaults.ef_construction),
+            seed,
+            ..defaults
+        })
+    }
+
+    fn search_params(params: &Params) -> Result<HnswSearchParams, ParamsError> {
+        known(params, &["ef_search"])?;
+        Ok(HnswSearchParams { ef_search: required(params, "ef_search")? })
+    }
+}
+
+impl Configure for Ivf {
+    fn build_params(params: &Params, seed: u64) -> Result<IvfParams, ParamsError> {
+        known(params, &["nlist", "iterations"])?;
+        let defaults = IvfParams::default();
+        Ok(IvfParams {
+            nlist: required(params, "nlist")?,
+            iterations: optional(params, "iterations")?.unwrap_or(defaults.iterations),
+            seed,
+            ..defaults
+        })
+    }
+
+    fn search_params(params: &Params) -> Result<IvfSearchParams, ParamsError> {
+        known(params, &["nprobe"])?;
+        Ok(IvfSearchParams { nprobe: required(params, "nprobe")? })
+    }
+}
+
+fn known(params: &Params, names: &[&'static str]) -> Result<(), ParamsError> {
+    let unknown = params.keys().find(|name| !names.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| {
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(ParamsError::Unknown { name: name.clone(), known })
+    })
+}
+
+fn optional(params: &Params, name: &'static str) -> Result<Option<usize>, ParamsError> {
+    let Some(value) = params.get(name) else { return Ok(None) };
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.map(Some).ok_or_else(|| ParamsError::NotANumber { name, found: value.to_string() })
+}
+
+fn required(params: &Params, name: &'static str) -> Result<usize, ParamsError> {
+    optional(params, name)?.ok_or(ParamsError::Missing(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, serde_json::Value)]) -> Params {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    #[test]
+    fn numbers_are_read_by_name() {
+        let hnsw = Hnsw::build_params(&params(&[("m", 8.into()), ("ef_construction", 50.into())]), 7).unwrap();
+        assert_eq!((hnsw.m, hnsw.ef_construction, hnsw.seed), (8, 50, 7));
+        assert_eq!(Ivf::search_params(&params(&[("nprobe", 3.into())])).unwrap().nprobe, 3);
+        assert!(Flat::search_params(&Params::new()).is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_misspelt_or_mistyped_is_named() {
+        let text = |error: ParamsError| error.to_string();
+        assert_eq!(text(Hnsw::search_params(&Params::new()).unwrap_err()), "parameter `ef_search` is missing");
+        let misspelt = params(&[("efsearch", 3.into())]);
+        assert_eq!(
+            text(Hnsw::search_params(&misspelt).unwrap_err()),
+            "there is no parameter `efsearch`; known: ef_search"
+        );
+        let mistyped = params(&[("nlist", "many".into())]);
+        let found = text(Ivf::build_params(&mistyped, 1).unwrap_err());
+        assert_eq!(found, "parameter `nlist` must be a whole number, found \"many\"");
+        let extra = params(&[("m", 3.into())]);
+        assert_eq!(text(Flat::build_params(&extra, 1).unwrap_err()), "there is no parameter `m`; known: none");
+    }
+}

@@ -1,0 +1,138 @@
+//! Throughput mode: all queries at once over a fixed number of threads, one wall clock.
+//!
+//! Threads, their searchers, their output memory and the warm-up passes all exist before the clock starts. Work is
+//! claimed in small runs of queries, so a slow query holds up one thread only. The wall time is the latest end minus
+//! the earliest start over the threads themselves: a coordinating thread's own wake-up is in neither.
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use nearlab_index::{Counters, Index, Neighbor, ParamError, Searcher};
+
+use super::{Pass, engine::Job, usage::Usage};
+
+/// Most queries that a thread claims at once.
+const MAX_RUN: usize = 32;
+/// Runs per thread that there should be at least, so that threads finish together.
+const RUNS_PER_THREAD: usize = 8;
+
+/// What one thread did in the timed pass.
+struct Share {
+    started: Instant,
+    ended: Instant,
+    counters: Counters,
+    /// First query of each run claimed, in order; `neighbors` holds them one after another.
+    runs: Vec<usize>,
+    neighbors: Vec<Neighbor>,
+}
+
+/// Warms up, then measures one pass.
+pub(super) fn measure<I: Index>(index: &I, params: &I::SearchParams, job: &Job<'_>) -> Result<Pass, ParamError> {
+    let (queries, k, threads) = (job.queries.len(), job.request.k, job.request.threads.max(1));
+    // Refused parameters must be known before threads wait for each other.
+    drop(index.searcher(params)?);
+    let run = queries.div_ceil(threads * RUNS_PER_THREAD).clamp(1, MAX_RUN);
+    let passes: Vec<AtomicUsize> = (0..=job.request.warmup).map(|_| AtomicUsize::new(0)).collect();
+    let (warm, go) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
+    let plan = Plan { index, params, job, run, passes: &passes, warm: &warm, go: &go };
+    let (before, shares, after) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| plan.work())).collect();
+        warm.wait();
+        let before = Usage::now();
+        go.wait();
+        let shares: Result<Vec<Share>, ParamError> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        (before, shares, Usage::now())
+    });
+    let shares = shares?;
+    let started = shares.iter().map(|share| share.started).min().unwrap_or_else(Instant::now);
+    let ended = shares.iter().map(|share| share.ended).max().unwrap_or(started);
+    let mut pass = Pass {
+        ids: vec![-1; queries * k],
+        nanoseconds: Vec::new(),
+        wall_seconds: (ended - started).as_secs_f64(),
+        usage: after - before,
+        counters: Counters::default(),
+    };
+    for share in &shares {
+        pass.counters += share.counters;
+        scatter(share, run, k, &mut pass.ids);
+    }
+    Ok(pass)
+}
+
+struct Plan<'a, I: Index> {
+    index: &'a I,
+    params: &'a I::SearchParams,
+    job: &'a Job<'a>,
+    run: usize,
+    /// Next unclaimed query of each pass; the last pass is the timed one.
+    passes: &'a [AtomicUsize],
+    warm: &'a Barrier,
+    go: &'a Barrier,
+}
+
+impl<I: Index> Plan<'_, I> {
+    fn work(&self) -> Result<Share, ParamError> {
+        let (queries, k) = (self.job.queries, self.job.request.k);
+        let searcher = self.index.searcher(self.params);
+        // Every page of the output is touched here, not under the clock.
+        let mut neighbors = vec![Neighbor::NONE; queries.len() * k];
+        let mut runs = Vec::with_capacity(queries.len().div_ceil(self.run));
+        let Ok(mut searcher) = searcher else {
+            self.warm.wait();
+            self.go.wait();
+            return searcher.map(|_| unreachable!("an error was just seen"));
+        };
+        let total = (queries.len() * self.passes.len()) as u64;
+        let (timed, warmups) = self.passes.split_last().expect("there is always the timed pass");
+        for (number, pass) in warmups.iter().enumerate() {
+            while let Some(range) = claim(pass, self.run, queries.len()) {
+                (self.job.progress)((number * queries.len() + range.start) as u64, total);
+                let out = &mut neighbors[..range.len() * k];
+                searcher.search_batch(queries.rows(range), k, out);
+            }
+        }
+        neighbors.fill(Neighbor::NONE);
+        self.warm.wait();
+        self.go.wait();
+
+        let mut counters = Counters::default();
+        let mut filled = 0;
+        let started = Instant::now();
+        while let Some(range) = claim(timed, self.run, queries.len()) {
+            runs.push(range.start);
+            let end = filled + range.len() * k;
+            counters += searcher.search_batch(queries.rows(range), k, &mut neighbors[filled..end]);
+            filled = end;
+        }
+        let ended = Instant::now();
+        Ok(Share { started, ended, counters, runs, neighbors })
+    }
+}
+
+fn claim(next: &AtomicUsize, run: usize, queries: usize) -> Option<std::ops::Range<usize>> {
+    let start = next.fetch_add(run, Ordering::Relaxed);
+    (start < queries).then(|| start..(start + run).min(queries))
+}
+
+/// Puts one thread's neighbours where their queries are.
+fn scatter(share: &Share, run: usize, k: usize, ids: &mut [i32]) {
+    let mut from = 0;
+    for &start in &share.runs {
+        let end = (start + run).min(ids.len() / k);
+        let count = (end - start) * k;
+        for (id, neighbor) in ids[start * k..end * k].iter_mut().zip(&share.neighbors[from..from + count]) {
+            *id = if *neighbor == Neighbor::NONE { -1 } else { neighbor.id as i32 };
+        }
+        from += count;
+    }
+}

@@ -1,0 +1,273 @@
+"""The worker protocol, version 1, for Python: everything but the library. docs/worker-protocol.md describes it.
+
+A worker subclasses Library and calls main(). This module maps the vectors, talks JSON lines with the harness, times
+searches, and writes ids and latencies. Standard output belongs to the protocol: whatever a library prints goes to
+standard error. numpy is imported late, so that its absence is reported like that of the library.
+"""
+
+import gc
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+
+PROTOCOL = 1
+
+
+class Refused(Exception):
+    """A build or search that cannot be done; the text goes to the harness."""
+
+
+class Library:
+    """One library. A worker overrides everything that raises NotImplementedError."""
+
+    # Parameters by name, each with the types it may have; `build` may hold defaults as the second element.
+    build_params = {}
+    search_params = {}
+
+    def load(self):
+        """Imports the library; returns (name and version, instruction set or None). ImportError means missing."""
+        raise NotImplementedError
+
+    def build(self, trial, train, stages, building):
+        """Builds over train (n x d, float32, read-only).
+
+        Adds the seconds of `train`, `construct` and `optimise` to the dict stages; calls building(stage, done, total).
+        """
+        raise NotImplementedError
+
+    def save(self, path):
+        """Saves the index."""
+        raise NotImplementedError
+
+    def memory(self):
+        """Logical bytes by component."""
+        return {}
+
+    def prepare(self, params, queries, k, threads):
+        """Sets parameters and threads for one search; returns the queries in the form that search() takes."""
+        raise NotImplementedError
+
+    def search(self, queries, k):
+        """Searches all rows of queries (m x d); returns ids (m x at most k). This call is what is timed."""
+        raise NotImplementedError
+
+
+class Channel:
+    """The protocol's end of standard output. Made before any library is imported."""
+
+    def __init__(self):
+        sys.stdout.flush()
+        self.out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def send(self, kind, **fields):
+        self.out.write(json.dumps({kind: fields}) + "\n")
+        self.out.flush()
+
+
+def without_own_folder(path, folder):
+    """sys.path without the workers' folder: `import faiss` there would find the worker and not the library."""
+    own = os.path.realpath(folder)
+    return [entry for entry in path if os.path.realpath(entry or os.getcwd()) != own]
+
+
+def sentence(error):
+    """An exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def choose(given, known, what):
+    """The parameters by name: given ones checked against known ones, the others at their defaults.
+
+    known: {name: (types, default)}; a default of None means that the parameter must be given.
+    """
+    for name, value in given.items():
+        if name not in known:
+            raise Refused(f"unknown {what} parameter {name!r}; known: {', '.join(known) or 'none'}")
+        types = known[name][0]
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise Refused(f"{what} parameter {name}: expected {types.__name__}, found {value!r}")
+    missing = [name for name, (_, default) in known.items() if default is None and name not in given]
+    if missing:
+        raise Refused(f"{what} parameter {missing[0]} is needed")
+    return {name: given.get(name, default) for name, (_, default) in known.items()}
+
+
+def map_matrix(matrix):
+    """A Matrix of the trial as a read-only array over the file."""
+    import numpy
+
+    if matrix["element"] != "f32":
+        raise Refused(f"element: expected f32, found {matrix['element']}")
+    shape = (matrix["n"], matrix["d"])
+    return numpy.memmap(matrix["path"], dtype="<f4", mode="r", offset=matrix["offset"], shape=shape)
+
+
+def write_whole(path, array):
+    """Writes the bytes of an array to path: all of them, or no file of that name."""
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(memoryview(array).cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def fixed_width(found, rows, k):
+    """The ids that a library returned as i32, rows x k, -1 where it found fewer."""
+    import numpy
+
+    ids = numpy.full((rows, k), -1, dtype="<i4")
+    ids[:, : found.shape[1]] = found
+    return ids
+
+
+class Timed:
+    """Wall and CPU seconds and page faults of a `with` block, without the garbage collector."""
+
+    def __enter__(self):
+        gc.collect()
+        gc.disable()
+        self.usage = resource.getrusage(resource.RUSAGE_SELF)
+        self.cpu = time.process_time()
+        self.wall = time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self.wall = time.perf_counter() - self.wall
+        self.cpu = time.process_time() - self.cpu
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        self.major = after.ru_majflt - self.usage.ru_majflt
+        self.minor = after.ru_minflt - self.usage.ru_minflt
+        gc.enable()
+
+
+def latency_pass(library, queries, k):
+    """All queries one by one: (ids, nanoseconds of each)."""
+    import numpy
+
+    rows = [queries[i : i + 1] for i in range(len(queries))]
+    ids = numpy.full((len(rows), k), -1, dtype="<i4")
+    times = numpy.empty(len(rows), dtype="<u8")
+    search, clock = library.search, time.perf_counter_ns
+    with Timed() as timed:
+        for i, row in enumerate(rows):
+            start = clock()
+            found = search(row, k)
+            times[i] = clock() - start
+            ids[i, : found.shape[1]] = found[0]
+    return timed, ids, times
+
+
+def throughput_pass(library, queries, k):
+    """All queries in one call: (ids, None)."""
+    with Timed() as timed:
+        found = library.search(queries, k)
+    return timed, fixed_width(found, len(queries), k), None
+
+
+def measure(library, queries, request, channel):
+    """One `search` request; returns the fields of `searched`."""
+    key, k, mode = request["key"], request["k"], request["mode"]
+    passes = {"latency": latency_pass, "throughput": throughput_pass}
+    if mode not in passes:
+        raise Refused(f"mode: expected latency or throughput, found {mode}")
+    if k < 1:
+        raise Refused(f"k: expected at least 1, found {k}")
+    threads = 1 if mode == "latency" else request["threads"]
+    prepared = library.prepare(request["params"], queries, k, threads)
+    total = (request["warmup"] + 1) * len(queries)
+    for done in range(request["warmup"]):
+        channel.send("searching", key=key, done=done * len(queries), total=total)
+        passes[mode](library, prepared, k)
+    channel.send("searching", key=key, done=request["warmup"] * len(queries), total=total)
+    timed, ids, times = passes[mode](library, prepared, k)
+    write_whole(request["ids"], ids)
+    if request.get("latencies"):
+        if times is None:
+            raise Refused(f"latencies were asked for in {mode} mode, which times the whole pass only")
+        write_whole(request["latencies"], times)
+    return {
+        "key": key,
+        "wall_seconds": timed.wall,
+        "cpu_seconds": timed.cpu,
+        "faults_major": timed.major,
+        "faults_minor": timed.minor,
+    }
+
+
+def build(library, trial, channel):
+    """Maps the data and builds; returns the queries."""
+    stages = {"read": 0.0, "train": 0.0, "construct": 0.0, "optimise": 0.0, "save": 0.0}
+
+    def building(stage, done, total):
+        channel.send("building", stage=stage, done=done, total=total)
+
+    if trial.get("profile"):
+        raise Refused("profiles are taken of nearlab's own indexes only")
+    start = time.perf_counter()
+    train, test = map_matrix(trial["train"]), map_matrix(trial["test"])
+    stages["read"] = time.perf_counter() - start
+    library.build(trial, train, stages, building)
+    if trial.get("save"):
+        building("save", 0, 0)
+        start = time.perf_counter()
+        library.save(trial["save"])
+        stages["save"] = time.perf_counter() - start
+    cpu = time.process_time()
+    channel.send("built", stages=stages, cpu_seconds=cpu, memory=library.memory())
+    return test
+
+
+def serve(library, queries, requests, channel):
+    """Answers requests until `exit` or the end of input; returns the exit status."""
+    for line in requests:
+        if not line.strip():
+            continue
+        try:
+            ((kind, fields),) = json.loads(line).items()
+        except (ValueError, AttributeError):
+            print(f"expected a request, found {line!r}", file=sys.stderr)
+            return 2
+        if kind == "exit":
+            return 0
+        if kind != "search":
+            print(f"expected search or exit, found {kind!r}", file=sys.stderr)
+            return 2
+        try:
+            searched = measure(library, queries, fields, channel)
+        except Exception as error:  # whatever a library raises, the harness goes on with the next point
+            channel.send("failed", stage="search", message=sentence(error))
+        else:
+            channel.send("searched", **searched)
+    return 0
+
+
+def main(library):
+    """Runs one trial: `worker.py [options] trial.json`. Exits with 0 unless the protocol itself broke."""
+    channel = Channel()
+    with open(sys.argv[-1], encoding="utf-8") as file:
+        trial = json.load(file)
+    try:
+        name, simd_tier = library.load()
+        __import__("numpy")  # missing here is missing like the library
+    except ImportError as error:
+        channel.send("failed", stage="missing", message=f"{sentence(error)} (in {sys.executable}; `just peers` installs it)")
+        sys.exit(0)
+    channel.send("hello", protocol=PROTOCOL, library=name, simd_tier=simd_tier)
+    try:
+        if trial["protocol"] != PROTOCOL:
+            raise Refused(f"protocol: expected {PROTOCOL}, found {trial['protocol']}")
+        queries = build(library, trial, channel)
+    except Exception as error:  # as in serve()
+        channel.send("failed", stage="build", message=sentence(error))
+        sys.exit(0)
+    sys.exit(serve(library, queries, sys.stdin, channel))

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""Drives each worker through tiny trials over the protocol and compares its neighbours with exact ones.
+
+    .venv-peers/bin/python harness/workers/selftest.py
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path = [entry for entry in sys.path if os.path.realpath(entry or os.getcwd()) != os.path.realpath(FOLDER)]
+
+import numpy  # noqa: E402  (after this folder has left sys.path)
+
+N, D, QUERIES, K = 2000, 24, 50, 10
+
+# worker, build parameters, [(search parameters, least recall)]
+INDEXES = [
+    ("hnswlib.py", {"M": 16, "efConstruction": 100}, [({"ef": 10}, 0.7), ({"ef": 400}, 0.99)]),
+    ("faiss.py", {"factory": "Flat"}, [({}, 1.0)]),
+    ("faiss.py", {"factory": "HNSW16", "efConstruction": 100}, [({"efSearch": 10}, 0.6), ({"efSearch": 400}, 0.99)]),
+    ("faiss.py", {"factory": "IVF16,Flat"}, [({"nprobe": 1}, 0.15), ({"nprobe": 16}, 1.0)]),
+    ("faiss.py", {"factory": "IVF16,PQ12x4fs,RFlat"}, [({"nprobe": 16, "k_factor_rf": 50}, 0.95)]),
+    ("faiss.py", {"factory": "RR24,IVF16,Flat"}, [({"nprobe": 16}, 0.99)]),
+]
+
+
+def data(folder):
+    """Writes base and queries into one file behind 4096 bytes of something else; returns arrays and matrices."""
+    rng = numpy.random.default_rng(7)
+    # Vectors of different lengths, so that the three metrics have different neighbours.
+    train = (rng.standard_normal((N, D)) * rng.uniform(0.5, 2.0, (N, 1))).astype("<f4")
+    test = rng.standard_normal((QUERIES, D)).astype("<f4")
+    path = os.path.join(folder, "data.bin")
+    with open(path, "wb") as file:
+        file.write(b"\xff" * 4096 + train.tobytes() + test.tobytes())
+
+    def matrix(rows, offset):
+        return {"path": path, "offset": offset, "n": len(rows), "d": D, "element": "f32"}
+
+    return train, test, matrix(train, 4096), matrix(test, 4096 + train.nbytes)
+
+
+def exact(train, test, metric, k):
+    a, b = train.astype("f8"), test.astype("f8")
+    if metric == "cosine":
+        a = a / numpy.linalg.norm(a, axis=1, keepdims=True)
+        b = b / numpy.linalg.norm(b, axis=1, keepdims=True)
+    distances = -(b @ a.T)
+    if metric == "l2":
+        distances = (a * a).sum(1)[None, :] + 2 * distances
+    return numpy.argsort(distances, axis=1, kind="stable")[:, :k]
+
+
+def recall(ids, truth):
+    return float(numpy.mean([len(set(found) & set(true)) / len(true) for found, true in zip(ids, truth)]))
+
+
+class Worker:
+    """A worker process and the conversation with it."""
+
+    def __init__(self, folder, script, trial, flags=()):
+        path = os.path.join(folder, "trial.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(trial, file)
+        command = [sys.executable, *flags, os.path.join(FOLDER, script), path]
+        # Started inside the workers' folder: the place where a name clash would show.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER
+        )
+
+    def read(self):
+        line = self.process.stdout.readline()
+        assert line, "the worker ended without an answer"
+        ((kind, fields),) = json.loads(line).items()
+        return kind, fields
+
+    def read_past(self, *progress):
+        kind, fields = self.read()
+        while kind in progress:
+            kind, fields = self.read()
+        return kind, fields
+
+    def ask(self, kind, **fields):
+        self.process.stdin.write(json.dumps({kind: fields}) + "\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.stdin.close()
+        rest = self.process.stdout.read()
+        self.process.stdout.close()
+        assert rest == "", f"unexpected: {rest!r}"
+        return self.process.wait(timeout=60)
+
+
+def trial_of(build, metric, matrices, save=None):
+    train, test = matrices
+    return {
+        "protocol": 1, "trial": "selftest", "kind": "peer", "build": build, "threads": 2, "seed": 5, "metric": metric,
+        "train": train, "test": test, "save": save, "profile": None,
+    }
+
+
+def search(worker, folder, params, k=K, mode="latency", threads=1, warmup=1, **changed):
+    ids, nanoseconds = os.path.join(folder, "ids.bin"), os.path.join(folder, "ns.bin")
+    for path in (ids, nanoseconds):
+        if os.path.exists(path):
+            os.unlink(path)
+    request = {
+        "key": "k1", "k": k, "params": params, "mode": mode, "threads": threads, "warmup": warmup,
+        "ids": ids, "latencies": nanoseconds if mode == "latency" else None,
+    }
+    worker.ask("search", **{**request, **changed})
+    kind, fields = worker.read_past("searching")
+    if kind == "failed":
+        assert not os.path.exists(ids) and not os.path.exists(nanoseconds), "a failed search leaves no files"
+        return kind, fields, None
+    assert kind == "searched" and fields["key"] == "k1", (kind, fields)
+    assert fields["wall_seconds"] > 0 and fields["cpu_seconds"] >= 0 and fields["faults_minor"] >= 0
+    found = numpy.fromfile(ids, dtype="<i4").reshape(QUERIES, k)
+    if mode == "latency":
+        times = numpy.fromfile(nanoseconds, dtype="<u8")
+        assert len(times) == QUERIES and 0 < times.sum() <= fields["wall_seconds"] * 1e9
+    return kind, fields, found
+
+
+def check_recall(folder, metric, script, build, points):
+    train, test, *matrices = data(folder)
+    truth = exact(train, test, metric, K)
+    save = os.path.join(folder, "saved.index")
+    worker = Worker(folder, script, trial_of(build, metric, matrices, save=save))
+    kind, hello = worker.read()
+    assert kind == "hello" and hello["protocol"] == 1 and hello["library"].split()[0] in ("hnswlib", "faiss"), hello
+    kind, built = worker.read_past("building")
+    assert kind == "built", (kind, built)
+    assert built["stages"]["construct"] > 0 and built["stages"]["save"] > 0 and built["cpu_seconds"] > 0
+    assert sum(built["memory"].values()) >= N * D * 4, "each of these indexes holds the vectors"
+    assert os.path.getsize(save) > 0
+    answers = []
+    for params, least in points:
+        for mode, threads in (("latency", 1), ("throughput", 1), ("throughput", 2)):
+            kind, fields, ids = search(worker, folder, params, mode=mode, threads=threads)
+            assert kind == "searched", fields
+            reached = recall(ids, truth)
+            assert reached >= least, f"{script} {build} {params} {metric} {mode}: recall {reached} < {least}"
+            answers.append(ids)
+        assert recall(answers[-1], answers[-3]) > 0.99, "one by one and in a batch, the same neighbours"
+    worker.ask("exit")
+    assert worker.end() == 0
+    print(f"ok  {script:12}{metric:15}{json.dumps(build)}")
+
+
+def check_unit_length(folder):
+    """Vectors that are of unit length already take the path without normalising; neighbours stay the same."""
+    train, test, *_ = data(folder)
+    train = train / numpy.linalg.norm(train, axis=1, keepdims=True)
+    test = test / numpy.linalg.norm(test, axis=1, keepdims=True)
+    path = os.path.join(folder, "unit.bin")
+    with open(path, "wb") as file:
+        file.write(train.tobytes() + test.tobytes())
+    matrices = [
+        {"path": path, "offset": 0, "n": N, "d": D, "element": "f32"},
+        {"path": path, "offset": train.nbytes, "n": QUERIES, "d": D, "element": "f32"},
+    ]
+    worker = Worker(folder, "faiss.py", trial_of({"factory": "Flat"}, "cosine", matrices))
+    assert worker.read_past("hello", "building")[0] == "built"
+    assert recall(search(worker, folder, {})[2], exact(train, test, "cosine", K)) > 0.99
+    assert worker.end() == 0, "the end of input ends the worker"
+    print("ok  faiss.py    vectors of unit length")
+
+
+def check_failures(folder, script, build, good, bad):
+    _, _, *matrices = data(folder)
+    worker = Worker(folder, script, trial_of(build, "l2", matrices))
+    assert worker.read_past("hello", "building")[0] == "built"
+    for params, changed, expected in [
+        (bad, {}, next(iter(bad))),
+        (good, {"mode": "closed_loop"}, "latency or throughput"),
+        (good, {"k": 0}, "at least 1"),
+        (good, {"ids": os.path.join(folder, "no", "such", "folder", "ids.bin")}, "No such file"),
+    ]:
+        kind, fields, _ = search(worker, folder, params, **changed)
+        assert kind == "failed" and fields["stage"] == "search" and expected in fields["message"], (kind, fields)
+    kind, _, ids = search(worker, folder, good, k=K, mode="throughput", threads=2)
+    assert kind == "searched" and ids.min() >= 0, "after a failed search the worker goes on"
+    worker.ask("dance")
+    assert worker.end() == 2, "what is not the protocol ends the worker (and is quoted on standard error)"
+
+    for changed, expected in [
+        ({"build": {**build, "m": 16}}, "m"),
+        ({"protocol": 2}, "protocol: expected 1, found 2"),
+        ({"profile": {"heap": {"file": "x"}}}, "profiles"),
+        ({"train": {**matrices[0], "element": "u8"}}, "expected f32"),
+        ({"train": {**matrices[0], "n": N * 100}}, "mmap length"),
+    ]:
+        worker = Worker(folder, script, {**trial_of(build, "l2", matrices), **changed})
+        kind, fields = worker.read_past("hello", "building")
+        assert kind == "failed" and fields["stage"] == "build" and expected in fields["message"], (kind, fields)
+        assert worker.end() == 0
+    print(f"ok  {script:12}failures")
+
+
+def check_missing(folder, script):
+    """Without site-packages the library is missing: said in one line, with status 0."""
+    _, _, *matrices = data(folder)
+    worker = Worker(folder, script, trial_of({}, "l2", matrices), flags=("-I", "-S"))
+    kind, fields = worker.read()
+    assert kind == "failed" and fields["stage"] == "missing" and "just peers" in fields["message"], (kind, fields)
+    assert worker.end() == 0
+    print(f"ok  {script:12}missing library")
+
+
+def check_small(folder, script, build, params):
+    """k larger than n: every vector once, then -1."""
+    train, test, small, queries = data(folder)
+    small = {**small, "n": 7}
+    worker = Worker(folder, script, trial_of(build, "l2", [small, queries]))
+    assert worker.read_past("hello", "building")[0] == "built"
+    for mode in ("latency", "throughput"):
+        kind, fields, ids = search(worker, folder, params, k=10, mode=mode)
+        assert kind == "searched", fields
+        assert (numpy.sort(ids[:, :7]) == numpy.arange(7)).all() and (ids[:, 7:] == -1).all(), ids[0]
+    assert worker.end() == 0
+    print(f"ok  {script:12}k larger than n")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        for script, build, points in INDEXES:
+            for metric in ("l2", "inner_product", "cosine"):
+                if metric == "inner_product" and "IVF" not in str(build) and "Flat" not in str(build):
+                    # Graphs by inner product over vectors of different lengths have no such floor.
+                    points = [(params, 0.3) for params, _ in points]
+                check_recall(folder, metric, script, build, points)
+        check_unit_length(folder)
+        check_failures(folder, "hnswlib.py", {"M": 8}, {"ef": 20}, {"efSearch": 20})
+        check_failures(folder, "faiss.py", {"factory": "HNSW8"}, {"efSearch": 20}, {"ef": 20})
+        for script in ("hnswlib.py", "faiss.py"):
+            check_missing(folder, script)
+        check_small(folder, "hnswlib.py", {}, {"ef": 10})
+        check_small(folder, "faiss.py", {"factory": "Flat"}, {})
+    print("all workers speak the protocol")
+
+
+if __name__ == "__main__":
+    main()
