@@ -3,10 +3,11 @@
 //! Read from `/proc`, `/sys` and what the build script found. A fact that cannot be read is `None` or empty, never
 //! guessed.
 
-use std::{collections::BTreeMap, env, fs};
+use std::{collections::BTreeMap, env, fs, sync::OnceLock};
 
 use nearlab_reports::record::Environment;
-use xxhash_rust::xxh3::Xxh3;
+use nearlab_storage::mmap::Map;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// CPU flags that decide which kernels can run.
 const KERNEL_FLAGS: [&str; 20] = [
@@ -71,9 +72,14 @@ pub fn code_version() -> String {
     format!("{} opt-level={level} {code}", env!("CARGO_PKG_VERSION"))
 }
 
+/// Hash of the running program's file, computed once.
 fn program_hash() -> String {
-    let bytes = env::current_exe().and_then(fs::read).unwrap_or_default();
-    format!("program-{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes))
+    static HASH: OnceLock<String> = OnceLock::new();
+    let hash = || {
+        let program = env::current_exe().and_then(|path| Map::open(&path));
+        program.map_or_else(|_| "program-unknown".to_owned(), |bytes| format!("program-{:016x}", xxh3_64(&bytes)))
+    };
+    HASH.get_or_init(hash).clone()
 }
 
 /// Load averages over 1, 5 and 15 minutes.

@@ -5,12 +5,13 @@
 //! error.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use nearlab_reports::record::{Event, Line, SCHEMA_VERSION};
 
 /// Between two plain lines about the same stage.
@@ -136,13 +137,15 @@ impl Task {
     }
 
     fn draw(&mut self, entered: bool, done: u64, total: u64) {
-        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(total));
-        if entered {
+        if entered && let Some(bar) = &self.bar {
             bar.set_style(style(total > 0));
-            bar.set_prefix(self.title.clone());
             bar.set_message(self.stage.clone());
             bar.reset();
         }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(total).with_style(style(total > 0));
+            bar.with_prefix(self.title.clone()).with_message(self.stage.clone())
+        });
         bar.set_length(total.max(done));
         bar.set_position(done);
     }
@@ -166,11 +169,17 @@ fn line(title: &str, stage: &str, done: u64, total: u64) -> String {
 
 fn style(with_length: bool) -> ProgressStyle {
     let template = if with_length {
-        "{prefix}  {msg} [{bar:30}] {human_pos}/{human_len}  {per_sec}  {eta} left"
+        "{prefix}  {msg} [{bar:30}] {human_pos}/{human_len}  {rate}  {eta} left"
     } else {
         "{prefix}  {msg} {spinner} {human_pos}  {elapsed}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A terminal that cannot be written to shows nothing anyway.
+            let _closed = write!(out, "{:.0}/s", state.per_sec());
+        })
 }
 
 fn to_stderr(text: &str) {

@@ -229,6 +229,9 @@
         filter: (u, splits) => splits,
       });
       const sorted = [...current.points].sort((a, b) => a.x - b.x);
+      // uPlot asks with the ends of the data for the whole axis, and with other ends after a zoom.
+      const [first, last] = [sorted[0].x, sorted[sorted.length - 1].x];
+      const xRange = (u, min, max) => (min === first && max === last ? scale.range : [min, max]);
       plot = new uPlot({
         width,
         height: Math.max(280, Math.min(430, width * 0.72)),
@@ -236,7 +239,7 @@
         legend: { show: false },
         cursor: { points: { show: false }, x: false, y: false, drag: { x: true, y: true, uni: 24 } },
         scales: {
-          x: { time: false, distr: 100, fwd: scale.fwd, bwd: scale.bwd, range: () => scale.range },
+          x: { time: false, distr: 100, fwd: scale.fwd, bwd: scale.bwd, range: xRange },
           y: { distr: 3, range: () => yRange },
         },
         axes: [

@@ -2,9 +2,9 @@
 //!
 //! 1. [`prepare`]: the data set, then the plan that fits it.
 //! 2. [`folder`]: the newest unfinished run of the same plan is continued; else a new folder is made.
-//! 3. [`session`]: trial by trial (or in turns), each measurement recorded as soon as it is known.
-//! 4. [`profiles`]: profiles, in processes of their own, after the timed trials.
-//! 5. [`finish`]: expectations, tables, report.
+//! 3. `session`: trial by trial (or in turns), each measurement recorded as soon as it is known.
+//! 4. `profiles`: profiles, in processes of their own, after the timed trials.
+//! 5. `finish`: expectations, tables, report.
 //!
 //! What counts as done: a recorded search, and a recorded failure (a missing peer too) until the run is started with
 //! `retry_failed`. A search that a worker refuses costs only itself; a worker that dies costs the rest of its trial.

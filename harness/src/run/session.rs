@@ -148,11 +148,12 @@ impl<'a> Session<'a> {
             self.ensure_built(number, trial, &mut live)?;
             let Some(worker) = live.get_mut(&number) else { continue };
             let worker_lives = self.measure(trial, search, worker)?;
-            if !worker_lives || self.state.pending(trial) == 0 {
+            if !worker_lives {
                 live.remove(&number);
-                if worker_lives {
-                    self.display.end(&format!("{} done", self.title(number, trial)));
-                }
+            } else if self.state.pending(trial) == 0 {
+                self.display.end(&format!("{} done", self.title(number, trial)));
+                // Everything is recorded; how the worker leaves changes nothing.
+                let _left = live.remove(&number).map(|live| live.worker.finish());
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! `nearlab worker TRIAL`: builds one of nearlab's own indexes and measures searches on it, by the worker protocol.
 //!
-//! This is the program whose time is the result, so: the index is chosen once by kind ([`engine`]) and every loop below
+//! This is the program whose time is the result, so: the index is chosen once by kind (`engine`) and every loop below
 //! that is compiled for that index; inside a timed loop nothing is allocated, locked, printed or decided
-//! ([`latency`], [`throughput`]); everything else (mapping the data, making searchers, starting threads, warming up,
+//! (`latency`, `throughput`); everything else (mapping the data, making searchers, starting threads, warming up,
 //! writing files) happens outside of the clock.
 
 mod engine;
