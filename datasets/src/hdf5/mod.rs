@@ -8,6 +8,7 @@
 //! The library stands behind [`RowReader`] and [`Writer`], and no type of it appears in a signature, so that it can be
 //! replaced. Shapes are checked against the file's length here, because a damaged header may announce anything.
 
+mod superblock;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -18,16 +19,13 @@ use crate::source::{DataFile, Element, Format, Header, ReadError, RowReader, gua
 
 pub use write::{Compression, MatrixWriter, Writer, distance_name};
 
-/// The signature stands at byte 0, or after a user block at 512, 1024, 2048, ...
-const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
-
 /// Deflate shrinks at most 1032-fold; a file that announces more than this times its length is damaged.
 const MAX_EXPANSION: u64 = 1100;
 
 /// Opens an ann-benchmarks HDF5 file. Only `train` must exist.
 pub fn open(path: &Path) -> Result<DataFile, ReadError> {
     let (file, length) = open_file(path)?;
-    check_signature(path, &file, length)?;
+    superblock::check(path, &file, length)?;
     drop(file);
     guard(path, "HDF5 structure", || open_structure(path, length))
 }
@@ -70,28 +68,6 @@ fn open_structure(path: &Path, length: u64) -> Result<DataFile, ReadError> {
         distances: matrix("distances")?,
         metric,
     })
-}
-
-fn check_signature(path: &Path, file: &std::fs::File, length: u64) -> Result<(), ReadError> {
-    use std::os::unix::fs::FileExt;
-    let mut first = [0; 8];
-    let mut at = 0;
-    while at + 8 <= length {
-        let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, at).map_err(|e| ReadError::io(path, "read the signature", e))?;
-        if &bytes == SIGNATURE {
-            return Ok(());
-        }
-        if at == 0 {
-            first = bytes;
-        }
-        at = if at == 0 { 512 } else { at * 2 };
-    }
-    let found = match length {
-        0..8 => format!("{length} bytes"),
-        _ => format!("`{}`", first.escape_ascii()),
-    };
-    Err(ReadError::malformed(path, "first bytes", "the HDF5 signature `\\x89HDF\\r\\n\\x1a\\n`", found))
 }
 
 struct H5Rows {

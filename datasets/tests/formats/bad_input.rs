@@ -28,6 +28,13 @@ fn a_truncated_file_is_refused_wherever_it_is_cut() {
             fs::write(place.path("cut.hdf5"), &whole[..whole.len() * share / 100]).unwrap();
             let message = place.refused("cut.hdf5", &options());
             assert_says(&message, &["cut.hdf5: ", "expected", "found"]);
+            if share > 0 {
+                let found = whole.len() * share / 100;
+                assert_says(
+                    &message,
+                    &[&format!("the file is truncated: expected {} bytes, found {found}", whole.len())],
+                );
+            }
         }
     }
 }
