@@ -25,7 +25,7 @@ const ABSENT: [(&str, &str, &str); 10] = [
     ("index/src/hnsw", "ivf", "hnsw and ivf never import each other"),
     ("index/src/ivf", "hnsw", "hnsw and ivf never import each other"),
     ("index/src", "static COUNTER", "counters are returned by a search, never global"),
-    ("storage/src", "graph", "storage knows bytes and files, not graphs"),
+    ("storage/src", "ef_search", "storage knows bytes and files, not indexes"),
     ("simd/src", "HNSW", "simd knows numbers, not indexes"),
     ("reports/src", "Instant", "reports reads records and measures nothing"),
     ("reports/src", "nearlab_", "reports uses none of ours"),

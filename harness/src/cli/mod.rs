@@ -9,6 +9,7 @@ mod compare;
 mod datasets;
 mod export;
 mod gate;
+mod inspect;
 mod profile;
 mod report;
 mod run;
@@ -58,6 +59,7 @@ enum Command {
     Profile(profile::Arguments),
     Gate(gate::Arguments),
     Datasets(datasets::Arguments),
+    Inspect(inspect::Arguments),
     Export(export::Arguments),
     Worker(worker::Arguments),
 }
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Profile(arguments) => profile::run(arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Datasets(arguments) => datasets::run(arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
     };

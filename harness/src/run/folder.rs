@@ -5,6 +5,7 @@
 //! records.jsonl        what happened, line by line (and the lock that keeps two sessions apart)
 //! trials/<trial>.json  what each worker was told
 //! samples/<key>.ids.bin, samples/<key>.ns.bin
+//! indexes/<trial>.nearlab   with `measure: {save: true}`
 //! profiles/<trial>/...
 //! results.parquet, results.csv, report/   derived when the run ends
 //! ```
@@ -103,6 +104,13 @@ impl RunFolder {
     /// A trial's file.
     pub fn trial_file(&self, trial: &str) -> PathBuf {
         self.path.join("trials").join(format!("{trial}.json"))
+    }
+
+    /// Where a trial's index is saved; the folder for it exists afterwards.
+    pub fn index_file(&self, trial: &str) -> Result<PathBuf, FolderError> {
+        let folder = self.path.join("indexes");
+        make(&folder)?;
+        Ok(folder.join(format!("{trial}.nearlab")))
     }
 
     /// A path inside the folder, as records name it.

@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
             metric: self.data.metric.to_string(),
             train,
             test,
-            save: None,
+            save: self.saved_index(trial, profile.is_none())?,
             profile,
         };
         let path = self.folder.trial_file(&format!("{}{suffix}", trial.hash));
@@ -102,6 +102,15 @@ impl<'a> Session<'a> {
         fs::write(&path, text).map_err(RunError::file("write", &path))?;
         // Workers run in the same folder, but a person may start one from elsewhere.
         std::path::absolute(&path).map_err(RunError::file("find", &path))
+    }
+
+    /// Where the worker saves the index: asked for, ours, and not a profile. Absolute, like the trial's path.
+    fn saved_index(&self, trial: &PlannedTrial, timed: bool) -> Result<Option<std::path::PathBuf>, RunError> {
+        if !self.spec.measure.save || trial.kind == Kind::External || !timed {
+            return Ok(None);
+        }
+        let path = self.folder.index_file(&trial.hash)?;
+        Ok(Some(std::path::absolute(&path).map_err(RunError::file("find", &path))?))
     }
 
     /// Records a build unless an earlier session did; then the two must be the same index.

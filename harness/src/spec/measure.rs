@@ -73,6 +73,7 @@ impl Resolver<'_> {
             timeout: timeout?,
             memory_bytes,
             pin,
+            save: measure.save,
         })
     }
 

@@ -223,6 +223,9 @@ pub struct Measure {
     pub memory_bytes: Option<u64>,
     /// Which processors a worker may use.
     pub pin: Pin,
+    /// Whether nearlab's indexes are saved in the run's folder and opened again. Searches use the built index either way,
+    /// so this is no part of a measurement's key.
+    pub save: bool,
 }
 
 /// Order of the measurements.

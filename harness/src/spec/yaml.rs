@@ -177,6 +177,8 @@ pub(super) struct Measure {
     pub(super) memory: Option<Located<String>>,
     /// Which processors a worker may use.
     pub(super) pin: Located<Pin>,
+    /// Save each of nearlab's indexes in the run's folder, timed apart from the build, and open it again.
+    pub(super) save: bool,
 }
 
 impl Default for Measure {
@@ -190,6 +192,7 @@ impl Default for Measure {
             timeout: Located::default_value("30m".to_owned()),
             memory: None,
             pin: Located::default_value(Pin::Named(PinName::Auto)),
+            save: false,
         }
     }
 }

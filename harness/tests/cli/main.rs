@@ -6,6 +6,7 @@ mod datasets;
 mod end_to_end;
 mod export;
 mod gate;
+mod inspect;
 mod interrupt;
 mod laboratory;
 mod profile;
