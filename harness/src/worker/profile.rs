@@ -119,7 +119,11 @@ impl CpuProfile {
             let mut svg = Vec::new();
             report.flamegraph(&mut svg)?;
             self.write_file(&format!("{stage}.svg"), &svg)?;
-            self.write_file(&format!("{stage}.pb"), &report.pprof()?.encode_to_vec())?;
+            let mut profile = report.pprof()?;
+            for text in &mut profile.string_table {
+                *text = without_machine(text).to_owned();
+            }
+            self.write_file(&format!("{stage}.pb"), &profile.encode_to_vec())?;
         }
         Ok(samples)
     }
@@ -128,6 +132,15 @@ impl CpuProfile {
         let path = self.folder.join(name);
         write_whole(&path, bytes).map_err(|source| ProfileError::Write { path, source })
     }
+}
+
+/// A source path as it is on every machine: below a crate's folder or the workspace. Profiles are published.
+fn without_machine(text: &str) -> &str {
+    if let Some((_, below)) = text.split_once("/registry/src/") {
+        return below.split_once('/').map_or(below, |(_, path)| path);
+    }
+    let workspace = env!("CARGO_MANIFEST_DIR").trim_end_matches("harness");
+    text.strip_prefix(workspace).unwrap_or(text)
 }
 
 /// Writes under another name and renames.
@@ -139,4 +152,18 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         // The disk may be full: leave nothing behind.
         let _absent = fs::remove_file(&temporary);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_paths_lose_what_belongs_to_one_machine() {
+        let dependency = "/home/a/.cargo/registry/src/index-0123/rayon-1.12.0/src/iter/map.rs";
+        assert_eq!(without_machine(dependency), "rayon-1.12.0/src/iter/map.rs");
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/src/worker/profile.rs");
+        assert_eq!(without_machine(ours), "harness/src/worker/profile.rs");
+        assert_eq!(without_machine("nearlab_index::hnsw::search"), "nearlab_index::hnsw::search");
+    }
 }
