@@ -40,3 +40,10 @@ peers:
 # Line coverage of the library crates; fails under 90 % (needs Debian's llvm-22 or a matching llvm-cov).
 coverage:
     bash .ci/coverage
+
+# Copy a finished run to reports/record/NAME, without samples and trial files, to be committed.
+publish run name:
+    rm -rf reports/record/{{ name }}
+    mkdir -p reports/record/{{ name }}
+    cp -r {{ run }}/experiment.yaml {{ run }}/records.jsonl {{ run }}/results.csv {{ run }}/results.parquet {{ run }}/report reports/record/{{ name }}/
+    if [ -d {{ run }}/profiles ]; then cp -r {{ run }}/profiles reports/record/{{ name }}/; fi
