@@ -45,7 +45,7 @@ fn searches(criterion: &mut Criterion) {
     });
     let hnsw: Hnsw = build(&HnswParams::default());
     for ef_search in [16, 64, 256] {
-        single(criterion, &format!("hnsw ef_search {ef_search}"), &hnsw, &HnswSearchParams { ef_search });
+        single(criterion, &format!("hnsw ef_search {ef_search}"), &hnsw, &HnswSearchParams::new(ef_search));
     }
     let ivf: Ivf = build(&IvfParams { nlist: 256, ..IvfParams::default() });
     for nprobe in [1, 8, 64] {

@@ -56,7 +56,7 @@ fn search_all<I: Index>(fixture: Fixture<I>, params: &I::SearchParams) -> (Fixtu
 #[library_benchmark]
 #[bench::ef_search_64(hnsw_fixture())]
 fn hnsw(fixture: Fixture<Hnsw>) -> (Fixture<Hnsw>, Counters) {
-    black_box(search_all(fixture, &HnswSearchParams { ef_search: 64 }))
+    black_box(search_all(fixture, &HnswSearchParams::new(64)))
 }
 
 #[library_benchmark]

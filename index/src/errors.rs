@@ -50,6 +50,12 @@ pub enum BuildError {
         /// How many were given.
         found: usize,
     },
+    /// The process may not have the memory that the index needs.
+    #[error("the index needs {bytes} bytes of memory that the system does not give")]
+    Memory {
+        /// Bytes of the array that was asked for.
+        bytes: usize,
+    },
     /// [`Progress::cancelled`](crate::Progress::cancelled) said so.
     #[error("the build was cancelled")]
     Cancelled,

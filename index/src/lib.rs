@@ -9,7 +9,7 @@
 //! let vectors: Vec<f32> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32).collect();
 //! let vectors = Vectors::new(&vectors, 8); // 500 x 8
 //! let index = Hnsw::build(vectors, Metric::L2, &HnswParams::default(), &pool, &())?;
-//! let mut searcher = index.searcher(&HnswSearchParams { ef_search: 40 })?; // one per thread
+//! let mut searcher = index.searcher(&HnswSearchParams::new(40))?; // one per thread
 //! let mut neighbors = Vec::new();
 //! let counters = searcher.search(vectors.row(42), 10, &mut neighbors);
 //! assert_eq!((neighbors.len(), neighbors[0].id, neighbors[0].distance), (10, 42, 0.0));
@@ -46,6 +46,7 @@ mod index;
 mod kmeans;
 mod memory;
 mod neighbor;
+mod quant;
 mod random;
 mod sections;
 mod space;

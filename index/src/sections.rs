@@ -10,9 +10,9 @@
 //! | 3..7 | build counters: distance computations, hops, lists probed, bytes read |
 //! | 7.. | the index's own words, listed in its `file.rs` |
 //!
-//! The second, `vectors`, holds the n x d components as f32; under cosine they are unit vectors.
+//! A section `vectors` holds the n x d components as f32; under cosine they are unit vectors.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use bytemuck::Pod;
@@ -22,8 +22,6 @@ use nearlab_storage::{Buffer, Container, ContainerWriter, FileKind, Place, Secti
 use crate::index::MAX_VECTORS;
 use crate::{Counters, OpenError, SaveError};
 
-/// Version of all three formats.
-const VERSION: u32 = 1;
 const HEADER: SectionId = SectionId::new("header");
 const VECTORS: SectionId = SectionId::new("vectors");
 /// Words of the header that every index has.
@@ -41,15 +39,14 @@ pub(crate) struct Header {
 pub(crate) struct Writer(ContainerWriter);
 
 impl Writer {
-    /// Begins the file with the header, `own` words last, and the vectors.
+    /// Begins the file with the header, `own` words last.
     pub(crate) fn create(
         path: &Path,
-        kind: FileKind,
+        (kind, version): (FileKind, u32),
         header: &Header,
         own: &[u64],
-        vectors: &[f32],
     ) -> Result<Self, SaveError> {
-        let mut writer = ContainerWriter::create(path, kind, VERSION)?;
+        let mut writer = ContainerWriter::create(path, kind, version)?;
         let counters = &header.counters;
         let mut words = vec![
             header.len as u64,
@@ -62,8 +59,11 @@ impl Writer {
         ];
         words.extend_from_slice(own);
         writer.section(HEADER, &words)?;
-        writer.section(VECTORS, vectors)?;
         Ok(Self(writer))
+    }
+
+    pub(crate) fn vectors(&mut self, vectors: &[f32]) -> Result<(), SaveError> {
+        self.section(VECTORS, vectors)
     }
 
     pub(crate) fn section<T: Pod>(&mut self, id: SectionId, elements: &[T]) -> Result<(), SaveError> {
@@ -79,19 +79,37 @@ impl Writer {
 pub(crate) struct Reader(Container);
 
 impl Reader {
-    /// Opens a file of `kind` and reads its header, which has `OWN` words of the index's own.
-    pub(crate) fn open<const OWN: usize>(path: &Path, kind: FileKind) -> Result<(Self, Header, [u64; OWN]), OpenError> {
-        let container = Container::open(path, kind, VERSION..=VERSION, Verify::Sections)?;
-        let reader = Self(container);
-        let words = reader.buffer::<u64>(HEADER, SHARED_WORDS + OWN)?;
+    /// Opens a file of `kind` in one of `versions`, and reads the part of its header that all indexes share.
+    pub(crate) fn open(
+        path: &Path,
+        kind: FileKind,
+        versions: RangeInclusive<u32>,
+    ) -> Result<(Self, Header), OpenError> {
+        let reader = Self(Container::open(path, kind, versions, Verify::Sections)?);
+        let words = reader.0.buffer::<u64>(HEADER)?;
+        if words.len() < SHARED_WORDS {
+            let expected = format!("at least {SHARED_WORDS} words");
+            return Err(reader.refuse(HEADER, expected, words.len().to_string()));
+        }
         let len = reader.word(HEADER, "a number of vectors", words[0], 0..MAX_VECTORS as u64 + 1)?;
         let dim = reader.word(HEADER, "a dimension", words[1], 1..u64::from(u32::MAX))?;
         let metric = Metric::ALL[reader.word(HEADER, "a metric", words[2], 0..Metric::ALL.len() as u64)?];
         let counters =
             Counters { distance_computations: words[3], hops: words[4], lists_probed: words[5], bytes_read: words[6] };
+        Ok((reader, Header { len, dim, metric, counters }))
+    }
+
+    /// The format's version.
+    pub(crate) fn version(&self) -> u32 {
+        self.0.version()
+    }
+
+    /// The words of the header that are the index's own: exactly `OWN`.
+    pub(crate) fn own_words<const OWN: usize>(&self) -> Result<[u64; OWN], OpenError> {
+        let words = self.buffer::<u64>(HEADER, SHARED_WORDS + OWN)?;
         let mut own = [0; OWN];
         own.copy_from_slice(&words[SHARED_WORDS..]);
-        Ok((reader, Header { len, dim, metric, counters }, own))
+        Ok(own)
     }
 
     /// The vectors of the index.
@@ -112,6 +130,11 @@ impl Reader {
     /// Refuses the file because `section` does not hold what it must.
     pub(crate) fn refuse(&self, section: SectionId, expected: String, found: String) -> OpenError {
         OpenError::Corrupt { path: self.0.path().to_owned(), place: Place::Section(section), expected, found }
+    }
+
+    /// Refuses the file because of its header.
+    pub(crate) fn refuse_header(&self, expected: String, found: String) -> OpenError {
+        self.refuse(HEADER, expected, found)
     }
 
     fn word(&self, section: SectionId, what: &str, word: u64, range: Range<u64>) -> Result<usize, OpenError> {
@@ -140,11 +163,12 @@ mod tests {
     fn written(words: &[u64], vectors: &[f32]) -> Result<(), OpenError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
-        let mut writer = ContainerWriter::create(&path, KIND, VERSION).unwrap();
+        let mut writer = ContainerWriter::create(&path, KIND, 1).unwrap();
         writer.section(HEADER, words).unwrap();
         writer.section(VECTORS, vectors).unwrap();
         writer.finish().unwrap();
-        let (reader, header, [own]) = Reader::open::<1>(&path, KIND)?;
+        let (reader, header) = Reader::open(&path, KIND, 1..=1)?;
+        let [own] = reader.own_words()?;
         assert_eq!(reader.header_word("a seventh", own, 7..8)?, 7);
         reader.vectors(&header).map(|_| ())
     }

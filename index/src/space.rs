@@ -6,11 +6,12 @@
 
 use std::fmt;
 
-use nearlab_simd::{Kernels, Metric, kernels, normalize};
+use nearlab_simd::{Kernels, Metric, kernels, normalize, prefetch};
 use nearlab_storage::Vectors;
 use rayon::prelude::*;
 
 use crate::index::MAX_VECTORS;
+use crate::quant::{Codes, SelfQuery, Symmetric};
 use crate::{BuildError, Counters, Progress, Stage};
 
 /// Rows handled as one unit of parallel work.
@@ -51,13 +52,6 @@ impl<'a> Space<'a> {
         &self.vectors[from * self.dim..][..count * self.dim]
     }
 
-    /// Distances from `query` to the rows `ids`.
-    #[inline]
-    pub(crate) fn score(&self, query: &[f32], ids: &[u32], out: &mut [f32], counters: &mut Counters) {
-        self.kernels.distances_by_id(self.metric, query, self.vectors, ids, out);
-        self.count(ids.len(), counters);
-    }
-
     /// Distances from `query` to `out.len()` rows, the first of which is `from`.
     #[inline]
     pub(crate) fn score_rows(&self, query: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
@@ -77,6 +71,56 @@ impl<'a> Space<'a> {
     fn count(&self, distances: usize, counters: &mut Counters) {
         counters.distance_computations += distances as u64;
         counters.bytes_read += (distances * self.dim * size_of::<f32>()) as u64;
+    }
+}
+
+/// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
+const PREFETCH_COMPONENTS: usize = 64;
+
+/// The vectors themselves, as codes that lose nothing: scores are the metric's distances.
+impl Codes for Space<'_> {
+    const LIFTED: bool = false;
+    type Query = Vec<f32>;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.dim * size_of::<f32>()
+    }
+
+    fn prepare(&self, vector: &[f32], query: &mut Vec<f32>) {
+        query.clear();
+        query.extend_from_slice(vector);
+        if self.metric == Metric::Cosine {
+            normalize(query);
+        }
+    }
+
+    #[inline]
+    fn score(&self, query: &Vec<f32>, ids: &[u32], out: &mut [f32]) {
+        self.kernels.distances_by_id(self.metric, query, self.vectors, ids, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        let row = self.row(id);
+        prefetch(&row[..row.len().min(PREFETCH_COMPONENTS)]);
+    }
+}
+
+impl SelfQuery for Space<'_> {
+    fn prepare_row(&self, row: u32, query: &mut Vec<f32>) {
+        query.clear();
+        query.extend_from_slice(self.row(row));
+    }
+}
+
+impl Symmetric for Space<'_> {
+    #[inline]
+    fn score_row(&self, row: u32, ids: &[u32], out: &mut [f32]) {
+        self.kernels.distances_by_id(self.metric, self.row(row), self.vectors, ids, out);
     }
 }
 
@@ -106,30 +150,27 @@ impl PreparedQuery {
     }
 }
 
-/// Copies `vectors` into what an index keeps: checked to be finite, of unit length under cosine.
-pub(crate) fn prepare_base(vectors: Vectors<'_, f32>, metric: Metric) -> Result<Vec<f32>, BuildError> {
+/// Refuses vectors that are too many or not finite; the first value that is not is named.
+pub(crate) fn check_base(vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
     if vectors.len() > MAX_VECTORS {
         return Err(BuildError::TooMany { expected: MAX_VECTORS, found: vectors.len() });
     }
+    let (values, dim) = (vectors.as_slice(), vectors.dim());
+    match values.par_iter().position_first(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(i) => Err(BuildError::NotFinite { row: i / dim, column: i % dim, value: values[i] }),
+    }
+}
+
+/// Copies `vectors` into what an index keeps: checked, of unit length under cosine.
+pub(crate) fn prepare_base(vectors: Vectors<'_, f32>, metric: Metric) -> Result<Vec<f32>, BuildError> {
+    check_base(vectors)?;
     let dim = vectors.dim();
     let mut base = vectors.as_slice().to_vec();
-    let first_bad = base
-        .par_chunks_mut(CHUNK_ROWS * dim)
-        .enumerate()
-        .filter_map(|(chunk, rows)| {
-            if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
-                return Some(chunk * CHUNK_ROWS * dim + i);
-            }
-            if metric == Metric::Cosine {
-                rows.chunks_exact_mut(dim).for_each(normalize_row);
-            }
-            None
-        })
-        .min();
-    match first_bad {
-        None => Ok(base),
-        Some(i) => Err(BuildError::NotFinite { row: i / dim, column: i % dim, value: vectors.as_slice()[i] }),
+    if metric == Metric::Cosine {
+        base.par_chunks_mut(CHUNK_ROWS * dim).for_each(|rows| rows.chunks_exact_mut(dim).for_each(normalize_row));
     }
+    Ok(base)
 }
 
 fn normalize_row(row: &mut [f32]) {

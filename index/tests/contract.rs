@@ -43,16 +43,16 @@ impl Contract for Flat {
 
 impl Contract for Hnsw {
     fn small() -> HnswParams {
-        HnswParams { m: 6, ef_construction: 40, seed: 3, keep_pruned: false }
+        HnswParams { m: 6, ef_construction: 40, seed: 3, ..HnswParams::default() }
     }
     fn exhaustive() -> HnswSearchParams {
-        HnswSearchParams { ef_search: 1_000_000 }
+        HnswSearchParams::new(1_000_000)
     }
     fn wrong() -> Vec<HnswParams> {
         vec![HnswParams { m: 0, ..Self::small() }]
     }
     fn wrong_search() -> Vec<HnswSearchParams> {
-        vec![HnswSearchParams { ef_search: 0 }]
+        vec![HnswSearchParams::new(0)]
     }
 }
 

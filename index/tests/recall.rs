@@ -52,7 +52,7 @@ fn recall<I: Build>(build: &I::Params, search: &I::SearchParams, metric: Metric)
 fn hnsw_finds_95_percent_at_ef_search_64() {
     let params = HnswParams { ef_construction: 100, ..HnswParams::default() };
     for (metric, floor) in [(Metric::L2, 0.95), (Metric::Cosine, 0.95), (Metric::InnerProduct, 0.9)] {
-        let recall = recall::<Hnsw>(&params, &HnswSearchParams { ef_search: 64 }, metric);
+        let recall = recall::<Hnsw>(&params, &HnswSearchParams::new(64), metric);
         assert!(recall >= floor, "{metric}: {recall}");
     }
 }
@@ -60,7 +60,7 @@ fn hnsw_finds_95_percent_at_ef_search_64() {
 #[test]
 fn hnsw_with_pruned_links_kept_is_no_worse() {
     let params = HnswParams { ef_construction: 100, keep_pruned: true, ..HnswParams::default() };
-    let recall = recall::<Hnsw>(&params, &HnswSearchParams { ef_search: 64 }, Metric::L2);
+    let recall = recall::<Hnsw>(&params, &HnswSearchParams::new(64), Metric::L2);
     assert!(recall >= 0.95, "{recall}");
 }
 

@@ -41,10 +41,12 @@
 //! the arithmetic as IEEE 754 has it; data is checked where it enters.
 
 mod arch;
+mod codes;
 mod kernels;
 mod metric;
 mod normalize;
 
+pub use codes::{CodeKernels, LINE_BYTES, available_codes, code_kernels, prefetch, u4_query_level};
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};

@@ -1,19 +1,22 @@
 //! An array that was either built in memory or lies in a mapped file: the frozen parts of an index are made of these.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use crate::mmap::Map;
+use crate::mmap::{HugePages, Map};
 
 /// A `[T]` that owns its memory, or keeps a mapped file alive and points into it. Read it as a slice; take the slice
 /// once outside a hot loop, since each dereference of a mapped one checks its bounds anew.
 pub enum Buffer<T: Pod> {
     /// On the heap.
     Owned(Vec<T>),
+    /// In memory of its own, page-aligned; see [`Resident`].
+    Resident(MappedSlice<T>),
     /// In a mapped file; see [`Container::buffer`](crate::Container::buffer).
     Mapped(MappedSlice<T>),
 }
@@ -32,7 +35,7 @@ impl<T: Pod> Deref for Buffer<T> {
     fn deref(&self) -> &[T] {
         match self {
             Self::Owned(elements) => elements,
-            Self::Mapped(elements) => elements,
+            Self::Resident(elements) | Self::Mapped(elements) => elements,
         }
     }
 }
@@ -53,8 +56,60 @@ impl<T: Pod> Default for Buffer<T> {
 impl<T: Pod> fmt::Debug for Buffer<T> {
     /// Length and place only: the elements have no place in a message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.is_mapped() { "mapped" } else { "owned" };
+        let place = match self {
+            Self::Owned(_) => "owned",
+            Self::Resident(_) => "resident",
+            Self::Mapped(_) => "mapped",
+        };
         write!(f, "Buffer({} elements of {} bytes, {place})", self.len(), size_of::<T>())
+    }
+}
+
+/// Elements that are still being written, in memory that starts on a page boundary and lies in huge pages where the kernel
+/// gives them. Begins with zeros.
+pub struct Resident<T> {
+    pages: HugePages,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> Resident<T> {
+    /// `len` zeros. Fails when the process may not have that much memory.
+    pub fn zeroed(len: usize) -> io::Result<Self> {
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { pages: HugePages::zeroed(bytes)?, elements: PhantomData })
+    }
+
+    /// A copy of `elements`.
+    pub fn copied(elements: &[T]) -> io::Result<Self> {
+        let mut copy = Self::zeroed(elements.len())?;
+        copy.copy_from_slice(elements);
+        Ok(copy)
+    }
+
+    /// Ends the writing.
+    pub fn freeze(self) -> io::Result<Buffer<T>> {
+        let len = self.pages.len();
+        Ok(Buffer::Resident(MappedSlice::new(Arc::new(self.pages.freeze()?), 0..len)))
+    }
+}
+
+impl<T: Pod> Deref for Resident<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.pages)
+    }
+}
+
+impl<T: Pod> DerefMut for Resident<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.pages)
+    }
+}
+
+impl<T: Pod> fmt::Debug for Resident<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resident({} elements of {} bytes)", self.len(), size_of::<T>())
     }
 }
 
@@ -107,6 +162,18 @@ mod tests {
         assert_eq!(format!("{owned:?}"), "Buffer(3 elements of 4 bytes, owned)");
         assert_eq!(format!("{lent:?}"), "Buffer(3 elements of 4 bytes, mapped)");
         assert!(Buffer::<f32>::default().is_empty());
+    }
+
+    #[test]
+    fn resident_elements_begin_as_zeros_on_a_page_and_are_then_fixed() {
+        let mut resident = Resident::<u32>::zeroed(3).unwrap();
+        resident[1] = 7;
+        assert_eq!(format!("{resident:?}"), "Resident(3 elements of 4 bytes)");
+        let frozen = resident.freeze().unwrap();
+        assert_eq!((&*frozen, frozen.is_mapped(), frozen.as_ptr().addr() % 4096), (&[0, 7, 0][..], false, 0));
+        assert_eq!(format!("{frozen:?}"), "Buffer(3 elements of 4 bytes, resident)");
+        assert!(Resident::copied(&[0_u8; 0]).unwrap().freeze().unwrap().is_empty());
+        assert!(Resident::<u64>::zeroed(usize::MAX).is_err());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub mod mmap;
 mod vectors;
 
 pub use atomic::AtomicFile;
-pub use buffer::{Buffer, MappedSlice};
+pub use buffer::{Buffer, MappedSlice, Resident};
 pub use container::{Container, ContainerWriter, FileKind, MAX_SECTIONS, Section, SectionId, SectionWriter, Verify};
 pub use error::{OpenError, Place, WriteError};
 pub use vectors::Vectors;

@@ -68,7 +68,7 @@ impl Configure for Hnsw {
 
     fn search_params(params: &Params) -> Result<HnswSearchParams, ParamsError> {
         known(params, &["ef_search"])?;
-        Ok(HnswSearchParams { ef_search: required(params, "ef_search")? })
+        Ok(HnswSearchParams::new(required(params, "ef_search")?))
     }
 }
 

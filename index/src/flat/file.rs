@@ -14,15 +14,19 @@ use crate::sections::{Header, Reader, Writer};
 use crate::{Counters, Index, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("flat");
+const VERSION: u32 = 1;
 
 impl Persist for Flat {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
         let header = Header { len: self.len(), dim: self.dim, metric: self.metric, counters: Counters::default() };
-        Writer::create(path, KIND, &header, &[], &self.vectors)?.finish()
+        let mut writer = Writer::create(path, (KIND, VERSION), &header, &[])?;
+        writer.vectors(&self.vectors)?;
+        writer.finish()
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let (reader, header, []) = Reader::open(path, KIND)?;
+        let (reader, header) = Reader::open(path, KIND, VERSION..=VERSION)?;
+        let [] = reader.own_words()?;
         Ok(Self { vectors: reader.vectors(&header)?, dim: header.dim, metric: header.metric })
     }
 }

@@ -19,16 +19,28 @@ use super::connect::connect;
 use super::graph::{Graph, Links, View, upper_offsets};
 use super::level::level_of;
 use super::rows::Rows;
-use super::search::{Scratch, descend, score_one, search_layer};
 use super::select::select_neighbors;
+use super::walk::{Route, Walk};
 use crate::index::MAX_VECTORS;
+use crate::quant::{Codes, SelfQuery, Symmetric};
 use crate::random::{mix, permutation};
-use crate::space::{Space, step};
+use crate::space::step;
 use crate::{BuildError, Counters, Neighbor, Progress, Stage};
 
+/// What a build compares vectors by.
+#[derive(Clone, Copy)]
+pub(super) struct Scorers<T, S> {
+    /// Codes through which candidates are found.
+    pub(super) traversal: T,
+    /// Codes by which neighbours are chosen among the candidates, and on which the links' distances are measured.
+    pub(super) selection: S,
+    /// Whether the two measure in different units, so that candidates must be scored anew before they are chosen from.
+    pub(super) rescore: bool,
+}
+
 /// A graph that grows; [`freeze`](Builder::freeze) ends that.
-pub(super) struct Builder<'a> {
-    space: Space<'a>,
+pub(super) struct Builder<T, S> {
+    scorers: Scorers<T, S>,
     params: HnswParams,
     levels: Vec<u8>,
     upper_offsets: Vec<u32>,
@@ -42,7 +54,20 @@ pub(super) struct Builder<'a> {
 struct Insertion {
     id: u32,
     layers: Vec<Vec<Neighbor>>,
+    complete: bool,
 }
+
+impl Insertion {
+    fn new(id: u32, level: u8) -> Self {
+        Self { id, layers: vec![Vec::new(); usize::from(level) + 1], complete: false }
+    }
+}
+
+/// The walks of one thread.
+type Crew<T> = Vec<Walk<<T as Codes>::Query>>;
+
+/// Points that a thread seeks neighbours for at the same time.
+const INTERLEAVED: usize = 4;
 
 /// A link back from `target` to the `source` that was inserted.
 struct BackLink {
@@ -51,15 +76,14 @@ struct BackLink {
     source: Neighbor,
 }
 
-impl<'a> Builder<'a> {
-    pub(super) fn new(space: Space<'a>, params: HnswParams) -> Result<Self, BuildError> {
-        let levels: Vec<u8> =
-            (0..space.len() as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
-        let upper_offsets =
-            upper_offsets(&levels).ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: space.len() })?;
+impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
+    pub(super) fn new(scorers: Scorers<T, S>, params: HnswParams) -> Result<Self, BuildError> {
+        let n = scorers.selection.len();
+        let levels: Vec<u8> = (0..n as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
+        let upper_offsets = upper_offsets(&levels).ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: n })?;
         let upper_rows = upper_offsets[levels.len()] as usize;
         Ok(Self {
-            space,
+            scorers,
             params,
             base: Rows::new(levels.len(), 2 * params.m),
             upper: Rows::new(upper_rows, params.m),
@@ -72,30 +96,31 @@ impl<'a> Builder<'a> {
 
     /// Inserts every point, on the rayon pool it is called in.
     pub(super) fn insert_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
-        let n = self.space.len();
+        let n = self.levels.len();
         let order = permutation(n, mix(self.params.seed));
         let levels: Vec<u8> = order.iter().map(|&id| self.levels[id as usize]).collect();
-        let scratches: Vec<_> =
-            (0..rayon::current_num_threads()).map(|_| Mutex::new(Scratch::new(n, self.params.m))).collect();
+        let crews: Vec<_> = (0..rayon::current_num_threads())
+            .map(|_| Mutex::new((0..INTERLEAVED).map(|_| Walk::new(n, self.params.m)).collect()))
+            .collect();
         let mut done = 0;
         while done < n {
             step(progress, Stage::Construct, done, n)?;
             let batch = batches.next(&levels, done, self.max_level());
             done = batch.end;
-            self.insert_batch(&order[batch], &scratches);
+            self.insert_batch(&order[batch], &crews);
         }
         step(progress, Stage::Construct, n, n)?;
-        self.counters += scratches
-            .into_iter()
-            .map(|scratch| scratch.into_inner().unwrap_or_else(PoisonError::into_inner).take_counters())
-            .sum();
+        for crew in crews {
+            let crew: Crew<T> = crew.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.counters += crew.into_iter().map(|mut walk| walk.take_counters()).sum();
+        }
         Ok(())
     }
 
     /// Makes every node reachable and fixes the graph.
     pub(super) fn freeze(mut self) -> (Graph, Counters) {
         if let Some(entry_point) = self.entry_point {
-            connect(self.space, &mut self.base, entry_point, &mut self.counters);
+            connect(self.scorers.selection, &mut self.base, entry_point, &mut self.counters);
         }
         let graph = Graph {
             m: self.params.m,
@@ -112,24 +137,24 @@ impl<'a> Builder<'a> {
         self.entry_point.map(|id| self.levels[id as usize])
     }
 
-    fn view(&self) -> View<'_> {
+    fn view(&self) -> View<'_, T> {
         let links = Links {
             m: self.params.m,
             base: self.base.links(),
             upper_offsets: &self.upper_offsets,
             upper: self.upper.links(),
         };
-        View { space: self.space, links }
+        View { codes: self.scorers.traversal, links }
     }
 
-    fn insert_batch(&mut self, ids: &[u32], scratches: &[Mutex<Scratch>]) {
+    fn insert_batch(&mut self, ids: &[u32], crews: &[Mutex<Crew<T>>]) {
         let insertions: Vec<Insertion> = ids
-            .par_iter()
-            .map(|&id| {
+            .par_chunks(INTERLEAVED)
+            .flat_map_iter(|ids| {
                 let own = rayon::current_thread_index().unwrap_or(0);
                 // Each thread takes its own: the lock is never waited for.
-                let mut scratch = scratches[own].lock().unwrap_or_else(PoisonError::into_inner);
-                Insertion { id, layers: self.find_neighbors(id, &mut scratch) }
+                let mut crew = crews[own].lock().unwrap_or_else(PoisonError::into_inner);
+                self.find_neighbors(ids, &mut crew)
             })
             .collect();
         let mut back = Vec::with_capacity(ids.len() * self.params.m);
@@ -151,25 +176,58 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Algorithm 1, lines 4 to 10 without the writing.
-    fn find_neighbors(&self, id: u32, scratch: &mut Scratch) -> Vec<Vec<Neighbor>> {
-        let level = self.levels[id as usize];
-        let mut layers = vec![Vec::new(); usize::from(level) + 1];
-        let (Some(entry_point), Some(max_level)) = (self.entry_point, self.max_level()) else { return layers };
-        let (view, query) = (self.view(), self.space.row(id));
-        let first = score_one(view, query, entry_point, &mut scratch.counters);
-        let nearest = descend(view, query, first, (level + 1..=max_level).rev(), scratch);
-        scratch.pool.begin(self.params.ef_construction.min(self.space.len()));
-        scratch.pool.insert(nearest.id, nearest.distance);
-        for layer in (0..=level.min(max_level)).rev() {
-            scratch.pool.restart();
-            search_layer(view, query, layer, scratch);
-            let candidates: Vec<Neighbor> = scratch.pool.iter().collect();
-            let (m, keep_pruned) = (self.params.m, self.params.keep_pruned);
-            layers[usize::from(layer)] =
-                select_neighbors(self.space, &candidates, m, keep_pruned, &mut scratch.counters);
+    /// Algorithm 1, lines 4 to 10 without the writing, for as many points as there are walks at most. The walks take turns,
+    /// so that one works while another waits for memory.
+    fn find_neighbors(&self, ids: &[u32], crew: &mut [Walk<T::Query>]) -> Vec<Insertion> {
+        let mut insertions: Vec<Insertion> =
+            ids.iter().map(|&id| Insertion::new(id, self.levels[id as usize])).collect();
+        let (Some(entry_point), Some(max_level)) = (self.entry_point, self.max_level()) else { return insertions };
+        let view = self.view();
+        let ef = self.params.ef_construction.min(self.levels.len());
+        for (walk, &id) in crew.iter_mut().zip(ids) {
+            view.codes.prepare_row(id, &mut walk.query);
+            let layer = self.levels[id as usize].min(max_level);
+            walk.begin(view, Route { entry_point, max_level, layer, ef });
         }
-        layers
+        let mut walking = insertions.len();
+        while walking > 0 {
+            for (walk, insertion) in crew.iter_mut().zip(&mut insertions) {
+                if insertion.complete || !walk.step(view) {
+                    continue;
+                }
+                let layer = walk.layer();
+                insertion.layers[usize::from(layer)] = self.select(insertion.id, walk);
+                if layer > 0 {
+                    walk.go_below(view);
+                } else {
+                    insertion.complete = true;
+                    walking -= 1;
+                }
+            }
+        }
+        insertions
+    }
+
+    /// The neighbours of a new point on the layer whose candidates the walk has found.
+    fn select(&self, id: u32, walk: &mut Walk<T::Query>) -> Vec<Neighbor> {
+        let candidates = self.candidates(id, walk);
+        let HnswParams { m, keep_pruned, .. } = self.params;
+        select_neighbors(self.scorers.selection, &candidates, m, keep_pruned, &mut walk.counters)
+    }
+
+    /// The pool's candidates with their distances to `id`, nearest first.
+    fn candidates(&self, id: u32, walk: &mut Walk<T::Query>) -> Vec<Neighbor> {
+        let mut candidates: Vec<Neighbor> = walk.pool.iter().collect();
+        if self.scorers.rescore {
+            let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
+            let mut distances = vec![0.0; ids.len()];
+            self.scorers.selection.score_row(id, &ids, &mut distances);
+            walk.counters.distance_computations += ids.len() as u64;
+            walk.counters.bytes_read += (ids.len() * self.scorers.selection.row_bytes()) as u64;
+            candidates.iter_mut().zip(distances).for_each(|(candidate, distance)| candidate.distance = distance);
+            candidates.sort_unstable();
+        }
+        candidates
     }
 
     /// Algorithm 1, lines 11 to 16: the links back, and shrinking.
@@ -191,7 +249,7 @@ impl<'a> Builder<'a> {
         candidates.extend(links.iter().map(|link| link.source));
         candidates.sort_unstable();
         if candidates.len() > rows.width() {
-            candidates = select_neighbors(self.space, &candidates, rows.width(), false, &mut counters);
+            candidates = select_neighbors(self.scorers.selection, &candidates, rows.width(), false, &mut counters);
         }
         (candidates, counters)
     }

@@ -9,14 +9,14 @@
 //! taken in the order of their ids; the result does not depend on the number of threads.
 
 use super::rows::Rows;
-use crate::space::Space;
+use crate::quant::Symmetric;
 use crate::{Counters, Neighbor};
 
 /// Links every node into what can be reached from `entry_point`.
-pub(super) fn connect(space: Space<'_>, base: &mut Rows, entry_point: u32, counters: &mut Counters) {
-    let mut reached = vec![false; space.len()];
+pub(super) fn connect<C: Symmetric>(codes: C, base: &mut Rows, entry_point: u32, counters: &mut Counters) {
+    let mut reached = vec![false; codes.len()];
     mark(base, entry_point, &mut reached);
-    let mut lost: Vec<u32> = (0..space.len() as u32).filter(|&id| !reached[id as usize]).collect();
+    let mut lost: Vec<u32> = (0..codes.len() as u32).filter(|&id| !reached[id as usize]).collect();
     while !lost.is_empty() {
         let before = lost.len();
         lost.retain(|&id| {
@@ -26,16 +26,15 @@ pub(super) fn connect(space: Space<'_>, base: &mut Rows, entry_point: u32, count
             }
             let near = base.neighbors(id as usize).find(|neighbor| reached[neighbor.id as usize]);
             if let Some(near) = near {
-                link(space, base, near, id, counters);
+                link(codes, base, near, id, counters);
                 mark(base, id, &mut reached);
             }
             near.is_none()
         });
         if lost.len() == before {
             // A component that knows no one outside: tie its first node to the entry point.
-            let mut distance = [0.0];
-            space.score(space.row(lost[0]), &[entry_point], &mut distance, counters);
-            link(space, base, Neighbor { id: entry_point, distance: distance[0] }, lost[0], counters);
+            let distance = score_pair(codes, lost[0], entry_point, counters);
+            link(codes, base, Neighbor { id: entry_point, distance }, lost[0], counters);
             mark(base, lost[0], &mut reached);
         }
     }
@@ -43,7 +42,7 @@ pub(super) fn connect(space: Space<'_>, base: &mut Rows, entry_point: u32, count
 
 /// Links `from`, which is reachable, to `lost`, which is not. A full row gives up its farthest link, and `lost` takes that
 /// over, so that what was reached through it still is.
-fn link(space: Space<'_>, base: &mut Rows, from: Neighbor, lost: u32, counters: &mut Counters) {
+fn link<C: Symmetric>(codes: C, base: &mut Rows, from: Neighbor, lost: u32, counters: &mut Counters) {
     let mut row: Vec<Neighbor> = base.neighbors(from.id as usize).collect();
     if row.len() == base.width()
         && let Some(given_up) = row.pop()
@@ -51,9 +50,7 @@ fn link(space: Space<'_>, base: &mut Rows, from: Neighbor, lost: u32, counters: 
         let mut own: Vec<Neighbor> = base.neighbors(lost as usize).collect();
         if own.iter().all(|neighbor| neighbor.id != given_up.id) {
             own.truncate(base.width() - 1);
-            let mut distance = [0.0];
-            space.score(space.row(lost), &[given_up.id], &mut distance, counters);
-            own.push(Neighbor { id: given_up.id, distance: distance[0] });
+            own.push(Neighbor { id: given_up.id, distance: score_pair(codes, lost, given_up.id, counters) });
             own.sort_unstable();
             base.set(lost as usize, &own);
         }
@@ -61,6 +58,14 @@ fn link(space: Space<'_>, base: &mut Rows, from: Neighbor, lost: u32, counters: 
     row.push(Neighbor { id: lost, distance: from.distance });
     row.sort_unstable();
     base.set(from.id as usize, &row);
+}
+
+fn score_pair<C: Symmetric>(codes: C, a: u32, b: u32, counters: &mut Counters) -> f32 {
+    let mut score = [0.0];
+    codes.score_row(a, &[b], &mut score);
+    counters.distance_computations += 1;
+    counters.bytes_read += codes.row_bytes() as u64;
+    score[0]
 }
 
 /// Marks everything that can be reached from `start`.
@@ -81,6 +86,7 @@ mod tests {
     use nearlab_simd::Metric;
 
     use super::*;
+    use crate::space::Space;
 
     /// A graph over points on a line, then connected; the links of each node.
     fn connected(line: &[f32], width: usize, links: &[&[u32]]) -> Vec<Vec<u32>> {

@@ -1,58 +1,91 @@
-//! The file of an HNSW index: a container of kind `hnsw`, version 1.
+//! The file of an HNSW index: a container of kind `hnsw`, version 2.
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 12 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index) |
-//! | `vectors` | n x d f32 | the vectors by id |
+//! | `header` | 16 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32 |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
 //! | `upper` | rows x m u32 | links on layers 1, 2, ... of each node, one row per layer, filled as in `base` |
 //!
-//! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level.
+//! and those of the codes, then of the rerank codes, with w = d, or d + 1 under inner product:
+//!
+//! | codes | sections |
+//! |---|---|
+//! | f32 | `vectors`: n x d f32, by id |
+//! | f16 | `f16`: n rows of w u16, padded with zeros to a multiple of 32 |
+//! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
+//! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
+//!
+//! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 1 had
+//! f32 codes only, and 12 words in its header.
 
 use std::path::Path;
 
-use nearlab_storage::{FileKind, SectionId};
+use nearlab_storage::{Buffer, FileKind, SectionId};
 
+use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
-use super::{Hnsw, HnswParams};
+use super::{Hnsw, HnswParams, RerankCodes, TraversalCodes};
+use crate::quant::{Euclid, F16, Levels, Projection, Sq4, Sq8, padded, sq4_row_bytes};
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("hnsw");
+const VERSION: u32 = 2;
 const LEVELS: SectionId = SectionId::new("levels");
 const BASE: SectionId = SectionId::new("base");
 const UPPER_OFFSETS: SectionId = SectionId::new("upperoff");
 const UPPER: SectionId = SectionId::new("upper");
+const F16_CODES: SectionId = SectionId::new("f16");
+const SQ8_CODES: SectionId = SectionId::new("sq8");
+const SQ8_LEVELS: SectionId = SectionId::new("sq8level");
+const SQ4_CODES: SectionId = SectionId::new("sq4");
+const SQ4_LEVELS: SectionId = SectionId::new("sq4level");
+const MEAN: SectionId = SectionId::new("mean");
+const DIRECTIONS: SectionId = SectionId::new("pcs");
 
 impl Persist for Hnsw {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
-        let header = Header { len: self.len(), dim: self.dim, metric: self.metric, counters: self.build_counters };
+        let header = Header { len: self.len(), dim: self.dim(), metric: self.metric(), counters: self.build_counters };
         let own = [
             self.params.m as u64,
             self.params.ef_construction as u64,
             self.params.seed,
             u64::from(self.params.keep_pruned),
             u64::from(self.graph.entry_point.unwrap_or(NO_LINK)),
+            self.params.codes as u64,
+            self.params.components as u64,
+            self.params.rerank_codes as u64,
+            u64::from(self.euclid.radius_squared.to_bits()),
         ];
-        let mut writer = Writer::create(path, KIND, &header, &own, &self.vectors)?;
+        let mut writer = Writer::create(path, (KIND, VERSION), &header, &own)?;
         writer.section(LEVELS, &self.graph.levels)?;
         writer.section(BASE, &self.graph.base)?;
         writer.section(UPPER_OFFSETS, &self.graph.upper_offsets)?;
         writer.section(UPPER, &self.graph.upper)?;
+        match &self.traversal {
+            Traversal::F32(vectors) => writer.vectors(vectors)?,
+            Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
+            Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
+        }
+        match &self.rerank {
+            Rerank::None => (),
+            Rerank::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
+            Rerank::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Rerank::F32(vectors) => writer.vectors(vectors)?,
+        }
         writer.finish()
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let (reader, header, own) = Reader::open::<5>(path, KIND)?;
-        let params = HnswParams {
-            m: reader.header_word("an m", own[0], 2..257)?,
-            ef_construction: own[1] as usize,
-            seed: own[2],
-            keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
-        };
+        let (reader, header) = Reader::open(path, KIND, 1..=VERSION)?;
+        let own = own_words(&reader)?;
+        let params = params(&reader, &own)?;
+        let radius_squared = f32::from_bits(own[8] as u32);
+        let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared };
         let upper_offsets = reader.buffer::<u32>(UPPER_OFFSETS, header.len + 1)?;
         let upper_len = upper_offsets[header.len] as usize * params.m;
         let graph = Graph {
@@ -64,14 +97,113 @@ impl Persist for Hnsw {
             entry_point: entry_point(&reader, own[4], header.len)?,
         };
         check(&reader, &graph)?;
-        Ok(Self {
-            vectors: reader.vectors(&header)?,
-            dim: header.dim,
-            metric: header.metric,
-            params,
-            graph,
-            build_counters: header.counters,
-        })
+        let (len, width) = (header.len, euclid.width());
+        let traversal = match params.codes {
+            TraversalCodes::F32 => Traversal::F32(reader.vectors(&header)?),
+            TraversalCodes::F16 => Traversal::F16(open_f16(&reader, len, width)?),
+            TraversalCodes::Sq8 => Traversal::Sq8(open_sq8(&reader, len, width)?),
+            TraversalCodes::Sq4 => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
+        };
+        let rerank = match params.rerank_codes {
+            RerankCodes::None => Rerank::None,
+            RerankCodes::Sq8 => Rerank::Sq8(open_sq8(&reader, len, width)?),
+            RerankCodes::F16 => Rerank::F16(open_f16(&reader, len, width)?),
+            RerankCodes::F32 => Rerank::F32(reader.vectors(&header)?),
+        };
+        Ok(Self { params, euclid, traversal, rerank, graph, build_counters: header.counters })
+    }
+}
+
+/// The header's own words; those that version 1 lacks mean what it was.
+fn own_words(reader: &Reader) -> Result<[u64; 9], OpenError> {
+    if reader.version() > 1 {
+        return reader.own_words();
+    }
+    let [m, ef_construction, seed, keep_pruned, entry_point] = reader.own_words()?;
+    Ok([m, ef_construction, seed, keep_pruned, entry_point, TraversalCodes::F32 as u64, 0, RerankCodes::None as u64, 0])
+}
+
+fn params(reader: &Reader, own: &[u64; 9]) -> Result<HnswParams, OpenError> {
+    let codes = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
+    let rerank = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
+    let params = HnswParams {
+        m: reader.header_word("an m", own[0], 2..257)?,
+        ef_construction: own[1] as usize,
+        seed: own[2],
+        keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
+        codes: TraversalCodes::ALL[codes],
+        components: reader.header_word("components", own[6], 0..(1 << 16) + 1)?,
+        rerank_codes: RerankCodes::ALL[rerank],
+    };
+    match params.validate_codes() {
+        Ok(()) => Ok(params),
+        Err(error) => {
+            let found = format!("{} {}", error.name, error.found);
+            Err(reader.refuse_header(format!("`{}` {}", error.name, error.expected), found))
+        }
+    }
+}
+
+fn save_sq8(writer: &mut Writer, sq8: &Sq8) -> Result<(), SaveError> {
+    writer.section(SQ8_CODES, &sq8.codes)?;
+    save_levels(writer, SQ8_LEVELS, &sq8.levels)
+}
+
+fn save_sq4(writer: &mut Writer, sq4: &Sq4) -> Result<(), SaveError> {
+    writer.section(SQ4_CODES, &sq4.codes)?;
+    save_levels(writer, SQ4_LEVELS, &sq4.levels)?;
+    if let Some(projection) = &sq4.projection {
+        writer.section(MEAN, &projection.mean)?;
+        writer.section(DIRECTIONS, &projection.directions)?;
+    }
+    Ok(())
+}
+
+fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Result<(), SaveError> {
+    let mut numbers = levels.offset.clone();
+    numbers.push(levels.step);
+    writer.section(section, &numbers)
+}
+
+fn open_f16(reader: &Reader, len: usize, width: usize) -> Result<F16, OpenError> {
+    Ok(F16 { components: width, codes: reader.buffer(F16_CODES, len * padded::<u16>(width))? })
+}
+
+fn open_sq8(reader: &Reader, len: usize, width: usize) -> Result<Sq8, OpenError> {
+    let levels = open_levels(reader, SQ8_LEVELS, width)?;
+    Ok(Sq8 { levels, codes: reader.buffer(SQ8_CODES, len * padded::<u8>(width))? })
+}
+
+fn open_sq4(reader: &Reader, len: usize, (width, components): (usize, usize)) -> Result<Sq4, OpenError> {
+    let kept = if components > 0 { components } else { width };
+    let levels = open_levels(reader, SQ4_LEVELS, kept)?;
+    let codes = reader.buffer(SQ4_CODES, len * sq4_row_bytes(kept))?;
+    let projection = if components > 0 {
+        let mean = reader.buffer::<f32>(MEAN, width)?;
+        let directions = reader.buffer::<f32>(DIRECTIONS, components * width)?;
+        finite(reader, MEAN, &mean)?;
+        finite(reader, DIRECTIONS, &directions)?;
+        Some(Projection::new(mean, directions))
+    } else {
+        None
+    };
+    Ok(Sq4 { levels, projection, codes })
+}
+
+fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Levels, OpenError> {
+    let numbers: Buffer<f32> = reader.buffer(section, width + 1)?;
+    finite(reader, section, &numbers)?;
+    let (offset, step) = (numbers[..width].to_vec(), numbers[width]);
+    if step <= 0.0 {
+        return Err(reader.refuse(section, "a step above 0".to_owned(), step.to_string()));
+    }
+    Ok(Levels { offset, step })
+}
+
+fn finite(reader: &Reader, section: SectionId, numbers: &[f32]) -> Result<(), OpenError> {
+    match numbers.iter().find(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(x) => Err(reader.refuse(section, "finite numbers".to_owned(), x.to_string())),
     }
 }
 
@@ -146,9 +278,9 @@ mod tests {
             entry_point: Some(1),
         };
         let mut hnsw = Hnsw {
-            vectors: vec![0.0, 1.0, 2.0].into(),
-            dim: 1,
-            metric: Metric::L2,
+            euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0 },
+            traversal: Traversal::F32(vec![0.0, 1.0, 2.0].into()),
+            rerank: Rerank::None,
             params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
             graph,
             build_counters: Counters { hops: 3, ..Counters::default() },
@@ -163,7 +295,8 @@ mod tests {
     #[test]
     fn what_was_saved_is_mapped_again() {
         let hnsw = reopened(|_| ()).unwrap();
-        assert!(hnsw.vectors.is_mapped() && hnsw.graph.base.is_mapped() && hnsw.graph.upper.is_mapped());
+        assert!(matches!(&hnsw.traversal, Traversal::F32(vectors) if vectors.is_mapped()));
+        assert!(hnsw.graph.base.is_mapped() && hnsw.graph.upper.is_mapped());
         assert_eq!((hnsw.params.m, hnsw.params.keep_pruned, hnsw.build_counters.hops), (2, true, 3));
     }
 

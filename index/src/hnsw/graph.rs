@@ -3,9 +3,8 @@
 //! A row of links is filled from the front; the first [`NO_LINK`] ends it. Base layer: row `id` of `n x 2m`. Upper
 //! layers: node `id` of level `l` has the `l` rows of `m` places from row `upper_offsets[id]`, layer 1 first.
 
+use nearlab_simd::prefetch;
 use nearlab_storage::Buffer;
-
-use crate::space::Space;
 
 /// Fills the places of a row that hold no link.
 pub(super) const NO_LINK: u32 = u32::MAX;
@@ -59,7 +58,15 @@ impl<'a> Links<'a> {
         self.row(id, layer).iter().copied().take_while(|&link| link != NO_LINK)
     }
 
-    fn row(&self, id: u32, layer: u8) -> &'a [u32] {
+    /// Asks for a row that will be read soon.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u32, layer: u8) {
+        prefetch(self.row(id, layer));
+    }
+
+    /// The places of a node on `layer`: its links, then [`NO_LINK`].
+    #[inline]
+    pub(super) fn row(&self, id: u32, layer: u8) -> &'a [u32] {
         if layer == 0 {
             return &self.base[id as usize * 2 * self.m..][..2 * self.m];
         }
@@ -68,10 +75,10 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Vectors and links: what is searched.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) space: Space<'a>,
+/// Codes and links: what is searched.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a, C> {
+    pub(super) codes: C,
     pub(super) links: Links<'a>,
 }
 

@@ -30,13 +30,14 @@
 //! let vectors = Vectors::new(&vectors, 4);
 //! let hnsw = Hnsw::build(vectors, Metric::L2, &HnswParams::default(), &pool, &())?;
 //! let mut found = Vec::new();
-//! hnsw.searcher(&HnswSearchParams { ef_search: 40 })?.search(vectors.row(123), 10, &mut found);
+//! hnsw.searcher(&HnswSearchParams::new(40))?.search(vectors.row(123), 10, &mut found);
 //! assert_eq!((found[0].id, found[0].distance), (123, 0.0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod batch;
 mod build;
+mod codes;
 mod connect;
 mod file;
 mod graph;
@@ -47,30 +48,33 @@ mod rows;
 mod search;
 mod select;
 mod visited;
+mod walk;
 
 use std::collections::BTreeMap;
 
 use nearlab_simd::Metric;
-use nearlab_storage::{Buffer, Vectors};
+use nearlab_storage::{Resident, Vectors};
 use rayon::ThreadPool;
 use xxhash_rust::xxh3::Xxh3;
 
-pub use params::{HnswParams, HnswSearchParams};
+pub use params::{HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 pub use search::HnswSearcher;
 
-use crate::space::{Space, prepare_base, step};
+use crate::quant::{Euclid, Lifted, SelfQuery, Sq7, Symmetric};
+use crate::space::{Space, check_base, step};
 use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
-use build::Builder;
-use graph::{Graph, NO_LINK, View};
+use build::{Builder, Scorers};
+use codes::{Rerank, Traversal};
+use graph::{Graph, NO_LINK};
 
 /// A navigable graph over `n x d` vectors; see the [module](self).
 #[derive(Debug)]
 pub struct Hnsw {
-    vectors: Buffer<f32>,
-    dim: usize,
-    metric: Metric,
     params: HnswParams,
+    euclid: Euclid,
+    traversal: Traversal,
+    rerank: Rerank,
     graph: Graph,
     build_counters: Counters,
 }
@@ -81,14 +85,6 @@ impl Hnsw {
         &self.params
     }
 
-    fn space(&self) -> Space<'_> {
-        Space::new(&self.vectors, self.dim, self.metric)
-    }
-
-    fn view(&self) -> View<'_> {
-        View { space: self.space(), links: self.graph.links() }
-    }
-
     fn build_in(
         vectors: Vectors<'_, f32>,
         metric: Metric,
@@ -96,14 +92,46 @@ impl Hnsw {
         batches: Batches,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let base = prepare_base(vectors, metric)?;
-        let mut builder = Builder::new(Space::new(&base, vectors.dim(), metric), *params)?;
-        builder.insert_all(batches, progress)?;
-        step(progress, Stage::Optimise, 0, 1)?;
-        let (graph, build_counters) = builder.freeze();
-        step(progress, Stage::Optimise, 1, 1)?;
-        Ok(Self { vectors: base.into(), dim: vectors.dim(), metric, params: *params, graph, build_counters })
+        check_base(vectors)?;
+        step(progress, Stage::Train, 0, 1)?;
+        let euclid = Euclid::of(vectors, metric);
+        let source = Lifted::new(vectors, &euclid);
+        let traversal = Traversal::encode(&source, params)?;
+        let rerank = Rerank::encode(&source, params)?;
+        step(progress, Stage::Train, 1, 1)?;
+        let (graph, build_counters) = if let Traversal::F32(base) = &traversal {
+            let space = Space::new(base, vectors.dim(), metric);
+            grown(Scorers { traversal: space, selection: space, rescore: false }, params, batches, progress)?
+        } else {
+            let sq7 = Sq7::encode(&source)?;
+            let selection = sq7.rows();
+            if let Traversal::Sq4(sq4) = &traversal {
+                grown(Scorers { traversal: sq4.rows(), selection, rescore: true }, params, batches, progress)?
+            } else {
+                grown(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)?
+            }
+        };
+        Ok(Self { params: *params, euclid, traversal, rerank, graph, build_counters })
     }
+}
+
+/// The graph over what the scorers score.
+fn grown<T: SelfQuery, S: Symmetric>(
+    scorers: Scorers<T, S>,
+    params: &HnswParams,
+    batches: Batches,
+    progress: &dyn Progress,
+) -> Result<(Graph, Counters), BuildError> {
+    let mut builder = Builder::new(scorers, *params)?;
+    builder.insert_all(batches, progress)?;
+    step(progress, Stage::Optimise, 0, 1)?;
+    let (mut graph, counters) = builder.freeze();
+    let bytes = size_of_val(&*graph.base);
+    let resident =
+        Resident::copied(&graph.base).and_then(Resident::freeze).map_err(|_| BuildError::Memory { bytes })?;
+    graph.base = resident;
+    step(progress, Stage::Optimise, 1, 1)?;
+    Ok((graph, counters))
 }
 
 impl Build for Hnsw {
@@ -130,22 +158,28 @@ impl Index for Hnsw {
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.euclid.dim
     }
 
     fn metric(&self) -> Metric {
-        self.metric
+        self.euclid.metric
     }
 
-    /// `vectors`, `base_graph`, `upper_graph` (links and where they begin), `levels`.
+    /// `vectors` or `codes`, what searches walk over; `rerank_codes`, where there are any; `base_graph`, `upper_graph` (links
+    /// and where they begin), `levels`.
     fn memory(&self) -> Memory {
         let graph = &self.graph;
-        Memory::of([
-            ("vectors", size_of_val(&*self.vectors)),
+        let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
+        let mut memory = Memory::of([
+            (codes, self.traversal.bytes()),
             ("base_graph", size_of_val(&*graph.base)),
             ("upper_graph", size_of_val(&*graph.upper) + size_of_val(&*graph.upper_offsets)),
             ("levels", size_of_val(&*graph.levels)),
-        ])
+        ]);
+        if self.params.rerank_codes != RerankCodes::None {
+            memory.0.insert("rerank_codes", self.rerank.bytes() as u64);
+        }
+        memory
     }
 
     /// `max_level`; `base_degree_mean` and `base_degree_max`, links per node; `upper_nodes`, nodes above the base layer.
@@ -178,7 +212,7 @@ impl Index for Hnsw {
 
     fn searcher(&self, params: &HnswSearchParams) -> Result<HnswSearcher<'_>, ParamError> {
         params.validate()?;
-        Ok(HnswSearcher::new(self, params.ef_search))
+        Ok(HnswSearcher::new(self, *params))
     }
 }
 

@@ -2,6 +2,80 @@
 
 use crate::ParamError;
 
+/// The form in which searches score the vectors they pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TraversalCodes {
+    /// 4 bytes per component: exact.
+    F32,
+    /// 2 bytes: IEEE 754 binary16.
+    F16,
+    /// 1 byte: 256 levels; exact for whole numbers from 0 to 255.
+    Sq8,
+    /// Half a byte: 16 levels.
+    Sq4,
+}
+
+impl TraversalCodes {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Sq8, Self::Sq4];
+
+    /// The name in experiments: `f32`, `f16`, `sq8` or `sq4`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Sq8 => "sq8",
+            Self::Sq4 => "sq4",
+        }
+    }
+
+    const fn bits(self) -> u32 {
+        match self {
+            Self::F32 => 32,
+            Self::F16 => 16,
+            Self::Sq8 => 8,
+            Self::Sq4 => 4,
+        }
+    }
+}
+
+/// The form in which the best candidates of a search are scored anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RerankCodes {
+    /// They are not: the order is that of the traversal's codes.
+    None,
+    /// 1 byte per component: 256 levels; exact for whole numbers from 0 to 255.
+    Sq8,
+    /// 2 bytes: IEEE 754 binary16.
+    F16,
+    /// 4 bytes: exact.
+    F32,
+}
+
+impl RerankCodes {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::None, Self::Sq8, Self::F16, Self::F32];
+
+    /// The name in experiments: `none`, `sq8`, `f16` or `f32`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sq8 => "sq8",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+
+    const fn bits(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Sq8 => 8,
+            Self::F16 => 16,
+            Self::F32 => 32,
+        }
+    }
+}
+
 /// What is fixed by the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HnswParams {
@@ -17,11 +91,26 @@ pub struct HnswParams {
     /// Fill up a new node's links with candidates that the selection heuristic had refused (the paper's
     /// `keepPrunedConnections`). More links, slower hops; off as in hnswlib.
     pub keep_pruned: bool,
+    /// What searches score on their way.
+    pub codes: TraversalCodes,
+    /// Principal components that `sq4` codes keep, 1 to the dimension; 0 keeps the vectors as they are. From some 300
+    /// dimensions on a sixth of them, in multiples of 128, find the same candidates for a fraction of the memory traffic.
+    pub components: usize,
+    /// What the best candidates are scored by in the end.
+    pub rerank_codes: RerankCodes,
 }
 
 impl Default for HnswParams {
     fn default() -> Self {
-        Self { m: 16, ef_construction: 200, seed: 1, keep_pruned: false }
+        Self {
+            m: 16,
+            ef_construction: 200,
+            seed: 1,
+            keep_pruned: false,
+            codes: TraversalCodes::F32,
+            components: 0,
+            rerank_codes: RerankCodes::None,
+        }
     }
 }
 
@@ -29,7 +118,24 @@ impl HnswParams {
     /// Refuses values out of the ranges above.
     pub fn validate(&self) -> Result<(), ParamError> {
         ParamError::check("m", self.m, 2, 256)?;
-        ParamError::check("ef_construction", self.ef_construction, 1, 1 << 16)
+        ParamError::check("ef_construction", self.ef_construction, 1, 1 << 16)?;
+        self.validate_codes()
+    }
+
+    /// Refuses codes that do not go together.
+    pub(super) fn validate_codes(&self) -> Result<(), ParamError> {
+        let refuse =
+            |name, expected: &str, found: String| Err(ParamError { name, expected: expected.to_owned(), found });
+        if self.codes == TraversalCodes::Sq4 {
+            ParamError::check("components", self.components, 0, 1 << 16)?;
+        } else if self.components != 0 {
+            return refuse("components", "0 for codes other than sq4", self.components.to_string());
+        }
+        if self.rerank_codes != RerankCodes::None && self.rerank_codes.bits() <= self.codes.bits() {
+            let found = format!("{} after {}", self.rerank_codes.name(), self.codes.name());
+            return refuse("rerank_codes", "none, or finer than the codes", found);
+        }
+        Ok(())
     }
 }
 
@@ -39,12 +145,21 @@ pub struct HnswSearchParams {
     /// Candidates kept during a search, 1 to 2^31 - 1; raised to `k` where it is smaller. Time grows a little less than
     /// in proportion, recall towards 1.
     pub ef_search: usize,
+    /// Candidates scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits 4-bit
+    /// codes.
+    pub rerank: usize,
 }
 
 impl HnswSearchParams {
-    /// Refuses values out of the range above.
+    /// Searches that keep `ef_search` candidates, and rerank as many as suits.
+    pub const fn new(ef_search: usize) -> Self {
+        Self { ef_search, rerank: 0 }
+    }
+
+    /// Refuses values out of the ranges above.
     pub fn validate(&self) -> Result<(), ParamError> {
-        ParamError::check("ef_search", self.ef_search, 1, crate::index::MAX_VECTORS)
+        ParamError::check("ef_search", self.ef_search, 1, crate::index::MAX_VECTORS)?;
+        ParamError::check("rerank", self.rerank, 0, crate::index::MAX_VECTORS)
     }
 }
 
@@ -60,6 +175,15 @@ mod tests {
         assert_eq!(name(HnswParams { m: 1, ..good }), "m");
         assert_eq!(name(HnswParams { m: 257, ..good }), "m");
         assert_eq!(name(HnswParams { ef_construction: 0, ..good }), "ef_construction");
-        assert_eq!(HnswSearchParams { ef_search: 0 }.validate().unwrap_err().name, "ef_search");
+        assert_eq!(name(HnswParams { components: 8, ..good }), "components");
+        assert_eq!(name(HnswParams { rerank_codes: RerankCodes::F32, ..good }), "rerank_codes");
+        assert_eq!(
+            name(HnswParams { codes: TraversalCodes::F16, rerank_codes: RerankCodes::Sq8, ..good }),
+            "rerank_codes"
+        );
+        let quantised =
+            HnswParams { codes: TraversalCodes::Sq4, components: 8, rerank_codes: RerankCodes::Sq8, ..good };
+        assert_eq!(quantised.validate(), Ok(()));
+        assert_eq!(HnswSearchParams::new(0).validate().unwrap_err().name, "ef_search");
     }
 }

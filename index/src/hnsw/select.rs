@@ -5,7 +5,7 @@
 //! here it is refused, so that copies of one vector do not fill each other's links and cut themselves off. The paper's
 //! `extendCandidates` is left out, as in hnswlib.
 
-use crate::space::Space;
+use crate::quant::Symmetric;
 use crate::{Counters, Neighbor};
 
 /// Neighbours that a candidate is compared with at once.
@@ -13,8 +13,8 @@ const BLOCK: usize = 4;
 
 /// At most `most` of the `candidates`, which are sorted by their distance to the node. Left over places are filled with
 /// the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
-pub(super) fn select_neighbors(
-    space: Space<'_>,
+pub(super) fn select_neighbors<C: Symmetric>(
+    codes: C,
     candidates: &[Neighbor],
     most: usize,
     keep_pruned: bool,
@@ -27,7 +27,7 @@ pub(super) fn select_neighbors(
         if selected.len() == most {
             break;
         }
-        if is_led_to(space, candidate, &ids, counters) {
+        if is_led_to(codes, candidate, &ids, counters) {
             if keep_pruned {
                 refused.push(candidate);
             }
@@ -45,12 +45,13 @@ pub(super) fn select_neighbors(
 }
 
 /// Whether one of the selected nodes is at least as near to the candidate as the candidate's own node is.
-fn is_led_to(space: Space<'_>, candidate: Neighbor, selected: &[u32], counters: &mut Counters) -> bool {
-    let vector = space.row(candidate.id);
+fn is_led_to<C: Symmetric>(codes: C, candidate: Neighbor, selected: &[u32], counters: &mut Counters) -> bool {
     selected.chunks(BLOCK).any(|ids| {
         let mut distances = [0.0; BLOCK];
         let distances = &mut distances[..ids.len()];
-        space.score(vector, ids, distances, counters);
+        codes.score_row(candidate.id, ids, distances);
+        counters.distance_computations += ids.len() as u64;
+        counters.bytes_read += (ids.len() * codes.row_bytes()) as u64;
         distances.iter().any(|&distance| distance <= candidate.distance)
     })
 }
@@ -60,6 +61,7 @@ mod tests {
     use nearlab_simd::Metric;
 
     use super::*;
+    use crate::space::Space;
 
     /// Selects for a node at 0 on a line among all other points.
     fn selected(line: &[f32], most: usize, keep_pruned: bool) -> Vec<u32> {

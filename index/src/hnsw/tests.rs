@@ -24,7 +24,7 @@ fn recall(hnsw: &Hnsw, vectors: Vectors<'_, f32>, ef_search: usize) -> f64 {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let flat = Flat::build(vectors, hnsw.metric(), &FlatParams {}, &pool, &()).unwrap();
     let mut exact = flat.searcher(&FlatSearchParams {}).unwrap();
-    let mut searcher = hnsw.searcher(&HnswSearchParams { ef_search }).unwrap();
+    let mut searcher = hnsw.searcher(&HnswSearchParams::new(ef_search)).unwrap();
     let (mut truth, mut found) = (Vec::<Neighbor>::new(), Vec::<Neighbor>::new());
     let mut random = SplitMix64::new(99);
     let mut hits = 0;

@@ -17,6 +17,7 @@ use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("ivf");
+const VERSION: u32 = 1;
 const CENTROIDS: SectionId = SectionId::new("centroid");
 const OFFSETS: SectionId = SectionId::new("offsets");
 const IDS: SectionId = SectionId::new("ids");
@@ -26,7 +27,8 @@ impl Persist for Ivf {
         let header = Header { len: self.len(), dim: self.dim, metric: self.metric, counters: self.build_counters };
         let params = &self.params;
         let own = [params.nlist as u64, params.sample_per_list as u64, params.iterations as u64, params.seed];
-        let mut writer = Writer::create(path, KIND, &header, &own, &self.vectors)?;
+        let mut writer = Writer::create(path, (KIND, VERSION), &header, &own)?;
+        writer.vectors(&self.vectors)?;
         writer.section(CENTROIDS, &self.centroids)?;
         writer.section(OFFSETS, &self.offsets)?;
         writer.section(IDS, &self.ids)?;
@@ -34,7 +36,8 @@ impl Persist for Ivf {
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let (reader, header, own) = Reader::open::<4>(path, KIND)?;
+        let (reader, header) = Reader::open(path, KIND, VERSION..=VERSION)?;
+        let own = reader.own_words::<4>()?;
         let lists = header.len.max(1) as u64;
         let params = IvfParams {
             nlist: reader.header_word("a number of lists", own[0], 1..lists + 1)?,

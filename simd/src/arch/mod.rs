@@ -20,13 +20,25 @@
 mod aarch64;
 mod generic;
 mod isa;
+mod lines;
 mod portable;
+mod portable_codes;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod unproven;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub(crate) use portable_codes::CODES as PORTABLE_CODES;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::prefetch;
+
+use crate::codes::CodeKernels;
 use crate::kernels::Kernels;
+
+/// Elsewhere there is no stable way to prefetch.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn prefetch(_start: *const u8, _bytes: usize) {}
 
 /// The tables this CPU can run, best first.
 pub(crate) fn by_preference() -> impl Iterator<Item = &'static Kernels> {
@@ -37,4 +49,13 @@ pub(crate) fn by_preference() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
     let special: [Option<&'static Kernels>; 0] = [];
     special.into_iter().flatten().chain([&portable::KERNELS])
+}
+
+/// The tables for codes this CPU can run, best first.
+pub(crate) fn codes_by_preference() -> impl Iterator<Item = &'static CodeKernels> {
+    #[cfg(target_arch = "x86_64")]
+    let special = x86_64::codes_by_preference();
+    #[cfg(not(target_arch = "x86_64"))]
+    let special: [Option<&'static CodeKernels>; 0] = [];
+    special.into_iter().flatten().chain([&PORTABLE_CODES])
 }

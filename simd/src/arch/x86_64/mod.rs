@@ -1,8 +1,14 @@
 //! x86-64: AVX2 with FMA, and AVX-512. SSE2 is the baseline and so is what the portable kernels are compiled to.
 
 mod avx2;
+mod avx2_codes;
 mod avx512;
+mod avx512_codes;
+mod prefetch;
 
+pub(crate) use prefetch::prefetch;
+
+use crate::codes::CodeKernels;
 use crate::kernels::Kernels;
 
 /// The tables this CPU can run, best first.
@@ -13,4 +19,9 @@ use crate::kernels::Kernels;
 /// decides is that nearly every x86-64 CPU, and Valgrind, has AVX2: default results are then the same bits on all of them.
 pub(super) fn by_preference() -> [Option<&'static Kernels>; 2] {
     [avx2::detect(), avx512::detect()]
+}
+
+/// The tables for codes this CPU can run, best first.
+pub(super) fn codes_by_preference() -> [Option<&'static CodeKernels>; 2] {
+    [avx512_codes::detect(), avx2_codes::detect()]
 }

@@ -1,0 +1,231 @@
+//! One search on its way through the layers, in steps short enough to be interleaved with those of other searches.
+//!
+//! Above the layer where it is to keep candidates, a walk goes greedily (algorithm 2 with ef = 1); there, and on the layers
+//! below if it is sent on, it keeps `ef` of them (algorithm 2). A hop is two steps, each of which begins with memory that the
+//! one before asked for: one reads a node's links, keeps those not met yet and asks for their codes; the other scores them
+//! and asks for the links of the next node. Between the two another walk may take its turn while the memory comes.
+
+use super::graph::{NO_LINK, View};
+use super::pool::Pool;
+use super::visited::Visited;
+use crate::quant::Codes;
+use crate::{Counters, Neighbor};
+
+/// Where a walk begins, and where it keeps candidates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route {
+    /// The node where it begins, and the highest layer of that node.
+    pub(super) entry_point: u32,
+    pub(super) max_level: u8,
+    /// The first layer, from above, on which candidates are kept; not above `max_level`.
+    pub(super) layer: u8,
+    /// How many are kept.
+    pub(super) ef: usize,
+}
+
+/// The step that a walk takes next.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// Read the links of a node on a layer.
+    Gather(u32, u8),
+    /// Score what was read there.
+    Score(u8),
+}
+
+/// The memory and the state of one search.
+#[derive(Debug)]
+pub(super) struct Walk<Q> {
+    pub(super) query: Q,
+    pub(super) pool: Pool,
+    route: Route,
+    next: Next,
+    first: Neighbor,
+    nearest: Neighbor,
+    visited: Visited,
+    /// Neighbours to score, in the first `gathered` places, and their scores: as wide as a row of the base layer.
+    ids: Vec<u32>,
+    gathered: usize,
+    scores: Vec<f32>,
+    pub(super) counters: Counters,
+}
+
+impl<Q: Default> Walk<Q> {
+    pub(super) fn new(nodes: usize, m: usize) -> Self {
+        Self {
+            query: Q::default(),
+            pool: Pool::default(),
+            route: Route { entry_point: 0, max_level: 0, layer: 0, ef: 0 },
+            next: Next::Score(0),
+            first: Neighbor::NONE,
+            nearest: Neighbor::NONE,
+            visited: Visited::new(nodes),
+            ids: vec![0; 2 * m],
+            gathered: 0,
+            scores: vec![0.0; 2 * m],
+            counters: Counters::default(),
+        }
+    }
+
+    /// The counters since they were last taken.
+    pub(super) fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// Begins a search for [`query`](Self::query), which must be ready.
+    ///
+    /// Candidates are kept from where the greedy way ended and from the entry point too: every node is reachable from the
+    /// latter on the base layer, so with `ef >= n` all of them are met.
+    pub(super) fn begin<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, route: Route) {
+        self.route = route;
+        let mut score = [0.0];
+        view.codes.score(&self.query, &[route.entry_point], &mut score);
+        self.count(view.codes, 1);
+        self.first = Neighbor { id: route.entry_point, distance: score[0] };
+        self.nearest = self.first;
+        if route.max_level > route.layer {
+            self.next = Next::Gather(route.entry_point, route.max_level);
+        } else {
+            self.keep_candidates(view, route.layer);
+        }
+    }
+
+    /// Takes one step; whether it was the last on a layer whose candidates, then complete, are in the pool.
+    #[inline]
+    pub(super) fn step<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) -> bool {
+        match self.next {
+            Next::Gather(id, layer) => {
+                if layer > self.route.layer {
+                    self.gather_all(view, id, layer);
+                } else {
+                    self.gather_new(view, id, layer);
+                }
+                self.next = Next::Score(layer);
+            }
+            Next::Score(layer) if layer > self.route.layer => match self.score_nearest(view.codes) {
+                Some(nearer) if nearer < self.nearest => {
+                    self.nearest = nearer;
+                    view.links.prefetch(nearer.id, layer);
+                    self.next = Next::Gather(nearer.id, layer);
+                }
+                _ if layer - 1 > self.route.layer => self.next = Next::Gather(self.nearest.id, layer - 1),
+                _ => self.keep_candidates(view, self.route.layer),
+            },
+            Next::Score(layer) => {
+                self.score_to_pool(view.codes);
+                return !self.expand(view, layer);
+            }
+        }
+        false
+    }
+
+    /// The layer on which candidates are kept.
+    pub(super) fn layer(&self) -> u8 {
+        self.route.layer
+    }
+
+    /// Sends a walk on whose layer is complete: the candidates found are where the search of the layer below begins.
+    pub(super) fn go_below<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) {
+        self.route.layer -= 1;
+        self.pool.restart();
+        self.begin_layer(view, self.route.layer);
+    }
+
+    fn keep_candidates<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) {
+        self.pool.begin(self.route.ef);
+        self.pool.insert(self.nearest.id, self.nearest.distance);
+        if self.nearest.id != self.first.id {
+            self.pool.insert(self.first.id, self.first.distance);
+        }
+        self.begin_layer(view, layer);
+    }
+
+    /// Forgets what was met, except what is in the pool, and begins with the nearest of it.
+    fn begin_layer<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) {
+        self.visited.clear();
+        for entry in self.pool.iter() {
+            if self.visited.insert(entry.id) {
+                self.visited.remember(&[entry.id]);
+            }
+        }
+        self.expand(view, layer);
+    }
+
+    /// Goes on to the nearest candidate not expanded yet; whether there is one.
+    #[inline]
+    fn expand<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) -> bool {
+        let Some(id) = self.pool.expand_nearest() else { return false };
+        view.links.prefetch(id, layer);
+        self.next = Next::Gather(id, layer);
+        true
+    }
+
+    /// Collects all links of a node.
+    #[inline]
+    fn gather_all<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, id: u32, layer: u8) {
+        self.gathered = 0;
+        for link in view.links.of(id, layer) {
+            view.codes.prefetch(link);
+            self.ids[self.gathered] = link;
+            self.gathered += 1;
+        }
+        self.count_hop(view, layer);
+    }
+
+    /// Collects the links of a node that the walk has not met yet.
+    #[inline]
+    fn gather_new<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, id: u32, layer: u8) {
+        let row = view.links.row(id, layer);
+        let ids = &mut self.ids[..row.len()];
+        let mut gathered = 0;
+        for &link in row {
+            if link == NO_LINK {
+                break;
+            }
+            // Written whether new or not, counted only when new: no branch to mispredict.
+            ids[gathered] = link;
+            gathered += usize::from(self.visited.insert(link));
+        }
+        self.gathered = gathered;
+        for &id in &ids[..gathered] {
+            view.codes.prefetch(id);
+        }
+        self.visited.remember(&ids[..gathered]);
+        self.count_hop(view, layer);
+    }
+
+    /// Scores what was collected.
+    #[inline]
+    fn score<C: Codes<Query = Q>>(&mut self, codes: C) {
+        codes.score(&self.query, &self.ids[..self.gathered], &mut self.scores[..self.gathered]);
+        self.count(codes, self.gathered);
+    }
+
+    /// Scores what was collected; the nearest of it.
+    #[inline]
+    fn score_nearest<C: Codes<Query = Q>>(&mut self, codes: C) -> Option<Neighbor> {
+        self.score(codes);
+        let scored = self.ids[..self.gathered].iter().zip(&self.scores);
+        scored.map(|(&id, &distance)| Neighbor { id, distance }).min()
+    }
+
+    /// Scores what was collected, and offers it to the pool.
+    #[inline]
+    fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C) {
+        self.score(codes);
+        for (&id, &score) in self.ids[..self.gathered].iter().zip(&self.scores) {
+            self.pool.insert(id, score);
+        }
+    }
+
+    #[inline]
+    fn count<C: Codes>(&mut self, codes: C, scored: usize) {
+        self.counters.distance_computations += scored as u64;
+        self.counters.bytes_read += (scored * codes.row_bytes()) as u64;
+    }
+
+    #[inline]
+    fn count_hop<C: Codes>(&mut self, view: View<'_, C>, layer: u8) {
+        self.counters.hops += 1;
+        self.counters.bytes_read += (view.links.width(layer) * size_of::<u32>()) as u64;
+    }
+}

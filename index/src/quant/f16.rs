@@ -1,0 +1,77 @@
+//! Half precision: IEEE 754 binary16, eleven bits of fraction. Components beyond 65504 are clamped to it.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use nearlab_simd::{CodeKernels, code_kernels, prefetch};
+use nearlab_storage::Buffer;
+
+use super::{Codes, Lifted, encode_all, padded};
+use crate::BuildError;
+
+/// Codes of base vectors.
+#[derive(Debug)]
+pub(crate) struct F16 {
+    /// Components, before padding.
+    pub(crate) components: usize,
+    pub(crate) codes: Buffer<u16>,
+}
+
+impl F16 {
+    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
+        let components = source.width();
+        let width = padded::<u16>(components);
+        let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
+        let codes = encode_all(source, width, |rows, codes: &mut [u16]| {
+            let mut halves = vec![f16::ZERO; components];
+            for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(width)) {
+                let clamped: Vec<f32> = row.iter().map(|x| x.clamp(least, most)).collect();
+                halves.convert_from_f32_slice(&clamped);
+                code[..components].copy_from_slice(bytemuck::cast_slice(&halves));
+            }
+        })?;
+        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * width * 2 })?;
+        Ok(Self { components, codes })
+    }
+
+    pub(crate) fn rows(&self) -> F16Rows<'_> {
+        F16Rows { codes: &self.codes, width: padded::<u16>(self.components), kernels: code_kernels() }
+    }
+}
+
+/// The codes as searches see them.
+#[derive(Clone, Copy)]
+pub(crate) struct F16Rows<'a> {
+    codes: &'a [u16],
+    width: usize,
+    kernels: &'static CodeKernels,
+}
+
+impl Codes for F16Rows<'_> {
+    type Query = Vec<f32>;
+
+    fn len(&self) -> usize {
+        self.codes.len() / self.width
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.width * size_of::<u16>()
+    }
+
+    fn prepare(&self, vector: &[f32], query: &mut Vec<f32>) {
+        query.clear();
+        query.extend_from_slice(vector);
+        query.resize(self.width, 0.0);
+    }
+
+    #[inline]
+    fn score(&self, query: &Vec<f32>, ids: &[u32], out: &mut [f32]) {
+        self.kernels.f16_by_id(query, self.codes, ids, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        if let Some(row) = self.codes.get(id as usize * self.width..).and_then(|rest| rest.get(..self.width)) {
+            prefetch(row);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Uniform scalar quantisation: a component becomes one of some equal levels between two bounds.
+//!
+//! Level `c` of component `i` stands for the numbers from `offset[i] + c step` to `offset[i] + (c + 1) step`, by their
+//! middle. One step serves all components, so that squared differences of levels add up to a squared distance; the offset
+//! may differ by component, which no difference notices. Of some candidate bounds, quantiles of a sample, those with the least
+//! squared error on it are taken; what lies beyond is clamped. The farthest ten-thousandth has no say, or one stray number
+//! would widen the levels of all.
+
+/// Shares of the sample that lie within the candidate bounds, one-sided.
+const SHARES: [f64; 8] = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, WIDEST];
+/// The widest of them.
+const WIDEST: f64 = 0.9999;
+/// Components of the sample that are looked at, at most.
+const MOST: usize = 1 << 19;
+
+/// The levels of a quantiser.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Levels {
+    pub(crate) offset: Vec<f32>,
+    pub(crate) step: f32,
+}
+
+impl Levels {
+    /// Levels for components that lie where those of `sample`, rows of `width`, do. Whole numbers from 0 to `count - 1` are
+    /// kept exactly.
+    pub(crate) fn train(sample: &[f32], width: usize, count: u32) -> Self {
+        if sample.iter().all(|&x| x.fract() == 0.0 && (0.0..count as f32).contains(&x)) {
+            return Self { offset: vec![-0.5; width], step: 1.0 };
+        }
+        let rows = sample.len() / width;
+        let looked_at = &sample[..rows.min(MOST.div_ceil(width)) * width];
+        let medians = (0..width).map(|i| median(sample.iter().skip(i).step_by(width).copied().collect())).collect();
+        let candidates = [vec![0.0; width], medians].map(|centre| Self::around(centre, looked_at, count));
+        candidates.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(|| Self::fallback(width), |best| best.1)
+    }
+
+    /// The least squared error for levels around a centre, and those levels.
+    fn around(centre: Vec<f32>, sample: &[f32], count: u32) -> (f64, Self) {
+        let width = centre.len();
+        let mut residuals: Vec<f32> = sample.iter().enumerate().map(|(i, x)| x - centre[i % width]).collect();
+        residuals.sort_unstable_by(f32::total_cmp);
+        let place = |share: f64| (residuals.len().saturating_sub(1) as f64 * share) as usize;
+        let quantile = |share: f64| residuals.get(place(share)).copied().unwrap_or(0.0);
+        let ordinary = residuals.get(place(1.0 - WIDEST)..=place(WIDEST)).unwrap_or_default();
+        let mut best = (f64::INFINITY, Self::fallback(width));
+        for share in SHARES {
+            let (low, high) = (quantile(1.0 - share), quantile(share));
+            if high <= low {
+                continue;
+            }
+            let levels = Self { offset: vec![low], step: (high - low) / count as f32 };
+            let error = ordinary
+                .iter()
+                .map(|&x| {
+                    let error = x - levels.value(levels.level(x, 0, count), 0);
+                    f64::from(error * error)
+                })
+                .sum::<f64>();
+            if error < best.0 {
+                let offset = centre.iter().map(|centre| centre + low).collect();
+                best = (error, Self { offset, step: levels.step });
+            }
+        }
+        best
+    }
+
+    /// For samples that say nothing: no rows, or all alike.
+    fn fallback(width: usize) -> Self {
+        Self { offset: vec![-0.5; width], step: 1.0 }
+    }
+
+    /// The level of component `i`.
+    #[inline]
+    pub(crate) fn level(&self, x: f32, i: usize, count: u32) -> u8 {
+        ((x - self.offset[i]) / self.step).clamp(0.0, (count - 1) as f32) as u8
+    }
+
+    /// What a level of component `i` stands for.
+    #[inline]
+    pub(crate) fn value(&self, level: u8, i: usize) -> f32 {
+        self.offset[i] + (f32::from(level) + 0.5) * self.step
+    }
+
+    /// A component in units of levels, from the lower bound.
+    #[inline]
+    pub(crate) fn position(&self, x: f32, i: usize) -> f32 {
+        (x - self.offset[i]) / self.step
+    }
+}
+
+fn median(mut numbers: Vec<f32>) -> f32 {
+    let middle = numbers.len() / 2;
+    if numbers.is_empty() { 0.0 } else { *numbers.select_nth_unstable_by(middle, f32::total_cmp).1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    #[test]
+    fn whole_numbers_in_range_are_kept_exactly() {
+        let levels = Levels::train(&[0.0, 255.0, 17.0, 3.0], 2, 256);
+        for x in 0..=255_u8 {
+            assert_eq!(levels.value(levels.level(f32::from(x), 1, 256), 1), f32::from(x));
+        }
+    }
+
+    #[test]
+    fn outliers_do_not_widen_the_levels_of_the_rest() {
+        let mut random = SplitMix64::new(5);
+        let mut sample: Vec<f32> = (0..8000).map(|i| random.unit() as f32 + (i % 4) as f32 * 10.0).collect();
+        sample[17] = 1e5;
+        let levels = Levels::train(&sample, 4, 16);
+        assert!(levels.step < 0.1, "{}", levels.step);
+        for (i, &x) in sample.iter().enumerate().skip(100) {
+            let value = levels.value(levels.level(x, i % 4, 16), i % 4);
+            assert!((value - x).abs() < 0.2, "{x} became {value}");
+        }
+        assert_eq!(levels.level(f32::NAN, 0, 16), 0);
+    }
+
+    #[test]
+    fn samples_that_say_nothing_still_give_levels() {
+        for sample in [vec![], vec![2.5; 6]] {
+            let levels = Levels::train(&sample, 3, 16);
+            assert!(levels.step.is_finite() && levels.step > 0.0 && levels.offset.len() == 3);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Principal components: the p directions in which the vectors vary most, rotated at random among themselves.
+//!
+//! A vector's distances are kept as far as its variance is (Pearson 1901); the rotation spreads the variance evenly, so that
+//! one step of levels suits all components. The directions are found by subspace iteration on the covariance of a sample
+//! (Rutishauser 1969), which needs no library: only their span matters here, and it converges fast where the spectrum has
+//! an end.
+
+use nearlab_simd::{code_kernels, kernels};
+use nearlab_storage::Buffer;
+use rayon::prelude::*;
+
+use super::{Lifted, padded};
+use crate::random::SplitMix64;
+
+/// Rows that the covariance is taken over, at most.
+const SAMPLE: usize = 16_384;
+const ITERATIONS: usize = 10;
+/// Rows of a matrix product computed as one unit of parallel work.
+const BLOCK_ROWS: usize = 32;
+
+/// An orthonormal projection of centred vectors.
+#[derive(Debug)]
+pub(crate) struct Projection {
+    pub(crate) mean: Buffer<f32>,
+    /// p x d, row-major: the directions.
+    pub(crate) directions: Buffer<f32>,
+    /// p: the mean's own components.
+    shift: Vec<f32>,
+    coarse: Coarse,
+}
+
+/// The directions in 8 bits, for queries: a product with 1.5 MB of `f32` would take longer than the search it prepares. What
+/// it loses is a tenth of what 4-bit codes lose.
+#[derive(Debug)]
+struct Coarse {
+    /// p x d, rows padded to whole cache lines.
+    directions: Vec<i8>,
+    /// p: what the numbers of a row must be multiplied with.
+    steps: Vec<f32>,
+    /// p: the sum of the numbers of a row.
+    sums: Vec<i32>,
+}
+
+/// What a coarse projection needs besides its input.
+#[derive(Debug, Default)]
+pub(crate) struct CoarseScratch {
+    levels: Vec<u8>,
+    products: Vec<i32>,
+}
+
+impl Projection {
+    /// Learns the `components` main directions of the vectors. On the rayon pool it is called in.
+    pub(crate) fn train(source: &Lifted<'_>, components: usize, seed: u64) -> Self {
+        let d = source.width();
+        let mut sample = source.sample(SAMPLE);
+        let rows = (sample.len() / d).max(1);
+        let mut mean = vec![0.0_f64; d];
+        for row in sample.chunks_exact(d) {
+            mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / rows as f64);
+        }
+        let mean: Vec<f32> = mean.into_iter().map(|x| x as f32).collect();
+        for row in sample.chunks_exact_mut(d) {
+            row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean);
+        }
+        let columns = transposed(&sample, d);
+        let covariance = product(&columns, &columns, rows);
+        let mut random = SplitMix64::new(seed);
+        let mut directions = gaussian(components * d, &mut random);
+        orthonormalise(&mut directions, d);
+        for _ in 0..ITERATIONS {
+            directions = product(&directions, &covariance, d);
+            orthonormalise(&mut directions, d);
+        }
+        let mut rotation = gaussian(components * components, &mut random);
+        orthonormalise(&mut rotation, components);
+        let directions = product(&rotation, &transposed(&directions, d), components);
+        Self::new(mean.into(), directions.into())
+    }
+
+    /// `directions` is p x d.
+    pub(crate) fn new(mean: Buffer<f32>, directions: Buffer<f32>) -> Self {
+        let mut shift = vec![0.0; directions.len() / mean.len()];
+        kernels().inner_product_many(&mean, &directions, &mut shift);
+        let coarse = Coarse::of(&directions, mean.len());
+        Self { mean, directions, shift, coarse }
+    }
+
+    /// Replaces `out` by the components of one lifted vector, from 8 bits per number.
+    pub(crate) fn apply_coarsely(&self, vector: &[f32], scratch: &mut CoarseScratch, out: &mut Vec<f32>) {
+        let Coarse { directions, steps, sums } = &self.coarse;
+        let largest = vector.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+        let step = largest / 127.0;
+        scratch.levels.clear();
+        scratch.levels.extend(vector.iter().map(|x| (x / step + 128.5) as u8));
+        scratch.levels.resize(padded::<u8>(vector.len()), 0);
+        scratch.products.resize(steps.len(), 0);
+        code_kernels().u8i8_products(&scratch.levels, directions, &mut scratch.products);
+        out.clear();
+        out.extend(
+            scratch
+                .products
+                .iter()
+                .zip(steps)
+                .zip(sums)
+                .zip(&self.shift)
+                .map(|(((product, row_step), sum), shift)| (product - 128 * sum) as f32 * (step * row_step) - shift),
+        );
+    }
+
+    pub(crate) fn components(&self) -> usize {
+        self.shift.len()
+    }
+
+    /// Replaces `out` by the components of the lifted `rows`.
+    pub(crate) fn apply(&self, rows: &[f32], out: &mut Vec<f32>) {
+        let d = self.mean.len();
+        out.clear();
+        out.resize(rows.len() / d * self.components(), 0.0);
+        kernels().inner_product_tile(rows, &self.directions, d, out);
+        for row in out.chunks_exact_mut(self.components()) {
+            row.iter_mut().zip(&self.shift).for_each(|(x, shift)| *x -= shift);
+        }
+    }
+}
+
+impl Coarse {
+    fn of(directions: &[f32], d: usize) -> Self {
+        let width = padded::<i8>(d);
+        let mut coarse =
+            Self { directions: vec![0; directions.len() / d * width], steps: Vec::new(), sums: Vec::new() };
+        for (row, numbers) in directions.chunks_exact(d).zip(coarse.directions.chunks_exact_mut(width)) {
+            let step = row.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs())) / 127.0;
+            numbers.iter_mut().zip(row).for_each(|(number, x)| *number = (x / step).round() as i8);
+            coarse.steps.push(step);
+            coarse.sums.push(numbers.iter().map(|&number| i32::from(number)).sum());
+        }
+        coarse
+    }
+}
+
+/// `a b^T` for row-major `a` (m x d) and `b` (n x d).
+fn product(a: &[f32], b: &[f32], d: usize) -> Vec<f32> {
+    let n = b.len() / d;
+    let mut out = vec![0.0; a.len() / d * n];
+    out.par_chunks_mut(BLOCK_ROWS * n).zip(a.par_chunks(BLOCK_ROWS * d)).for_each(|(out, a)| {
+        kernels().inner_product_tile(a, b, d, out);
+    });
+    out
+}
+
+/// A row-major matrix with rows of `d`, transposed.
+fn transposed(matrix: &[f32], d: usize) -> Vec<f32> {
+    let rows = matrix.len() / d;
+    let mut out = vec![0.0; matrix.len()];
+    out.par_chunks_mut(rows.max(1)).enumerate().for_each(|(column, out)| {
+        for (row, x) in out.iter_mut().enumerate() {
+            *x = matrix[row * d + column];
+        }
+    });
+    out
+}
+
+/// Normal numbers, by Box and Muller.
+fn gaussian(count: usize, random: &mut SplitMix64) -> Vec<f32> {
+    (0..count)
+        .map(|_| {
+            let (u, v) = (1.0 - random.unit(), random.unit());
+            ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+        })
+        .collect()
+}
+
+/// Makes the rows of `d` orthonormal (Gram and Schmidt, modified, each row twice). A row that depends on those before it
+/// becomes zeros.
+fn orthonormalise(rows: &mut [f32], d: usize) {
+    for i in 0..rows.len() / d {
+        let (before, rest) = rows.split_at_mut(i * d);
+        let row = &mut rest[..d];
+        let length = kernels().inner_product(row, row).sqrt();
+        for _ in 0..2 {
+            for other in before.chunks_exact(d) {
+                let share = kernels().inner_product(row, other);
+                row.iter_mut().zip(other).for_each(|(x, other)| *x -= share * other);
+            }
+        }
+        let left = kernels().inner_product(row, row).sqrt();
+        let scale = if left > 1e-5 * length { 1.0 / left } else { 0.0 };
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+    use nearlab_storage::Vectors;
+
+    use super::super::Euclid;
+    use super::*;
+
+    #[test]
+    fn the_directions_are_orthonormal_and_hold_the_variance() {
+        let mut random = SplitMix64::new(3);
+        // Components 2 and 5 of 8 vary a hundred times as much as the others.
+        let data: Vec<f32> = gaussian(8 * 2000, &mut random)
+            .into_iter()
+            .enumerate()
+            .map(|(i, x)| x * if i % 8 == 2 || i % 8 == 5 { 100.0 } else { 1.0 } + 7.0)
+            .collect();
+        let vectors = Vectors::new(&data, 8);
+        let euclid = Euclid::of(vectors, Metric::L2);
+        let projection = Projection::train(&Lifted::new(vectors, &euclid), 2, 1);
+        let gram = product(&projection.directions, &projection.directions, 8);
+        for (found, expected) in gram.iter().zip([1.0, 0.0, 0.0, 1.0]) {
+            assert!((found - expected).abs() < 1e-4, "{gram:?}");
+        }
+        let (a, b) = (vectors.row(3), vectors.row(4));
+        let (mut pa, mut pb) = (Vec::new(), Vec::new());
+        projection.apply(a, &mut pa);
+        projection.apply(b, &mut pb);
+        let (whole, kept) = (kernels().l2(a, b), kernels().l2(&pa, &pb));
+        assert!(kept <= whole * 1.001 && kept > whole * 0.98, "{kept} of {whole}");
+    }
+
+    #[test]
+    fn vectors_that_do_not_vary_are_no_trouble() {
+        let data = [1.0; 40];
+        let vectors = Vectors::new(&data, 4);
+        let euclid = Euclid::of(vectors, Metric::L2);
+        let projection = Projection::train(&Lifted::new(vectors, &euclid), 2, 1);
+        assert!(projection.directions.iter().all(|x| x.is_finite()));
+    }
+}

@@ -1,0 +1,164 @@
+//! Four bits per component: one cache line holds 128 of them.
+//!
+//! The query keeps 7 bits per component, in eighths of a level, which costs nothing: the kernel multiplies the levels by 8
+//! where it unpacks them.
+
+use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, prefetch, u4_query_level};
+use nearlab_storage::Buffer;
+
+use super::projection::CoarseScratch;
+use super::{Codes, Levels, Lifted, Projection, SelfQuery, encode_all};
+use crate::BuildError;
+
+/// Levels of a component.
+pub(crate) const COUNT: u32 = 16;
+/// Components that share a cache line.
+pub(crate) const LINE_COMPONENTS: usize = 2 * LINE_BYTES;
+/// Rows that the levels are learnt from.
+const SAMPLE: usize = 8192;
+
+/// Codes of base vectors, and how they were made.
+#[derive(Debug)]
+pub(crate) struct Sq4 {
+    pub(crate) levels: Levels,
+    pub(crate) projection: Option<Projection>,
+    pub(crate) codes: Buffer<u8>,
+}
+
+impl Sq4 {
+    /// Encodes all vectors, after a projection where one is given.
+    pub(crate) fn encode(source: &Lifted<'_>, projection: Option<Projection>) -> Result<Self, BuildError> {
+        let mut sample = source.sample(SAMPLE);
+        if let Some(projection) = &projection {
+            let mut projected = Vec::new();
+            projection.apply(&sample, &mut projected);
+            sample = projected;
+        }
+        let width = projection.as_ref().map_or(source.width(), Projection::components);
+        let levels = Levels::train(&sample, width, COUNT);
+        let codes = encode_all(source, row_bytes(width), |rows, codes| {
+            let mut projected = Vec::new();
+            let rows = match &projection {
+                Some(projection) => {
+                    projection.apply(rows, &mut projected);
+                    &projected
+                }
+                None => rows,
+            };
+            for (row, code) in rows.chunks_exact(width).zip(codes.chunks_exact_mut(row_bytes(width))) {
+                pack(&levels, row, code);
+            }
+        })?;
+        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * row_bytes(width) })?;
+        Ok(Self { levels, projection, codes })
+    }
+
+    pub(crate) fn rows(&self) -> Sq4Rows<'_> {
+        Sq4Rows {
+            levels: &self.levels,
+            projection: self.projection.as_ref(),
+            codes: &self.codes,
+            row_bytes: row_bytes(self.levels.offset.len()),
+            kernels: code_kernels(),
+        }
+    }
+}
+
+/// Bytes of a row of `width` components.
+pub(crate) fn row_bytes(width: usize) -> usize {
+    width.div_ceil(LINE_COMPONENTS) * LINE_BYTES
+}
+
+/// Byte and shift of component `i`: the low halves of a line hold its first 64 components.
+fn place(i: usize) -> (usize, u32) {
+    let (line, within) = (i / LINE_COMPONENTS, i % LINE_COMPONENTS);
+    (line * LINE_BYTES + within % LINE_BYTES, if within < LINE_BYTES { 0 } else { 4 })
+}
+
+/// Writes the levels of `row` to `code`, which is zeros.
+fn pack(levels: &Levels, row: &[f32], code: &mut [u8]) {
+    for (i, &x) in row.iter().enumerate() {
+        let (byte, shift) = place(i);
+        code[byte] |= levels.level(x, i, COUNT) << shift;
+    }
+}
+
+/// The codes as searches see them.
+#[derive(Clone, Copy)]
+pub(crate) struct Sq4Rows<'a> {
+    levels: &'a Levels,
+    projection: Option<&'a Projection>,
+    codes: &'a [u8],
+    row_bytes: usize,
+    kernels: &'static CodeKernels,
+}
+
+/// Levels of the query, in the order in which the kernel meets the components.
+#[derive(Debug, Default)]
+pub(crate) struct Sq4Query {
+    projected: Vec<f32>,
+    scratch: CoarseScratch,
+    levels: Vec<i8>,
+}
+
+/// What a padded component of the query must be for the kernel to find no difference: level 0 of the code, times 8.
+const PADDING: i8 = 0;
+
+impl Codes for Sq4Rows<'_> {
+    type Query = Sq4Query;
+
+    fn len(&self) -> usize {
+        self.codes.len() / self.row_bytes
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    fn unit(&self) -> f32 {
+        let eighth = self.levels.step / 8.0;
+        eighth * eighth
+    }
+
+    fn prepare(&self, vector: &[f32], query: &mut Sq4Query) {
+        query.levels.clear();
+        query.levels.resize(2 * self.row_bytes, PADDING);
+        let components = match self.projection {
+            Some(projection) => {
+                projection.apply_coarsely(vector, &mut query.scratch, &mut query.projected);
+                &query.projected
+            }
+            None => vector,
+        };
+        for ((level, &x), &offset) in query.levels.iter_mut().zip(components).zip(&self.levels.offset) {
+            *level = u4_query_level((x - offset) / self.levels.step);
+        }
+    }
+
+    #[inline]
+    fn score(&self, query: &Sq4Query, ids: &[u32], out: &mut [f32]) {
+        self.kernels.u4_by_id(&query.levels, self.codes, ids, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        if let Some(row) = self.codes.get(id as usize * self.row_bytes..).and_then(|rest| rest.get(..self.row_bytes)) {
+            prefetch(row);
+        }
+    }
+}
+
+impl SelfQuery for Sq4Rows<'_> {
+    /// The code's own levels, by their middles: level c is c times 8 in the kernel's units, less nothing.
+    fn prepare_row(&self, row: u32, query: &mut Sq4Query) {
+        query.levels.clear();
+        query.levels.resize(2 * self.row_bytes, PADDING);
+        let code = &self.codes[row as usize * self.row_bytes..][..self.row_bytes];
+        for (levels, line) in query.levels.chunks_exact_mut(LINE_COMPONENTS).zip(code.chunks_exact(LINE_BYTES)) {
+            let (low, high) = levels.split_at_mut(LINE_BYTES);
+            for ((low, high), &byte) in low.iter_mut().zip(high).zip(line) {
+                (*low, *high) = (((byte & 15) << 3) as i8, ((byte >> 4) << 3) as i8);
+            }
+        }
+    }
+}

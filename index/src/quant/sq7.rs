@@ -1,0 +1,91 @@
+//! Seven bits per component, for pairs of base vectors: two codes are compared without unpacking anything.
+
+use nearlab_simd::{CodeKernels, code_kernels, prefetch};
+use nearlab_storage::Resident;
+
+use super::{Codes, Levels, Lifted, SelfQuery, Symmetric, encode_all, padded};
+use crate::BuildError;
+
+const COUNT: u32 = 128;
+/// Rows that the levels are learnt from.
+const SAMPLE: usize = 8192;
+
+/// Codes of base vectors. They live as long as a build.
+pub(crate) struct Sq7 {
+    codes: Resident<u8>,
+    width: usize,
+}
+
+impl Sq7 {
+    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
+        let levels = Levels::train(&source.sample(SAMPLE), source.width(), COUNT);
+        let width = padded::<u8>(source.width());
+        let codes = encode_all(source, width, |rows, codes| {
+            for (row, code) in rows.chunks_exact(source.width()).zip(codes.chunks_exact_mut(width)) {
+                for (i, (level, &x)) in code.iter_mut().zip(row).enumerate() {
+                    *level = levels.level(x, i, COUNT);
+                }
+            }
+        })?;
+        Ok(Self { codes, width })
+    }
+
+    pub(crate) fn rows(&self) -> Sq7Rows<'_> {
+        Sq7Rows { codes: &self.codes, width: self.width, kernels: code_kernels() }
+    }
+}
+
+/// The codes as builds see them.
+#[derive(Clone, Copy)]
+pub(crate) struct Sq7Rows<'a> {
+    codes: &'a [u8],
+    width: usize,
+    kernels: &'static CodeKernels,
+}
+
+impl<'a> Sq7Rows<'a> {
+    fn row(&self, id: u32) -> &'a [u8] {
+        &self.codes[id as usize * self.width..][..self.width]
+    }
+}
+
+impl Codes for Sq7Rows<'_> {
+    type Query = Vec<u8>;
+
+    fn len(&self) -> usize {
+        self.codes.len() / self.width
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.width
+    }
+
+    /// Builds only ask about base vectors.
+    fn prepare(&self, _vector: &[f32], query: &mut Vec<u8>) {
+        query.clear();
+    }
+
+    #[inline]
+    fn score(&self, query: &Vec<u8>, ids: &[u32], out: &mut [f32]) {
+        self.kernels.u7_by_id(query, self.codes, ids, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        prefetch(self.row(id));
+    }
+}
+
+impl SelfQuery for Sq7Rows<'_> {
+    fn prepare_row(&self, row: u32, query: &mut Vec<u8>) {
+        query.clear();
+        query.extend_from_slice(self.row(row));
+    }
+}
+
+impl Symmetric for Sq7Rows<'_> {
+    #[inline]
+    fn score_row(&self, row: u32, ids: &[u32], out: &mut [f32]) {
+        self.kernels.u7_by_id(self.row(row), self.codes, ids, out);
+    }
+}

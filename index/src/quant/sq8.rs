@@ -1,0 +1,82 @@
+//! Eight bits per component, against a query that keeps its own precision. Lossless for whole numbers from 0 to 255.
+
+use nearlab_simd::{CodeKernels, code_kernels, prefetch};
+use nearlab_storage::Buffer;
+
+use super::{Codes, Levels, Lifted, encode_all, padded};
+use crate::BuildError;
+
+pub(crate) const COUNT: u32 = 256;
+/// Rows that the levels are learnt from.
+const SAMPLE: usize = 8192;
+
+/// Codes of base vectors, and how they were made.
+#[derive(Debug)]
+pub(crate) struct Sq8 {
+    pub(crate) levels: Levels,
+    pub(crate) codes: Buffer<u8>,
+}
+
+impl Sq8 {
+    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
+        let levels = Levels::train(&source.sample(SAMPLE), source.width(), COUNT);
+        let width = padded::<u8>(source.width());
+        let codes = encode_all(source, width, |rows, codes| {
+            for (row, code) in rows.chunks_exact(source.width()).zip(codes.chunks_exact_mut(width)) {
+                for (i, (level, &x)) in code.iter_mut().zip(row).enumerate() {
+                    *level = levels.level(x, i, COUNT);
+                }
+            }
+        })?;
+        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * width })?;
+        Ok(Self { levels, codes })
+    }
+
+    pub(crate) fn rows(&self) -> Sq8Rows<'_> {
+        let width = padded::<u8>(self.levels.offset.len());
+        Sq8Rows { levels: &self.levels, codes: &self.codes, width, kernels: code_kernels() }
+    }
+}
+
+/// The codes as searches see them.
+#[derive(Clone, Copy)]
+pub(crate) struct Sq8Rows<'a> {
+    levels: &'a Levels,
+    codes: &'a [u8],
+    width: usize,
+    kernels: &'static CodeKernels,
+}
+
+impl Codes for Sq8Rows<'_> {
+    type Query = Vec<f32>;
+
+    fn len(&self) -> usize {
+        self.codes.len() / self.width
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.width
+    }
+
+    fn unit(&self) -> f32 {
+        self.levels.step * self.levels.step
+    }
+
+    fn prepare(&self, vector: &[f32], query: &mut Vec<f32>) {
+        query.clear();
+        query.extend(vector.iter().enumerate().map(|(i, &x)| self.levels.position(x, i) - 0.5));
+        query.resize(self.width, 0.0);
+    }
+
+    #[inline]
+    fn score(&self, query: &Vec<f32>, ids: &[u32], out: &mut [f32]) {
+        self.kernels.u8_by_id(query, self.codes, ids, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        if let Some(row) = self.codes.get(id as usize * self.width..).and_then(|rest| rest.get(..self.width)) {
+            prefetch(row);
+        }
+    }
+}

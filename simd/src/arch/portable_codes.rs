@@ -1,0 +1,207 @@
+//! Codes in plain Rust.
+
+use super::lines::{Lines, by_id};
+use crate::codes::CodeKernels;
+use crate::kernels::Tier;
+
+pub(crate) static CODES: CodeKernels = CodeKernels {
+    tier: Tier::Portable,
+    u4: |query, codes, ids, out| by_id(U4, query, codes, ids, out),
+    u7: |query, codes, ids, out| by_id(U7, query, codes, ids, out),
+    u8: |query, codes, ids, out| by_id(U8, query, codes, ids, out),
+    f16: |query, codes, ids, out| by_id(F16, query, codes, ids, out),
+    u8i8_products: |vector, rows, out| {
+        for (product, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
+            *product = vector.iter().zip(row).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+        }
+    },
+};
+
+#[derive(Clone, Copy)]
+struct U4;
+
+impl Lines for U4 {
+    const PREFETCHED: bool = false;
+    type Query = i8;
+    type Code = u8;
+    type Sum = i32;
+    type QueryLine = [i8; 128];
+    type CodeLine = [u8; 64];
+
+    #[inline(always)]
+    fn query_lines(query: &[i8]) -> &[[i8; 128]] {
+        query.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: i32, query: &[i8; 128], codes: &[u8; 64]) -> i32 {
+        let (low, high) = query.split_at(64);
+        for i in 0..64 {
+            let a = i32::from(codes[i] & 15) * 8 - i32::from(low[i]);
+            let b = i32::from(codes[i] >> 4) * 8 - i32::from(high[i]);
+            sum += a * a + b * b;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: i32) -> f32 {
+        sum as f32
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U7;
+
+impl Lines for U7 {
+    type Query = u8;
+    type Code = u8;
+    type Sum = i32;
+    type QueryLine = [u8; 64];
+    type CodeLine = [u8; 64];
+
+    #[inline(always)]
+    fn query_lines(query: &[u8]) -> &[[u8; 64]] {
+        query.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: i32, query: &[u8; 64], codes: &[u8; 64]) -> i32 {
+        for i in 0..64 {
+            let difference = i32::from(codes[i]) - i32::from(query[i]);
+            sum += difference * difference;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: i32) -> f32 {
+        sum as f32
+    }
+}
+
+/// Lanes of the sums of `f32`.
+const LANES: usize = 8;
+
+#[derive(Clone, Copy)]
+struct U8;
+
+impl Lines for U8 {
+    type Query = f32;
+    type Code = u8;
+    type Sum = [f32; LANES];
+    type QueryLine = [f32; 64];
+    type CodeLine = [u8; 64];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[f32; 64]] {
+        query.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [f32; LANES] {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [f32; LANES], query: &[f32; 64], codes: &[u8; 64]) -> [f32; LANES] {
+        for i in 0..64 {
+            let difference = f32::from(codes[i]) - query[i];
+            sum[i % LANES] += difference * difference;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [f32; LANES]) -> f32 {
+        sum.iter().sum()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct F16;
+
+impl Lines for F16 {
+    type Query = f32;
+    type Code = u16;
+    type Sum = [f32; LANES];
+    type QueryLine = [f32; 32];
+    type CodeLine = [u16; 32];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[f32; 32]] {
+        query.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u16]) -> &[[u16; 32]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [f32; LANES] {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [f32; LANES], query: &[f32; 32], codes: &[u16; 32]) -> [f32; LANES] {
+        for i in 0..32 {
+            let difference = f32_from_f16(codes[i]) - query[i];
+            sum[i % LANES] += difference * difference;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [f32; LANES]) -> f32 {
+        sum.iter().sum()
+    }
+}
+
+/// The number that the bits of a finite binary16 stand for: exponent and fraction moved to their places in binary32, and
+/// the difference of the biases, 127 - 15, made up by a multiplication, which is exact for subnormal numbers too.
+#[inline(always)]
+fn f32_from_f16(bits: u16) -> f32 {
+    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary16_numbers_become_what_they_stand_for() {
+        let cases = [(0x0000, 0.0), (0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x7bff, 65504.0)];
+        for (bits, number) in cases {
+            assert_eq!(f32_from_f16(bits), number);
+        }
+        assert_eq!(f32_from_f16(0x0001), 2.0_f32.powi(-24));
+        assert_eq!(f32_from_f16(0x8000).to_bits(), (-0.0_f32).to_bits());
+    }
+}

@@ -1,0 +1,351 @@
+//! Codes on AVX2, FMA and F16C: 32 levels, or 8 numbers, in a register.
+
+#![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_cvtss_f32,
+    _mm_hadd_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_abs_epi8,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castps256_ps128, _mm256_castsi256_si128,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
+    _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_ps,
+};
+use std::mem::transmute;
+
+use crate::arch::lines::{Lines, by_id};
+use crate::codes::{ById, CodeKernels, Products};
+use crate::kernels::Tier;
+
+static CODES: CodeKernels = CodeKernels {
+    tier: Tier::Avx2,
+    // SAFETY: `unsafe fn` and `fn` pointers have one representation and one ABI; the table is private and `detect` hands
+    // it out only where the CPU has the features of these functions.
+    u4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(u4) },
+    // SAFETY: as above.
+    u7: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(u7) },
+    // SAFETY: as above.
+    u8: unsafe { transmute::<UnprovenById<f32, u8>, ById<f32, u8>>(u8) },
+    // SAFETY: as above.
+    f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
+    // SAFETY: as above.
+    u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
+};
+
+type UnprovenProducts = unsafe fn(&[u8], &[i8], &mut [i32]);
+type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
+
+/// The table, where the CPU can run it: the only way to it.
+pub(super) fn detect() -> Option<&'static CodeKernels> {
+    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c"))
+        .then_some(&CODES)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn u4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U4(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn u7(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U7(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U8(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+    by_id(F16(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn u8i8_products(vector: &[u8], rows: &[i8], out: &mut [i32]) {
+    let isa = Avx2::new();
+    let (halves, _) = vector.as_chunks::<16>();
+    for (product, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
+        let (row, _) = row.as_chunks::<16>();
+        let mut sum = _mm256_setzero_si256();
+        for (a, b) in halves.iter().zip(row) {
+            // SAFETY: both chunks are 16 readable bytes. Widened to 16 bits first: two products of bytes would not fit them.
+            let (a, b) = unsafe { (_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast())) };
+            let pairs = _mm256_madd_epi16(_mm256_cvtepu8_epi16(a), _mm256_cvtepi8_epi16(b));
+            sum = _mm256_add_epi32(sum, pairs);
+        }
+        let sum = isa.fold(sum);
+        let sum = _mm_hadd_epi32(sum, sum);
+        *product = _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
+    }
+}
+
+/// Proof that the running CPU has AVX2, FMA and F16C.
+#[derive(Clone, Copy)]
+struct Avx2(());
+
+impl Avx2 {
+    /// Safe to call only from functions compiled for the same features, which the compiler checks.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    const fn new() -> Self {
+        Self(())
+    }
+
+    /// `sum` plus, in each group of four bytes, the squares of the differences, all of which fit 7 bits and a sign: two
+    /// squares then fit 15 bits.
+    #[inline(always)]
+    fn add_squares(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let difference = _mm256_abs_epi8(_mm256_sub_epi8(a, b));
+            let pairs = _mm256_maddubs_epi16(difference, difference);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    fn load<T>(self, half_line: &[T; 32]) -> __m256i {
+        const { assert!(size_of::<T>() == 1) }
+        // SAFETY: `self` proves AVX; the half line is 32 readable bytes, and the load asks for no alignment.
+        unsafe { _mm256_loadu_si256(half_line.as_ptr().cast()) }
+    }
+
+    /// The sums of the lanes in four lanes.
+    #[inline(always)]
+    fn fold(self, v: __m256i) -> __m128i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v)) }
+    }
+
+    #[inline(always)]
+    fn reduce(self, v: __m256i) -> f32 {
+        // SAFETY: `self` proves AVX2, and SSSE3 with it.
+        unsafe {
+            let v = self.fold(v);
+            let v = _mm_hadd_epi32(v, v);
+            _mm_cvtsi128_si32(_mm_hadd_epi32(v, v)) as f32
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, [a, b, c, d]: [__m256i; 4]) -> [f32; 4] {
+        let mut scores = [0.0; 4];
+        // SAFETY: `self` proves AVX2, and SSSE3 with it; `scores` is four writable floats.
+        unsafe {
+            let ab = _mm_hadd_epi32(self.fold(a), self.fold(b));
+            let cd = _mm_hadd_epi32(self.fold(c), self.fold(d));
+            _mm_storeu_ps(scores.as_mut_ptr(), _mm_cvtepi32_ps(_mm_hadd_epi32(ab, cd)));
+        }
+        scores
+    }
+
+    /// `sum` plus the squares of the differences.
+    #[inline(always)]
+    fn add_number_squares(self, sum: __m256, numbers: __m256, query: &[f32; 8]) -> __m256 {
+        // SAFETY: `self` proves AVX and FMA; the chunk is 8 readable floats.
+        unsafe {
+            let difference = _mm256_sub_ps(numbers, _mm256_loadu_ps(query.as_ptr()));
+            _mm256_fmadd_ps(difference, difference, sum)
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_numbers(self, [a, b]: [__m256; 2]) -> f32 {
+        // SAFETY: `self` proves AVX, and SSE3 with it.
+        unsafe {
+            let v = _mm256_add_ps(a, b);
+            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U4(Avx2);
+
+impl Lines for U4 {
+    const PREFETCHED: bool = false;
+    type Query = i8;
+    type Code = u8;
+    type Sum = __m256i;
+    type QueryLine = [[i8; 32]; 4];
+    type CodeLine = [[u8; 32]; 2];
+
+    #[inline(always)]
+    fn query_lines(query: &[i8]) -> &[[[i8; 32]; 4]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[[u8; 32]; 2]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
+    /// by 1, and what came over from the neighbouring byte masked out.
+    #[inline(always)]
+    fn add(self, mut sum: __m256i, query: &[[i8; 32]; 4], codes: &[[u8; 32]; 2]) -> __m256i {
+        let isa = self.0;
+        for half in 0..2 {
+            let codes = isa.load(&codes[half]);
+            // SAFETY: `self` proves AVX2.
+            let (low_codes, high_codes) = unsafe {
+                let mask = _mm256_set1_epi8(15 << 3);
+                (
+                    _mm256_and_si256(_mm256_slli_epi16::<3>(codes), mask),
+                    _mm256_and_si256(_mm256_srli_epi16::<1>(codes), mask),
+                )
+            };
+            sum = isa.add_squares(sum, low_codes, isa.load(&query[half]));
+            sum = isa.add_squares(sum, high_codes, isa.load(&query[half + 2]));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: __m256i) -> f32 {
+        self.0.reduce(sum)
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, sums: [__m256i; 4]) -> [f32; 4] {
+        self.0.reduce_rows(sums)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U7(Avx2);
+
+impl Lines for U7 {
+    type Query = u8;
+    type Code = u8;
+    type Sum = __m256i;
+    type QueryLine = [[u8; 32]; 2];
+    type CodeLine = [[u8; 32]; 2];
+
+    #[inline(always)]
+    fn query_lines(query: &[u8]) -> &[[[u8; 32]; 2]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[[u8; 32]; 2]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: __m256i, query: &[[u8; 32]; 2], codes: &[[u8; 32]; 2]) -> __m256i {
+        for half in 0..2 {
+            sum = self.0.add_squares(sum, self.0.load(&codes[half]), self.0.load(&query[half]));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: __m256i) -> f32 {
+        self.0.reduce(sum)
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, sums: [__m256i; 4]) -> [f32; 4] {
+        self.0.reduce_rows(sums)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U8(Avx2);
+
+impl Lines for U8 {
+    type Query = f32;
+    type Code = u8;
+    type Sum = [__m256; 2];
+    type QueryLine = [[f32; 8]; 8];
+    type CodeLine = [[u8; 8]; 8];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[[f32; 8]; 8]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[[u8; 8]; 8]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX.
+        [unsafe { _mm256_setzero_ps() }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [__m256; 2], query: &[[f32; 8]; 8], codes: &[[u8; 8]; 8]) -> [__m256; 2] {
+        for i in 0..8 {
+            // SAFETY: `self` proves AVX2; the chunk is 8 readable bytes.
+            let levels = unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(codes[i].as_ptr().cast()))) };
+            sum[i % 2] = self.0.add_number_squares(sum[i % 2], levels, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [__m256; 2]) -> f32 {
+        self.0.reduce_numbers(sum)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct F16(Avx2);
+
+impl Lines for F16 {
+    type Query = f32;
+    type Code = u16;
+    type Sum = [__m256; 2];
+    type QueryLine = [[f32; 8]; 4];
+    type CodeLine = [[u16; 8]; 4];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[[f32; 8]; 4]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u16]) -> &[[[u16; 8]; 4]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX.
+        [unsafe { _mm256_setzero_ps() }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [__m256; 2], query: &[[f32; 8]; 4], codes: &[[u16; 8]; 4]) -> [__m256; 2] {
+        for i in 0..4 {
+            // SAFETY: `self` proves F16C; the chunk is 16 readable bytes.
+            let numbers = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes[i].as_ptr().cast())) };
+            sum[i % 2] = self.0.add_number_squares(sum[i % 2], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [__m256; 2]) -> f32 {
+        self.0.reduce_numbers(sum)
+    }
+}

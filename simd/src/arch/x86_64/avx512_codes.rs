@@ -1,0 +1,362 @@
+//! Codes on AVX-512 with VNNI: 64 levels, or 16 numbers, in a register.
+
+#![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
+
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _mm_add_epi32, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_hadd_epi32,
+    _mm_loadu_si128, _mm_storeu_ps, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_set1_epi8,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_sub_ps,
+};
+use std::mem::transmute;
+
+use crate::arch::lines::{Lines, by_id};
+use crate::codes::{ById, CodeKernels, Products};
+use crate::kernels::Tier;
+
+static CODES: CodeKernels = CodeKernels {
+    tier: Tier::Avx512,
+    // SAFETY: `unsafe fn` and `fn` pointers have one representation and one ABI; the table is private and `detect` hands
+    // it out only where the CPU has the features of these functions.
+    u4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(u4) },
+    // SAFETY: as above.
+    u7: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(u7) },
+    // SAFETY: as above.
+    u8: unsafe { transmute::<UnprovenById<f32, u8>, ById<f32, u8>>(u8) },
+    // SAFETY: as above.
+    f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
+    // SAFETY: as above.
+    u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
+};
+
+type UnprovenProducts = unsafe fn(&[u8], &[i8], &mut [i32]);
+type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
+
+/// The table, where the CPU can run it: the only way to it.
+pub(super) fn detect() -> Option<&'static CodeKernels> {
+    (is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vnni"))
+    .then_some(&CODES)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn u4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U4(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn u7(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U7(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(U8(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+    by_id(F16(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn u8i8_products(vector: &[u8], rows: &[i8], out: &mut [i32]) {
+    let isa = Vnni::new();
+    let (lines, _) = vector.as_chunks::<64>();
+    let (rows, _) = rows.as_chunks::<64>();
+    let (blocks, rest) = out.as_chunks_mut::<ROWS>();
+    let (block_rows, rest_rows) = rows.split_at(blocks.len() * ROWS * lines.len());
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let first = i * ROWS * lines.len();
+        *block = products(isa, lines, std::array::from_fn(|r| &block_rows[first + r * lines.len()..][..lines.len()]));
+    }
+    for (i, product) in rest.iter_mut().enumerate() {
+        [*product] = products(isa, lines, [&rest_rows[i * lines.len()..][..lines.len()]]);
+    }
+}
+
+/// Rows multiplied at a time.
+const ROWS: usize = 8;
+
+/// The inner products of a vector with `R` rows. Each line of the vector is loaded once for all of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn products<const R: usize>(isa: Vnni, vector: &[[u8; 64]], rows: [&[[i8; 64]]; R]) -> [i32; R] {
+    let mut sums = [_mm512_setzero_si512(); R];
+    for (i, line) in vector.iter().enumerate() {
+        let line = isa.load(line);
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            *sum = _mm512_dpbusd_epi32(*sum, line, isa.load(&row[i]));
+        }
+    }
+    let mut products = [0; R];
+    for (product, sum) in products.iter_mut().zip(sums) {
+        *product = _mm512_reduce_add_epi32(sum);
+    }
+    products
+}
+
+/// Proof that the running CPU has AVX-512 F, BW, VL, DQ and VNNI.
+#[derive(Clone, Copy)]
+struct Vnni(());
+
+impl Vnni {
+    /// Safe to call only from functions compiled for the same features, which the compiler checks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    const fn new() -> Self {
+        Self(())
+    }
+
+    /// `sum` plus, in each group of four bytes, the squares of the differences, all of which fit 7 bits and a sign.
+    #[inline(always)]
+    fn add_squares(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512BW and VNNI.
+        unsafe {
+            let difference = _mm512_abs_epi8(_mm512_sub_epi8(a, b));
+            _mm512_dpbusd_epi32(sum, difference, difference)
+        }
+    }
+
+    #[inline(always)]
+    fn load<T>(self, line: &[T; 64]) -> __m512i {
+        const { assert!(size_of::<T>() == 1) }
+        // SAFETY: `self` proves AVX-512F; the line is 64 readable bytes, and the load asks for no alignment.
+        unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
+    }
+
+    /// The sums of the lanes in four lanes.
+    #[inline(always)]
+    fn fold(self, v: __m512i) -> __m128i {
+        // SAFETY: `self` proves AVX-512F, and AVX2 with it.
+        unsafe {
+            let v: __m256i = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+            _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v))
+        }
+    }
+
+    #[inline(always)]
+    fn reduce(self, v: __m512i) -> f32 {
+        // SAFETY: `self` proves AVX-512F, and SSSE3 with it.
+        unsafe {
+            let v = self.fold(v);
+            let v = _mm_hadd_epi32(v, v);
+            _mm_cvtsi128_si32(_mm_hadd_epi32(v, v)) as f32
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, [a, b, c, d]: [__m512i; 4]) -> [f32; 4] {
+        let mut scores = [0.0; 4];
+        // SAFETY: `self` proves AVX-512F, and SSSE3 with it; `scores` is four writable floats.
+        unsafe {
+            let ab = _mm_hadd_epi32(self.fold(a), self.fold(b));
+            let cd = _mm_hadd_epi32(self.fold(c), self.fold(d));
+            _mm_storeu_ps(scores.as_mut_ptr(), _mm_cvtepi32_ps(_mm_hadd_epi32(ab, cd)));
+        }
+        scores
+    }
+
+    /// `sum` plus the squares of the differences.
+    #[inline(always)]
+    fn add_number_squares(self, sum: __m512, numbers: __m512, query: &[f32; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512F; the chunk is 16 readable floats.
+        unsafe {
+            let difference = _mm512_sub_ps(numbers, _mm512_loadu_ps(query.as_ptr()));
+            _mm512_fmadd_ps(difference, difference, sum)
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_numbers(self, [a, b]: [__m512; 2]) -> f32 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_reduce_add_ps(_mm512_add_ps(a, b)) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U4(Vnni);
+
+impl Lines for U4 {
+    const PREFETCHED: bool = false;
+    type Query = i8;
+    type Code = u8;
+    type Sum = __m512i;
+    type QueryLine = [[i8; 64]; 2];
+    type CodeLine = [u8; 64];
+
+    #[inline(always)]
+    fn query_lines(query: &[i8]) -> &[[[i8; 64]; 2]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
+    /// by 1, and what came over from the neighbouring byte masked out.
+    #[inline(always)]
+    fn add(self, sum: __m512i, [low, high]: &[[i8; 64]; 2], codes: &[u8; 64]) -> __m512i {
+        let isa = self.0;
+        let codes = isa.load(codes);
+        // SAFETY: `self` proves AVX-512BW.
+        let (low_codes, high_codes) = unsafe {
+            let mask = _mm512_set1_epi8(15 << 3);
+            (
+                _mm512_and_si512(_mm512_slli_epi16::<3>(codes), mask),
+                _mm512_and_si512(_mm512_srli_epi16::<1>(codes), mask),
+            )
+        };
+        let sum = isa.add_squares(sum, low_codes, isa.load(low));
+        isa.add_squares(sum, high_codes, isa.load(high))
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: __m512i) -> f32 {
+        self.0.reduce(sum)
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, sums: [__m512i; 4]) -> [f32; 4] {
+        self.0.reduce_rows(sums)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U7(Vnni);
+
+impl Lines for U7 {
+    type Query = u8;
+    type Code = u8;
+    type Sum = __m512i;
+    type QueryLine = [u8; 64];
+    type CodeLine = [u8; 64];
+
+    #[inline(always)]
+    fn query_lines(query: &[u8]) -> &[[u8; 64]] {
+        query.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn add(self, sum: __m512i, query: &[u8; 64], codes: &[u8; 64]) -> __m512i {
+        self.0.add_squares(sum, self.0.load(codes), self.0.load(query))
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: __m512i) -> f32 {
+        self.0.reduce(sum)
+    }
+
+    #[inline(always)]
+    fn reduce_rows(self, sums: [__m512i; 4]) -> [f32; 4] {
+        self.0.reduce_rows(sums)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct U8(Vnni);
+
+impl Lines for U8 {
+    type Query = f32;
+    type Code = u8;
+    type Sum = [__m512; 2];
+    type QueryLine = [[f32; 16]; 4];
+    type CodeLine = [[u8; 16]; 4];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[[f32; 16]; 4]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u8]) -> &[[[u8; 16]; 4]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m512; 2] {
+        // SAFETY: `self` proves AVX-512F.
+        [unsafe { _mm512_setzero_ps() }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [__m512; 2], query: &[[f32; 16]; 4], codes: &[[u8; 16]; 4]) -> [__m512; 2] {
+        for i in 0..4 {
+            // SAFETY: `self` proves AVX-512F; the chunk is 16 readable bytes.
+            let levels = unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(codes[i].as_ptr().cast()))) };
+            sum[i % 2] = self.0.add_number_squares(sum[i % 2], levels, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [__m512; 2]) -> f32 {
+        self.0.reduce_numbers(sum)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct F16(Vnni);
+
+impl Lines for F16 {
+    type Query = f32;
+    type Code = u16;
+    type Sum = [__m512; 2];
+    type QueryLine = [[f32; 16]; 2];
+    type CodeLine = [[u16; 16]; 2];
+
+    #[inline(always)]
+    fn query_lines(query: &[f32]) -> &[[[f32; 16]; 2]] {
+        query.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn code_lines(row: &[u16]) -> &[[[u16; 16]; 2]] {
+        row.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m512; 2] {
+        // SAFETY: `self` proves AVX-512F.
+        [unsafe { _mm512_setzero_ps() }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, mut sum: [__m512; 2], query: &[[f32; 16]; 2], codes: &[[u16; 16]; 2]) -> [__m512; 2] {
+        for i in 0..2 {
+            // SAFETY: `self` proves AVX-512F; the chunk is 32 readable bytes.
+            let numbers = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(codes[i].as_ptr().cast())) };
+            sum[i] = self.0.add_number_squares(sum[i], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn reduce(self, sum: [__m512; 2]) -> f32 {
+        self.0.reduce_numbers(sum)
+    }
+}
