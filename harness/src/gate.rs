@@ -54,7 +54,7 @@ pub fn measure(data: &Prepared, note: &dyn Fn(&str)) -> (Cases, Vec<String>) {
     let nlist = data.train().len().isqrt().max(1);
     let ivf = IvfParams { nlist, seed: SEED, ..IvfParams::default() };
     gate.case::<Flat>("flat", &FlatParams::default(), &FlatSearchParams::default());
-    gate.case::<Hnsw>("hnsw", &hnsw, &HnswSearchParams { ef_search: 64 });
+    gate.case::<Hnsw>("hnsw", &hnsw, &HnswSearchParams::new(64));
     gate.case::<Ivf>("ivf", &ivf, &IvfSearchParams { nprobe: nlist.div_ceil(16) });
     (gate.cases, gate.broken)
 }
