@@ -31,7 +31,7 @@ bench-instructions:
 gate *flags:
     cargo nearlab gate {{ flags }}
 
-# Install the peers (hnswlib, faiss) from PyPI into .venv-peers.
+# Install the peers (hnswlib, faiss and others: harness/workers/requirements.txt) from PyPI into .venv-peers.
 peers:
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install --quiet --requirement harness/workers/requirements.txt

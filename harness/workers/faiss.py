@@ -3,9 +3,9 @@
 
 build: `factory`, a string of faiss.index_factory ("Flat", "HNSW32", "IVF1024,Flat", "IVF1024,PQ64x4fs,RFlat"), and any
 build parameter that faiss.ParameterSpace knows for it ("efConstruction").
-search: any search parameter that faiss.ParameterSpace knows for it ("nprobe", "efSearch", "k_factor_rf", ...).
-Metrics: l2, inner_product; cosine is inner product over normalised vectors, where queries that are not yet of unit
-length are normalised inside the timed search, as a user would have to.
+search: any search parameter that faiss.ParameterSpace knows for it ("nprobe", "efSearch", "k_factor_rf" for a refined
+index, ...).
+Metrics: l2, inner_product; cosine is inner product over normalised vectors.
 """
 
 import importlib.util
@@ -29,19 +29,11 @@ base = load_base()
 sys.path = base.without_own_folder(sys.path, FOLDER)
 
 
-def unit_length(rows):
-    """Whether every row has length 1 already."""
-    import numpy
-
-    return bool(numpy.allclose(numpy.einsum("ij,ij->i", rows, rows), 1.0, atol=1e-5))
-
-
 class Faiss(base.Library):
     def load(self):
         import faiss
-        import numpy
 
-        self.faiss, self.numpy = faiss, numpy
+        self.faiss = faiss
         return f"faiss {faiss.__version__}", simd_tier(faiss)
 
     def build(self, trial, train, stages, building):
@@ -53,7 +45,7 @@ class Faiss(base.Library):
         faiss.omp_set_num_threads(trial["threads"])
         metric = faiss.METRIC_L2 if trial["metric"] == "l2" else faiss.METRIC_INNER_PRODUCT
         self.n, self.d = train.shape
-        self.cosine = trial["metric"] == "cosine"
+        self.metric = trial["metric"]
         self.index = faiss.index_factory(self.d, factory, metric)
         self.space = faiss.ParameterSpace()
         for name, value in params.items():
@@ -62,9 +54,7 @@ class Faiss(base.Library):
 
         building("train", 0, self.n)
         start = time.perf_counter()
-        if self.cosine and not unit_length(train):
-            train = self.numpy.array(train)
-            faiss.normalize_L2(train)
+        train = base.prepared(train, self.metric)
         self.index.train(train)
         stages["train"] = time.perf_counter() - start
         building("construct", 0, self.n)
@@ -100,13 +90,9 @@ class Faiss(base.Library):
         for name, value in params.items():
             self.set(name, value, "search")
         self.faiss.omp_set_num_threads(threads)
-        self.normalise = self.cosine and not unit_length(queries)
-        return self.numpy.ascontiguousarray(queries)
+        return base.prepared(queries, self.metric)
 
     def search(self, queries, k):
-        if self.normalise:
-            queries = queries.copy()
-            self.faiss.normalize_L2(queries)
         return self.index.search(queries, k)[1]
 
 

@@ -89,12 +89,14 @@ def choose(given, known, what):
         if name not in known:
             raise Refused(f"unknown {what} parameter {name!r}; known: {', '.join(known) or 'none'}")
         types = known[name][0]
-        if not isinstance(value, types) or isinstance(value, bool):
+        whole = types is float and isinstance(value, int)  # the harness writes 1.0 as 1
+        if not (isinstance(value, types) or whole) or isinstance(value, bool):
             raise Refused(f"{what} parameter {name}: expected {types.__name__}, found {value!r}")
     missing = [name for name, (_, default) in known.items() if default is None and name not in given]
     if missing:
         raise Refused(f"{what} parameter {missing[0]} is needed")
-    return {name: given.get(name, default) for name, (_, default) in known.items()}
+    values = {name: given.get(name, default) for name, (_, default) in known.items()}
+    return {name: float(value) if known[name][0] is float else value for name, value in values.items()}
 
 
 def map_matrix(matrix):
@@ -128,6 +130,26 @@ def fixed_width(found, rows, k):
     ids = numpy.full((rows, k), -1, dtype="<i4")
     ids[:, : found.shape[1]] = found
     return ids
+
+
+def unit_length(rows):
+    """Whether every row has length 1 already."""
+    import numpy
+
+    return bool(numpy.allclose(numpy.einsum("ij,ij->i", rows, rows), 1.0, atol=1e-5))
+
+
+def prepared(rows, metric):
+    """Rows for a library that does not normalise: float32, contiguous, and of length 1 where the metric is cosine.
+
+    No copy where the rows are so already; a row of zeros stays one.
+    """
+    import numpy
+
+    if metric != "cosine" or unit_length(rows):
+        return numpy.ascontiguousarray(rows, dtype="f4")
+    lengths = numpy.linalg.norm(rows, axis=1, keepdims=True)
+    return numpy.divide(rows, lengths, out=numpy.zeros(rows.shape, dtype="f4"), where=lengths > 0)
 
 
 class Timed:
