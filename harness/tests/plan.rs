@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, path::Path};
 
 use nearlab_harness::{
-    plan::{Facts, Plan, expand},
+    plan::{Facts, Plan, PlannedTrial, expand},
     spec::{self, Kind, Spec, Surroundings},
 };
+use nearlab_reports::format;
 use serde_json::json;
 
 const FULL: &str = include_str!("fixtures/full.yaml");
@@ -78,6 +79,44 @@ fn what_no_index_can_do_is_rejected_with_its_reason() {
 }
 
 #[test]
+fn codes_that_do_not_go_together_are_rejected_before_any_work() {
+    let sweeps = "m: 16, codes: [f32, sq8, sq4], components: [0, 64], rerank_codes: [none, sq8]";
+    let plan = plan(&SMALL.replace("m: 16", sweeps));
+    let mut kept: Vec<String> = plan.trials.iter().map(codes).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, ["f32 0 none", "sq4 0 none", "sq4 0 sq8", "sq4 64 none", "sq4 64 sq8", "sq8 0 none"]);
+    let count = |rule: &str| plan.rejected.iter().filter(|one| one.rule == rule).map(|one| one.points).sum::<u64>();
+    assert_eq!(count("components must be 0 for codes other than sq4"), 8);
+    assert_eq!(count("rerank_codes must be none, or finer than the codes"), 4);
+    assert_eq!(plan.rejected_points(), 12);
+}
+
+/// `sq4 64 sq8`: the codes, components and rerank codes of a trial.
+fn codes(trial: &PlannedTrial) -> String {
+    ["codes", "components", "rerank_codes"].map(|name| format::value(&trial.build[name])).join(" ")
+}
+
+#[test]
+fn a_rule_may_speak_of_a_choice_whether_it_is_given_or_not() {
+    let rule = "    require: [\"codes != 'f32' or m > 16\"]";
+    let yaml = SMALL.replace("    require: [\"ef_search >= k\"]", rule);
+    let swept = plan(&yaml.replace("m: 16", "m: 16, codes: [f32, f16]"));
+    assert_eq!((codes(&swept.trials[0]).as_str(), swept.planned_builds()), ("f16 0 none", 1));
+    let error = expand(&parse(&yaml), &facts()).unwrap_err().to_string();
+    assert!(error.contains("2 by `codes != 'f32' or m > 16`"), "{error}");
+}
+
+#[test]
+fn a_rerank_without_codes_to_rerank_by_is_warned_of() {
+    let yaml = SMALL.replace("[10, 40]", "[10, 40], rerank: [0, 20]");
+    assert!(plan(&yaml).warnings[0].contains("rerank changes nothing"), "{:?}", plan(&yaml).warnings);
+    let with_codes = yaml.replace("m: 16", "m: 16, codes: sq4, rerank_codes: sq8");
+    assert_eq!(plan(&with_codes).warnings, Vec::<String>::new());
+    let required = yaml.replace("[\"ef_search >= k\"]", "[\"rerank == 0 or rerank_codes != 'none'\"]");
+    assert_eq!(plan(&required).warnings, Vec::<String>::new());
+}
+
+#[test]
 fn an_index_with_no_point_left_is_an_error_at_the_rule_that_rejects_most() {
     let spec = parse(FULL);
     let error = expand(&spec, &Facts { n: Some(2_000), ..facts() }).unwrap_err().to_string();
@@ -127,6 +166,8 @@ fn prose_limits_and_expectations_do_not_change_what_is_measured() {
         ("k: [10]", "k: 10"),
         ("m: 16, ef_construction: 200", "ef_construction: {range: [200, 200, 1]}"),
         ("[10, 40]", "[40, 10]"),
+        ("m: 16", "m: 16, codes: f32, components: 0, rerank_codes: none"),
+        ("[10, 40]", "[10, 40], rerank: 0"),
     ] {
         let after = plan(&SMALL.replace(from, to));
         assert_eq!((before.spec_hash.as_str(), keys(&before)), (after.spec_hash.as_str(), keys(&after)), "{to}");
@@ -139,6 +180,8 @@ fn whatever_changes_the_measurement_changes_its_key() {
     for (from, to) in [
         ("graph", "other"),
         ("m: 16", "m: 17"),
+        ("m: 16", "m: 16, codes: f16"),
+        ("[10, 40]", "[10, 40], rerank: 1"),
         ("threads: 2", "threads: 1"),
         ("threads: 2", "threads: 2, seed: 2"),
         ("repeats: 3", "repeats: 3, warmup: 2"),
@@ -262,6 +305,21 @@ fn estimates_follow_the_stated_formulas() {
     assert!((seconds(1) - 800.0 * 10_000.0 * 16e-9).abs() < 1e-9 && (seconds(1) / seconds(2) - 2.0).abs() < 1e-9);
     let peer = plan.trials.iter().find(|trial| trial.kind == Kind::External).unwrap();
     assert!(peer.cost.seconds.is_none() && peer.searches[0].seconds.is_none());
+}
+
+#[test]
+fn an_index_over_codes_is_as_large_as_its_codes() {
+    let bytes = |params: &str| plan(&SMALL.replace("m: 16", params)).trials[0].cost.bytes.unwrap() - 4 * 10_000 * 34;
+    for (params, per_vector) in [
+        ("m: 16", 512),
+        ("m: 16, codes: f16", 256),
+        ("m: 16, codes: sq8, rerank_codes: f32", 128 + 512),
+        ("m: 16, codes: sq4, rerank_codes: f16", 64 + 256),
+        ("m: 16, codes: sq4, components: 32, rerank_codes: sq8", 16 + 128),
+        ("m: 16, codes: sq4, components: 65536", 64),
+    ] {
+        assert_eq!(bytes(params), 10_000 * per_vector, "{params}");
+    }
 }
 
 #[test]

@@ -70,6 +70,17 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("search threads of an index", "ef_search: [10, 40]", "ef_search: [10, 40], threads: 2"),
     ("a parameter out of range", "m: 16", "m: [8, 1]"),
     ("a parameter of another type", "m: 16", "m: sixteen"),
+    ("a choice misspelt", "m: 16", "m: 16, codes: [f32, sp4]"),
+    ("a choice far from every name", "m: 16", "m: 16, rerank_codes: float"),
+    ("a number for a choice", "m: 16", "m: 16, codes: 4"),
+    ("a progression of a choice", "m: 16", "m: 16, codes: {range: [4, 8, 4]}"),
+    ("a choice twice in a sweep", "m: 16", "m: 16, codes: [f32, sq4, f32]"),
+    ("a number out of range in a search", "ef_search: [10, 40]", "ef_search: [10, 40], rerank: 2147483648"),
+    ("a build parameter in search", "ef_search: [10, 40]", "ef_search: [10, 40], rerank_codes: sq8"),
+    ("components without sq4", "m: 16", "m: 16, components: 64"),
+    ("rerank codes no finer than the codes", "m: 16", "m: 16, codes: [sq8, f16], rerank_codes: sq8"),
+    ("an expectation at a choice misspelt", "at: {ef_search: 40}", "at: {codes: f23}"),
+    ("a rule that compares a choice with a number", "ef_search >= k", "codes >= 4"),
     ("a k of zero", "k: [10]", "k: [10, 0]"),
     ("an empty k", "k: [10]", "k: []"),
     ("a baseline that is no index", "workloads:", "baseline: grpah\nworkloads:"),
@@ -192,6 +203,24 @@ fn what_is_left_out_takes_its_default() {
     assert!(once.warnings[0].contains("spread") && once.measure.pin == Pin::None);
     let profiled = parse(&SMALL.replace("measure:", "profile: {cpu: {}}\nmeasure:")).unwrap();
     assert_eq!(profiled.profile.cpu_hz, Some(199));
+}
+
+#[test]
+fn a_choice_is_swept_like_a_number() {
+    let codes = "m: 16, codes: [f32, sq4], rerank_codes: [none, 'sq8'], components: {range: [0, 128, 64]}";
+    let yaml = SMALL.replace("m: 16", codes).replace("at: {ef_search: 40}", "at: {ef_search: 40, codes: sq4}");
+    let spec = parse(&yaml).unwrap_or_else(|error| panic!("{error}"));
+    let build = &spec.indexes[0].build;
+    assert_eq!(build["codes"], [json!("f32"), json!("sq4")]);
+    assert_eq!(build["rerank_codes"], [json!("none"), json!("sq8")]);
+    assert_eq!(build["components"], [json!(0), json!(64), json!(128)]);
+    assert_eq!(spec.expect[0].text, "recall_at_10 >= 0.95 (index graph, ef_search 40, codes sq4)");
+    let left_out = &parse(SMALL).unwrap().indexes[0];
+    assert_eq!(
+        (&left_out.build["codes"], &left_out.build["rerank_codes"]),
+        (&vec![json!("f32")], &vec![json!("none")])
+    );
+    assert_eq!((&left_out.build["components"], &left_out.search["rerank"]), (&vec![json!(0)], &vec![json!(0)]));
 }
 
 #[test]

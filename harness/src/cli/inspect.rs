@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
 
 /// Opens the file as each kind in turn; the kind is in its header, so all but one refuse it at once.
 fn describe(path: &Path) -> Result<Rows> {
-    let kinds: [Open; 4] = [index::<Hnsw>, index::<Ivf>, index::<Flat>, data_set];
+    let kinds: [Open; 4] = [hnsw, index::<Ivf>, index::<Flat>, data_set];
     let mut foreign = None;
     for open in kinds {
         match open(path) {
@@ -48,7 +48,25 @@ fn describe(path: &Path) -> Result<Rows> {
 }
 
 fn index<I: Index + Persist>(path: &Path) -> Result<Rows, OpenError> {
-    let index = I::open(path)?;
+    I::open(path).map(|index| rows(&index, Vec::new()))
+}
+
+fn hnsw(path: &Path) -> Result<Rows, OpenError> {
+    let hnsw = Hnsw::open(path)?;
+    let params = hnsw.params();
+    let facts = [
+        ("m", params.m.to_string()),
+        ("ef_construction", params.ef_construction.to_string()),
+        ("seed", params.seed.to_string()),
+        ("codes", params.codes.name().to_owned()),
+        ("components", params.components.to_string()),
+        ("rerank_codes", params.rerank_codes.name().to_owned()),
+    ];
+    Ok(rows(&hnsw, facts.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+/// What every index has to say, with the build parameters before the sizes.
+fn rows<I: Index>(index: &I, params: Rows) -> Rows {
     let kind = std::any::type_name::<I>().rsplit("::").next().unwrap_or_default().to_lowercase();
     let mut rows = vec![
         ("kind".to_owned(), format!("{kind} index")),
@@ -57,9 +75,10 @@ fn index<I: Index + Persist>(path: &Path) -> Result<Rows, OpenError> {
         ("metric".to_owned(), index.metric().to_string()),
         ("digest".to_owned(), format!("{:016x}", index.digest())),
     ];
+    rows.extend(params);
     rows.extend(index.memory().0.iter().map(|(part, bytes)| (format!("{part} bytes"), bytes.to_string())));
     rows.extend(index.stats().into_iter().map(|(name, value)| (name, value.to_string())));
-    Ok(rows)
+    rows
 }
 
 fn data_set(path: &Path) -> Result<Rows, OpenError> {

@@ -16,6 +16,7 @@ use std::{
 
 use nearlab_datasets::Prepared;
 use nearlab_reports::{
+    format,
     record::{Build, Params, Search},
     run::{LoadError, RunData},
 };
@@ -219,7 +220,9 @@ fn file_name(point: &Point<'_>) -> PathBuf {
 
 /// What a plot calls the point: `hnsw(ef_construction=200, ef_search=40, m=16)`.
 fn label(point: &Point<'_>) -> String {
-    let words = |params: &Params| params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+    let words = |params: &Params| -> Vec<String> {
+        params.iter().map(|(name, value)| format!("{name}={}", format::value(value))).collect()
+    };
     let params = [words(&point.search.build), words(&point.search.params)].concat().join(", ");
     let threads = if point.search.threads > 1 { format!(" x{}", point.search.threads) } else { String::new() };
     format!("{}({params}){threads}", point.search.index)

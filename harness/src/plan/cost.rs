@@ -12,13 +12,15 @@
 //! A distance takes d / 8 ns where rows are scanned in order, and 40 ns more where a graph jumps through memory. Build
 //! time is divided by the build threads, a throughput pass by the search threads.
 //!
-//! Bytes: 4 n d for the vectors, and for hnsw 4 n (2 m + 2) links, for ivf 4 n ids and 4 nlist d centres.
+//! Bytes: 4 n d for the vectors, and for hnsw 4 n (2 m + 2) links, for ivf 4 n ids and 4 nlist d centres. HNSW keeps its
+//! codes and rerank codes instead of the vectors; that shorter codes are faster is not estimated.
 //! Of an external worker nothing is known.
 
+use nearlab_index::hnsw::{Hnsw, RerankCodes, TraversalCodes};
 use nearlab_reports::record::Params;
 
 use super::{Facts, PlannedTrial};
-use crate::spec::Kind;
+use crate::{spec::Kind, worker::Configure as _};
 
 /// The explanation under a table of estimates.
 pub(super) const FORMULA: &str = "\
@@ -57,20 +59,44 @@ pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
     let (Some(n), Some(d)) = (facts.n, facts.d) else { return Cost::default() };
     let (n, d) = (n as f64, d as f64);
     let of = |name| number(&trial.build, name);
+    let vectors = 4.0 * n * d;
     let (distances, bytes) = match trial.kind {
         Kind::External => return Cost::default(),
-        Kind::Flat => (0.0, 0.0),
-        Kind::Hnsw => (n * of("ef_construction") * of("m"), 4.0 * n * (2.0 * of("m") + 2.0)),
+        Kind::Flat => (0.0, vectors),
+        Kind::Hnsw => {
+            let links = 4.0 * n * (2.0 * of("m") + 2.0);
+            let codes = code_bytes(&trial.build, d).map_or(vectors, |bytes| n * bytes);
+            (n * of("ef_construction") * of("m"), links + codes)
+        }
         Kind::Ivf => {
             let nlist = of("nlist");
-            ((of("iterations") * n.min(256.0 * nlist) + n) * nlist, 4.0 * n + 4.0 * nlist * d)
+            ((of("iterations") * n.min(256.0 * nlist) + n) * nlist, vectors + 4.0 * n + 4.0 * nlist * d)
         }
     };
     Cost {
         distance_computations: Some(distances),
         seconds: Some(distances * distance_ns(trial.kind, d) * 1e-9 / trial.threads as f64),
-        bytes: Some((4.0 * n * d + bytes) as u64),
+        bytes: Some(bytes as u64),
     }
+}
+
+/// Bytes of one vector's codes and rerank codes in HNSW.
+fn code_bytes(build: &Params, d: f64) -> Option<f64> {
+    let params = Hnsw::build_params(build, 0).ok()?;
+    let kept = if params.components == 0 { d } else { d.min(params.components as f64) };
+    let codes = match params.codes {
+        TraversalCodes::F32 => 4.0 * d,
+        TraversalCodes::F16 => 2.0 * d,
+        TraversalCodes::Sq8 => d,
+        TraversalCodes::Sq4 => kept / 2.0,
+    };
+    let rerank = match params.rerank_codes {
+        RerankCodes::None => 0.0,
+        RerankCodes::Sq8 => d,
+        RerankCodes::F16 => 2.0 * d,
+        RerankCodes::F32 => 4.0 * d,
+    };
+    Some(codes + rerank)
 }
 
 /// Estimate of one timed pass over all queries with its warm-up, in seconds.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nearlab_index::hnsw::RerankCodes;
 use nearlab_reports::record::Params;
 use serde_json::Value;
 
-use super::{Facts, Plan, PlannedSearch, PlannedTrial, RejectedPoint, cost, hash, order};
+use super::{Facts, Plan, PlannedSearch, PlannedTrial, RejectedPoint, cost, hash, impossible, order, own_parameters};
 use crate::spec::{Diagnostic, IndexSpec, Kind, Operand, Rule, Spec, SpecError, Sweeps};
 
 /// Most measurements of one experiment: beyond it the file does not say what its author meant.
@@ -47,12 +48,16 @@ pub fn expand(spec: &Spec, facts: &Facts) -> Result<Plan, SpecError> {
 fn warnings(spec: &Spec, trials: &[PlannedTrial]) -> Vec<String> {
     let mut warnings = spec.warnings.clone();
     for index in spec.indexes.iter().filter(|index| index.kind == Kind::Hnsw) {
-        let raised = |search: &PlannedSearch| {
-            search.params.get("ef_search").and_then(Value::as_u64).is_some_and(|ef_search| ef_search < search.k as u64)
-        };
-        if trials.iter().any(|trial| trial.index == index.name && trial.searches.iter().any(raised)) {
+        let trials = || trials.iter().filter(|trial| trial.index == index.name);
+        if trials().any(raises_ef_search) {
             warnings.push(format!(
                 "{}: the index raises an ef_search below k to k, so such points are all the same; require \"ef_search >= k\"",
+                index.name
+            ));
+        }
+        if trials().any(reranks_nothing) {
+            warnings.push(format!(
+                "{}: without rerank codes rerank changes nothing, so such points are all the same; require \"rerank == 0 or rerank_codes != 'none'\"",
                 index.name
             ));
         }
@@ -64,6 +69,19 @@ fn warnings(spec: &Spec, trials: &[PlannedTrial]) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn raises_ef_search(trial: &PlannedTrial) -> bool {
+    let raised = |search: &PlannedSearch| {
+        search.params.get("ef_search").and_then(Value::as_u64).is_some_and(|ef_search| ef_search < search.k as u64)
+    };
+    trial.searches.iter().any(raised)
+}
+
+fn reranks_nothing(trial: &PlannedTrial) -> bool {
+    let asked = |search: &PlannedSearch| search.params.get("rerank").and_then(Value::as_u64) > Some(0);
+    let codes = trial.build.get("rerank_codes").and_then(Value::as_str);
+    codes == Some(RerankCodes::None.name()) && trial.searches.iter().any(asked)
 }
 
 /// Refuses a product of sweeps beyond [`MOST`] before any of it is built.
@@ -90,12 +108,17 @@ fn nothing_left(index: &IndexSpec, rejected: &[RejectedPoint]) -> Diagnostic {
         *by_rule.entry(&point.rule).or_default() += point.points;
     }
     let worst = by_rule.iter().max_by_key(|(_, points)| **points).map(|(rule, _)| *rule);
-    let place =
-        index.require.iter().find(|rule| Some(rule.text.as_str()) == worst).map_or(index.place, |rule| rule.place);
     let found: Vec<String> = by_rule.iter().map(|(rule, points)| format!("{points} by `{rule}`")).collect();
-    Diagnostic::new(place, format!("impossible require: no point of `{}` is left", index.name))
-        .expected("rules that at least one point of the sweep obeys")
-        .found(format!("every point rejected: {}", found.join(", ")))
+    let found = format!("every point rejected: {}", found.join(", "));
+    let left = format!("no point of `{}` is left", index.name);
+    match index.require.iter().find(|rule| Some(rule.text.as_str()) == worst) {
+        Some(rule) => Diagnostic::new(rule.place, format!("impossible require: {left}"))
+            .expected("rules that at least one point of the sweep obeys")
+            .found(found),
+        None => Diagnostic::new(index.place, left)
+            .expected("parameters that the index can combine in at least one point")
+            .found(found),
+    }
 }
 
 /// Every combination of a sweep's values, the last name varying fastest.
@@ -132,21 +155,12 @@ impl Point<'_> {
         }
     }
 
-    /// What no index of the kind can do, whatever the rules say.
+    /// Why the index could not do it, whatever the rules say.
     fn impossible(&self, kind: Kind) -> Option<String> {
-        let of = |params: &Params, name: &str| params.get(name).and_then(Value::as_u64);
-        let n = self.facts.n.unwrap_or(u64::MAX);
-        if let Some((search, k)) = self.search {
-            if k as u64 > n {
-                return Some(format!("k <= n (n is {n})"));
-            }
-            if kind == Kind::Ivf && of(search, "nprobe") > of(self.build, "nlist") {
-                return Some("nprobe <= nlist (there are no more lists)".to_owned());
-            }
-        } else if kind == Kind::Ivf && of(self.build, "nlist").is_some_and(|nlist| nlist > n) {
-            return Some(format!("nlist <= n (n is {n})"));
+        match self.search {
+            None => impossible::build(kind, self.build, self.facts),
+            Some(search) => impossible::search(kind, self.build, search, self.facts),
         }
-        None
     }
 }
 
@@ -204,14 +218,13 @@ impl Expansion<'_> {
             index: index.name.clone(),
             kind: index.kind,
             worker: index.worker.clone(),
-            build: build.clone(),
+            build: own_parameters(build),
             threads: of("threads") as usize,
             seed: of("seed"),
             searches: Vec::new(),
             cost: cost::Cost::default(),
             written: self.trials.len(),
         };
-        trial.build.retain(|name, _| name != "threads" && name != "seed");
         trial.hash = hash::trial(&trial, self.facts);
         trial.cost = cost::build(&trial, self.facts);
         for (search, k) in kept {

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `expand` | the product of the sweeps, and the rules |
+//! | `impossible` | what no index can do, whatever the rules say |
 //! | `hash` | what a trial and a measurement are called |
 //! | `order` | in which order they are measured |
 //! | `cost` | rough estimates |
@@ -18,6 +19,7 @@
 mod cost;
 mod expand;
 mod hash;
+mod impossible;
 mod order;
 mod render;
 
@@ -184,6 +186,13 @@ impl PlannedTrial {
             search: &search.params,
         }
     }
+}
+
+/// Build parameters without `threads` and `seed`, which every build has.
+fn own_parameters(build: &Params) -> Params {
+    let mut own = build.clone();
+    own.retain(|name, _| name != "threads" && name != "seed");
+    own
 }
 
 /// What `nearlab check` does with one file: reads it, looks for its data set, and expands it with nothing known about

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use comfy_table::{CellAlignment, Table, presets};
-use nearlab_reports::record::Params;
+use nearlab_reports::{format, record::Params};
 use serde_json::Value;
 
 use super::{Facts, Plan, PlannedSearch, PlannedTrial, cost};
@@ -164,10 +164,7 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn shown(params: &Params) -> String {
-    let one = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => format!("{name} {text}"),
-        other => format!("{name} {other}"),
-    };
+    let one = |(name, value): (&String, &Value)| format!("{name} {}", format::value(value));
     params.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 

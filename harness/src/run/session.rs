@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use nearlab_reports::{
+    format,
     record::{Event, Failure, Rejected, Run},
     run::RunData,
 };
@@ -177,7 +178,7 @@ impl<'a> Session<'a> {
 
     /// `[2/7] hnsw ef_construction=200 m=16`.
     pub(super) fn title(&self, number: usize, trial: &PlannedTrial) -> String {
-        let words = trial.build.iter().map(|(name, value)| format!("{name}={value}"));
+        let words = trial.build.iter().map(|(name, value)| format!("{name}={}", format::value(value)));
         let words: Vec<String> = std::iter::once(trial.index.clone()).chain(words).collect();
         format!("[{}/{}] {}", number + 1, self.plan.trials.len(), words.join(" "))
     }

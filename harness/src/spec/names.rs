@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nearlab_reports::format;
+use serde_json::Value;
+
 use super::{
     error::{Diagnostic, Place},
     expect::{self, Expect},
@@ -188,10 +191,12 @@ fn check_at(selector: &Selector, index: &IndexSpec, wrong: &mut Vec<Diagnostic>)
         // A sweep without values has been refused already.
         if !values.is_empty() && !values.contains(&wanted.value.0) {
             let listed: Vec<String> = values.iter().map(ToString::to_string).collect();
+            let texts = values.iter().filter_map(Value::as_str);
             wrong.push(
                 Diagnostic::new(wanted.place, format!("the sweep of `{}` does not have this value", name.value))
                     .expected(format!("one of {}", listed.join(", ")))
-                    .found(wanted.value.0.to_string()),
+                    .found(wanted.value.0.to_string())
+                    .near_miss(wanted.value.0.as_str().and_then(|text| nearest(text, texts))),
             );
         }
     }
@@ -218,6 +223,6 @@ fn describe(selector: &Selector) -> String {
     parts.extend(selector.workload.iter().map(|name| format!("workload {}", name.value)));
     parts.extend(selector.k.iter().map(|k| format!("k {}", k.value)));
     parts.extend(selector.threads.iter().map(|threads| format!("threads {}", threads.value)));
-    parts.extend(selector.at.0.iter().map(|(name, value)| format!("{} {}", name.value, value.value.0)));
+    parts.extend(selector.at.0.iter().map(|(name, value)| format!("{} {}", name.value, format::value(&value.value.0))));
     parts.join(", ")
 }

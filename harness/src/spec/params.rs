@@ -1,10 +1,13 @@
-//! The parameters of the indexes that nearlab knows: name, type, range, default, meaning. An external worker's
-//! parameters are its own affair, apart from `threads` and `seed`, which every build has. Ranges are those that the
-//! indexes themselves check.
+//! The parameters of the indexes that nearlab knows: name, values, default, meaning. An external worker's parameters are
+//! its own affair, apart from `threads` and `seed`, which every build has. Ranges are those that the indexes themselves
+//! check; the names of choices are theirs. Which values go together is judged by [`crate::plan`].
 
+use std::fmt;
+
+use nearlab_index::hnsw::{RerankCodes, TraversalCodes};
 use serde_json::Value;
 
-use super::model::Kind;
+use super::{model::Kind, suggest::nearest};
 
 /// Whether a parameter acts on the build or on a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,74 +28,124 @@ impl Phase {
     }
 }
 
-/// One parameter of a known kind: a whole number within a range.
+/// One parameter of a known kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter {
     /// Name, as in the YAML.
     pub name: &'static str,
-    /// Smallest value.
-    pub min: u64,
-    /// Largest value.
-    pub max: u64,
-    /// Value when the YAML does not say.
-    pub default: u64,
+    /// The values it takes.
+    pub domain: Domain,
     /// What it does, in a sentence.
     pub meaning: &'static str,
 }
 
-const THREADS: Parameter =
-    Parameter { name: "threads", min: 1, max: 1024, default: 1, meaning: "Threads that build the index." };
+/// The values that a parameter takes, and the one it has when the YAML does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// Whole numbers within a range.
+    Number {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+        /// Value when the YAML does not say.
+        default: u64,
+    },
+    /// One of several texts.
+    Choice {
+        /// The texts, in the order shown to people.
+        names: &'static [&'static str],
+        /// Value when the YAML does not say.
+        default: &'static str,
+    },
+}
+
+/// The names of an enum of the index crate: `names!(TraversalCodes)`.
+macro_rules! names {
+    ($choice:ident) => {{
+        const NAMES: [&str; $choice::ALL.len()] = {
+            let mut names = [""; $choice::ALL.len()];
+            let mut i = 0;
+            while i < names.len() {
+                names[i] = $choice::ALL[i].name();
+                i += 1;
+            }
+            names
+        };
+        &NAMES
+    }};
+}
+
+const THREADS: Parameter = Parameter {
+    name: "threads",
+    domain: Domain::Number { min: 1, max: 1024, default: 1 },
+    meaning: "Threads that build the index.",
+};
 const SEED: Parameter = Parameter {
     name: "seed",
-    min: 0,
-    max: u64::MAX >> 1,
-    default: 1,
+    domain: Domain::Number { min: 0, max: u64::MAX >> 1, default: 1 },
     meaning: "Seed of everything random in the build.",
 };
 
 const COMMON: &[Parameter] = &[SEED, THREADS];
 const HNSW_BUILD: &[Parameter] = &[
     Parameter {
+        name: "codes",
+        domain: Domain::Choice { names: names!(TraversalCodes), default: TraversalCodes::F32.name() },
+        meaning: "What searches score on their way; smaller codes are faster and less exact.",
+    },
+    Parameter {
+        name: "components",
+        domain: Domain::Number { min: 0, max: 1 << 16, default: 0 },
+        meaning: "Principal components that sq4 codes keep; 0 keeps the vectors as they are.",
+    },
+    Parameter {
         name: "ef_construction",
-        min: 1,
-        max: 1 << 16,
-        default: 200,
+        domain: Domain::Number { min: 1, max: 1 << 16, default: 200 },
         meaning: "Candidates kept while a point's neighbours are sought; more is better, slower building.",
     },
     Parameter {
         name: "m",
-        min: 2,
-        max: 256,
-        default: 16,
+        domain: Domain::Number { min: 2, max: 256, default: 16 },
         meaning: "Links per node and upper level; level 0 has 2 m. More is higher recall and more memory.",
+    },
+    Parameter {
+        name: "rerank_codes",
+        domain: Domain::Choice { names: names!(RerankCodes), default: RerankCodes::None.name() },
+        meaning: "What the best candidates are scored by in the end: none, or finer than the codes.",
     },
     SEED,
     THREADS,
 ];
-const HNSW_SEARCH: &[Parameter] = &[Parameter {
-    name: "ef_search",
-    min: 1,
-    max: (1 << 31) - 1,
-    default: 64,
-    meaning: "Candidates kept during a search; more is higher recall, slower.",
-}];
+const HNSW_SEARCH: &[Parameter] = &[
+    Parameter {
+        name: "ef_search",
+        domain: Domain::Number { min: 1, max: (1 << 31) - 1, default: 64 },
+        meaning: "Candidates kept during a search; more is higher recall, slower.",
+    },
+    Parameter {
+        name: "rerank",
+        domain: Domain::Number { min: 0, max: (1 << 31) - 1, default: 0 },
+        meaning: "Candidates scored anew by the rerank codes, k to ef_search; 0 chooses by k.",
+    },
+];
 const IVF_BUILD: &[Parameter] = &[
     Parameter {
         name: "iterations",
-        min: 0,
-        max: 1_000,
-        default: 10,
+        domain: Domain::Number { min: 0, max: 1_000, default: 10 },
         meaning: "Lloyd iterations of k-means after k-means++ seeding.",
     },
-    Parameter { name: "nlist", min: 1, max: 1 << 24, default: 1024, meaning: "Inverted lists (k-means centres)." },
+    Parameter {
+        name: "nlist",
+        domain: Domain::Number { min: 1, max: 1 << 24, default: 1024 },
+        meaning: "Inverted lists (k-means centres).",
+    },
     SEED,
     THREADS,
 ];
 const IVF_SEARCH: &[Parameter] = &[Parameter {
     name: "nprobe",
-    min: 1,
-    max: 1 << 24,
-    default: 8,
+    domain: Domain::Number { min: 1, max: 1 << 24, default: 8 },
     meaning: "Lists scanned per query; nlist of them is exact search.",
 }];
 
@@ -109,44 +162,99 @@ pub const fn table(kind: Kind, phase: Phase) -> &'static [Parameter] {
     }
 }
 
-impl Parameter {
-    /// Whether a value is one this parameter takes.
+impl Domain {
+    /// Whether a value is one of these.
     pub fn accepts(&self, value: &Value) -> bool {
-        value.as_u64().is_some_and(|number| (self.min..=self.max).contains(&number))
+        match self {
+            Self::Number { min, max, .. } => value.as_u64().is_some_and(|number| (*min..=*max).contains(&number)),
+            Self::Choice { names, .. } => value.as_str().is_some_and(|text| names.contains(&text)),
+        }
     }
 
-    /// The range in words.
-    pub fn range(&self) -> String {
-        if self.max >= u64::MAX >> 1 {
-            format!("a whole number, at least {}", self.min)
-        } else {
-            format!("a whole number from {} to {}", self.min, self.max)
+    /// The value when the YAML does not say.
+    pub fn default_value(&self) -> Value {
+        match *self {
+            Self::Number { default, .. } => Value::from(default),
+            Self::Choice { default, .. } => Value::from(default),
+        }
+    }
+
+    /// The choice that a misspelt one probably meant.
+    pub fn near_miss(&self, value: &Value) -> Option<&'static str> {
+        match *self {
+            Self::Number { .. } => None,
+            Self::Choice { names, .. } => nearest(value.as_str()?, names.iter().copied()),
+        }
+    }
+}
+
+/// What would have been right: `a whole number from 2 to 256`, `one of f32, f16`.
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number { min, max, .. } if *max >= u64::MAX >> 1 => write!(f, "a whole number, at least {min}"),
+            Self::Number { min, max, .. } => write!(f, "a whole number from {min} to {max}"),
+            Self::Choice { names, .. } => write!(f, "one of {}", names.join(", ")),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nearlab_index::hnsw::{HnswParams, HnswSearchParams};
+
     use super::*;
 
+    fn domain(table: &[Parameter], name: &str) -> Domain {
+        table.iter().find(|known| known.name == name).unwrap().domain
+    }
+
     #[test]
-    fn every_default_lies_in_its_range_and_names_are_sorted_and_unique() {
+    fn every_default_is_a_value_and_names_are_sorted_and_unique() {
         for kind in Kind::ALL {
             for phase in [Phase::Build, Phase::Search] {
                 let table = table(kind, phase);
-                assert!(table.iter().all(|p| p.accepts(&Value::from(p.default))), "{kind} {phase:?}");
+                assert!(table.iter().all(|p| p.domain.accepts(&p.domain.default_value())), "{kind} {phase:?}");
                 assert!(table.windows(2).all(|pair| pair[0].name < pair[1].name), "{kind} {phase:?}");
             }
         }
     }
 
     #[test]
+    fn what_is_left_out_of_hnsw_is_what_the_index_leaves_out() {
+        let index = HnswParams::default();
+        for (name, value) in [
+            ("codes", Value::from(index.codes.name())),
+            ("components", Value::from(index.components)),
+            ("ef_construction", Value::from(index.ef_construction)),
+            ("m", Value::from(index.m)),
+            ("rerank_codes", Value::from(index.rerank_codes.name())),
+            ("seed", Value::from(index.seed)),
+        ] {
+            assert_eq!(domain(HNSW_BUILD, name).default_value(), value, "{name}");
+        }
+        assert_eq!(domain(HNSW_SEARCH, "rerank").default_value(), HnswSearchParams::new(64).rerank);
+    }
+
+    #[test]
     fn a_value_of_another_type_or_outside_the_range_is_not_accepted() {
-        let m = HNSW_BUILD[1];
+        let m = domain(HNSW_BUILD, "m");
         for value in [Value::from(1), Value::from(257), Value::from(16.5), Value::from("16"), Value::from(-16)] {
             assert!(!m.accepts(&value), "{value}");
         }
-        assert_eq!(m.range(), "a whole number from 2 to 256");
-        assert_eq!(SEED.range(), "a whole number, at least 0");
+        assert_eq!(m.to_string(), "a whole number from 2 to 256");
+        assert_eq!(SEED.domain.to_string(), "a whole number, at least 0");
+    }
+
+    #[test]
+    fn a_choice_takes_its_names_as_they_are_written() {
+        let codes = domain(HNSW_BUILD, "codes");
+        assert!(["f32", "f16", "sq8", "sq4"].iter().all(|name| codes.accepts(&Value::from(*name))));
+        for (value, meant) in [("SQ4", Some("sq4")), ("qs8", Some("sq8")), ("none", None), ("", None)] {
+            let value = Value::from(value);
+            assert!(!codes.accepts(&value) && codes.near_miss(&value) == meant, "{value}");
+        }
+        assert!(!codes.accepts(&Value::from(4)) && codes.near_miss(&Value::from(4)).is_none());
+        assert_eq!(domain(HNSW_BUILD, "rerank_codes").to_string(), "one of none, sq8, f16, f32");
     }
 }

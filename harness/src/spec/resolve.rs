@@ -242,7 +242,7 @@ impl Resolver<'_> {
     fn parameters(&mut self, kind: Kind, phase: Phase, given: &Entries<Located<Sweep>>) -> Sweeps {
         let table = table(kind, phase);
         let mut sweeps: Sweeps =
-            table.iter().map(|known| (known.name.to_owned(), vec![Value::from(known.default)])).collect();
+            table.iter().map(|known| (known.name.to_owned(), vec![known.domain.default_value()])).collect();
         for (name, sweep) in &given.0 {
             let known = table.iter().find(|known| known.name == name.value);
             if known.is_none()
@@ -255,13 +255,14 @@ impl Resolver<'_> {
             }
             let values = self.sweep(&name.value, sweep);
             if let Some(known) = known
-                && let Some(bad) = values.iter().find(|value| !known.accepts(value))
+                && let Some(bad) = values.iter().find(|value| !known.domain.accepts(value))
             {
                 self.wrong.push(
                     Diagnostic::new(value_place(sweep, bad), format!("`{}` cannot be {bad}", name.value))
-                        .expected(known.range())
+                        .expected(known.domain.to_string())
                         .found(bad.to_string())
-                        .help(known.meaning),
+                        .help(known.meaning)
+                        .near_miss(known.domain.near_miss(bad)),
                 );
             }
             sweeps.insert(name.value.clone(), values);

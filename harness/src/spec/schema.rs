@@ -1,11 +1,12 @@
 //! The JSON Schema of an experiment file: that of the YAML types, with each kind's own parameters.
 
+use nearlab_reports::format;
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::{
     model::Kind,
-    params::{Phase, table},
+    params::{Domain, Parameter, Phase, table},
     yaml::Experiment,
 };
 
@@ -30,12 +31,22 @@ fn branch(kind: Kind) -> Value {
 }
 
 fn parameters(kind: Kind, phase: Phase) -> Value {
-    let known: Map<String, Value> = table(kind, phase)
-        .iter()
-        .map(|known| {
-            let words = format!("{} {}; {} when left out.", known.meaning, known.range(), known.default);
-            (known.name.to_owned(), json!({"$ref": "#/$defs/Sweep", "description": words}))
-        })
-        .collect();
+    let known: Map<String, Value> =
+        table(kind, phase).iter().map(|known| (known.name.to_owned(), parameter(known))).collect();
     json!({"properties": known, "additionalProperties": kind == Kind::External})
+}
+
+fn parameter(known: &Parameter) -> Value {
+    let default = known.domain.default_value();
+    let words = format!("{} {}; {} when left out.", known.meaning, known.domain, format::value(&default));
+    match known.domain {
+        Domain::Number { .. } => json!({"$ref": "#/$defs/Sweep", "description": words}),
+        Domain::Choice { names, .. } => json!({
+            "description": words,
+            "anyOf": [
+                {"enum": names},
+                {"type": "array", "items": {"enum": names}, "minItems": 1, "uniqueItems": true},
+            ],
+        }),
+    }
 }

@@ -5,7 +5,7 @@
 use nearlab_index::{
     Build, Persist,
     flat::{Flat, FlatParams, FlatSearchParams},
-    hnsw::{Hnsw, HnswParams, HnswSearchParams},
+    hnsw::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes},
     ivf::{Ivf, IvfParams, IvfSearchParams},
 };
 use nearlab_reports::record::Params;
@@ -21,6 +21,16 @@ pub enum ParamsError {
     NotANumber {
         /// Its name.
         name: &'static str,
+        /// The value as JSON.
+        found: String,
+    },
+    /// A parameter is none of the texts that it may be.
+    #[error("parameter `{name}` must be one of {expected}, found {found}")]
+    NotAChoice {
+        /// Its name.
+        name: &'static str,
+        /// The texts, in a row.
+        expected: String,
         /// The value as JSON.
         found: String,
     },
@@ -56,19 +66,25 @@ impl Configure for Flat {
 
 impl Configure for Hnsw {
     fn build_params(params: &Params, seed: u64) -> Result<HnswParams, ParamsError> {
-        known(params, &["m", "ef_construction"])?;
+        known(params, &["m", "ef_construction", "codes", "components", "rerank_codes"])?;
         let defaults = HnswParams::default();
+        let codes = TraversalCodes::ALL.map(|codes| (codes.name(), codes));
+        let rerank_codes = RerankCodes::ALL.map(|codes| (codes.name(), codes));
         Ok(HnswParams {
             m: optional(params, "m")?.unwrap_or(defaults.m),
             ef_construction: optional(params, "ef_construction")?.unwrap_or(defaults.ef_construction),
+            codes: choice(params, "codes", &codes)?.unwrap_or(defaults.codes),
+            components: optional(params, "components")?.unwrap_or(defaults.components),
+            rerank_codes: choice(params, "rerank_codes", &rerank_codes)?.unwrap_or(defaults.rerank_codes),
             seed,
             ..defaults
         })
     }
 
     fn search_params(params: &Params) -> Result<HnswSearchParams, ParamsError> {
-        known(params, &["ef_search"])?;
-        Ok(HnswSearchParams::new(required(params, "ef_search")?))
+        known(params, &["ef_search", "rerank"])?;
+        let automatic = HnswSearchParams::new(required(params, "ef_search")?);
+        Ok(HnswSearchParams { rerank: optional(params, "rerank")?.unwrap_or(automatic.rerank), ..automatic })
     }
 }
 
@@ -104,6 +120,16 @@ fn optional(params: &Params, name: &'static str) -> Result<Option<usize>, Params
     number.map(Some).ok_or_else(|| ParamsError::NotANumber { name, found: value.to_string() })
 }
 
+/// The value that a text stands for.
+fn choice<T: Copy>(params: &Params, name: &'static str, all: &[(&str, T)]) -> Result<Option<T>, ParamsError> {
+    let Some(value) = params.get(name) else { return Ok(None) };
+    let chosen = all.iter().find(|(text, _)| value.as_str() == Some(text)).map(|&(_, choice)| choice);
+    chosen.map(Some).ok_or_else(|| {
+        let expected = all.iter().map(|&(text, _)| text).collect::<Vec<_>>().join(", ");
+        ParamsError::NotAChoice { name, expected, found: value.to_string() }
+    })
+}
+
 fn required(params: &Params, name: &'static str) -> Result<usize, ParamsError> {
     optional(params, name)?.ok_or(ParamsError::Missing(name))
 }
@@ -121,7 +147,28 @@ mod tests {
         let hnsw = Hnsw::build_params(&params(&[("m", 8.into()), ("ef_construction", 50.into())]), 7).unwrap();
         assert_eq!((hnsw.m, hnsw.ef_construction, hnsw.seed), (8, 50, 7));
         assert_eq!(Ivf::search_params(&params(&[("nprobe", 3.into())])).unwrap().nprobe, 3);
+        assert_eq!(Hnsw::search_params(&params(&[("ef_search", 9.into())])).unwrap(), HnswSearchParams::new(9));
+        let searched = Hnsw::search_params(&params(&[("ef_search", 9.into()), ("rerank", 5.into())])).unwrap();
+        assert_eq!((searched.ef_search, searched.rerank), (9, 5));
         assert!(Flat::search_params(&Params::new()).is_ok());
+    }
+
+    #[test]
+    fn texts_are_read_as_the_index_names_them() {
+        for codes in TraversalCodes::ALL {
+            let hnsw = Hnsw::build_params(&params(&[("codes", codes.name().into()), ("components", 8.into())]), 1);
+            assert_eq!(hnsw.map(|hnsw| (hnsw.codes, hnsw.components)), Ok((codes, 8)));
+        }
+        for codes in RerankCodes::ALL {
+            let hnsw = Hnsw::build_params(&params(&[("rerank_codes", codes.name().into())]), 1);
+            assert_eq!(hnsw.map(|hnsw| hnsw.rerank_codes), Ok(codes));
+        }
+        assert_eq!(Hnsw::build_params(&Params::new(), 1), Ok(HnswParams::default()));
+        for (value, found) in [("sq5".into(), "\"sq5\""), (4.into(), "4"), ("F32".into(), "\"F32\"")] {
+            let error = Hnsw::build_params(&params(&[("codes", value)]), 1).unwrap_err();
+            let expected = format!("parameter `codes` must be one of f32, f16, sq8, sq4, found {found}");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[test]
@@ -131,7 +178,7 @@ mod tests {
         let misspelt = params(&[("efsearch", 3.into())]);
         assert_eq!(
             text(Hnsw::search_params(&misspelt).unwrap_err()),
-            "there is no parameter `efsearch`; known: ef_search"
+            "there is no parameter `efsearch`; known: ef_search, rerank"
         );
         let mistyped = params(&[("nlist", "many".into())]);
         let found = text(Ivf::build_params(&mistyped, 1).unwrap_err());

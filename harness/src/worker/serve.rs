@@ -275,6 +275,11 @@ mod tests {
         for (kind, build, search) in [
             ("flat", serde_json::json!({}), serde_json::json!({})),
             ("hnsw", serde_json::json!({"m": 4, "ef_construction": 20}), serde_json::json!({"ef_search": 60})),
+            (
+                "hnsw",
+                serde_json::json!({"m": 4, "codes": "sq4", "components": 2, "rerank_codes": "f32"}),
+                serde_json::json!({"ef_search": 60, "rerank": 40}),
+            ),
             ("ivf", serde_json::json!({"nlist": 4, "iterations": 3}), serde_json::json!({"nprobe": 4})),
         ] {
             let (folder, mut trial) = laboratory(kind);
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_trial_that_cannot_be_built_says_why() {
-        let spoilt: [(&str, Spoil); 6] = [
+        let spoilt: [(&str, Spoil); 8] = [
             ("there is no index kind `tree`", |trial| trial.kind = "tree".into()),
             ("there is no metric `miles`", |trial| trial.metric = "miles".into()),
             ("queries have 2 dimensions, base vectors 4", |trial| trial.test.d = 2),
@@ -315,6 +320,12 @@ mod tests {
             }),
             ("`m`", |trial| {
                 trial.build.insert("m".into(), 1.into());
+            }),
+            ("`codes` must be one of f32, f16, sq8, sq4, found \"sp4\"", |trial| {
+                trial.build.insert("codes".into(), "sp4".into());
+            }),
+            ("`components` must be 0 for codes other than sq4, found 2", |trial| {
+                trial.build.insert("components".into(), 2.into());
             }),
         ];
         for (words, spoil) in spoilt {

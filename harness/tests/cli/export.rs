@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use nearlab_reports::format;
 use rust_hdf5::H5File;
 
 use crate::laboratory::{Laboratory, SMALL, stderr, text};
@@ -48,8 +49,8 @@ fn an_exported_file_gives_the_recall_that_was_recorded() {
             .sum();
         let batch = path.to_string_lossy().contains("-batch");
         let recorded = run.searches.iter().find(|search| {
-            let words: Vec<String> =
-                search.build.iter().chain(&search.params).map(|(key, value)| format!("{key}={value}")).collect();
+            let word = |(key, value): (&String, &serde_json::Value)| format!("{key}={}", format::value(value));
+            let words: Vec<String> = search.build.iter().chain(&search.params).map(word).collect();
             name.starts_with(&format!("{index}({})", words.join(", ")))
                 && search.index == index
                 && (search.mode == "throughput") == batch
