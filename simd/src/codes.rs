@@ -11,7 +11,7 @@
 //! | [`u8`](CodeKernels::u8_by_id) | 64 levels 0..=255 | 64 `f32`, in levels | `Σ (c - q)²` |
 //! | [`f16`](CodeKernels::f16_by_id) | 32 binary16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
 //!
-//! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies one vector with many rows, for
+//! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies some vectors with many rows, for
 //! projections.
 //!
 //! The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8` and `f16` are sums of `f32`: one
@@ -41,13 +41,70 @@ pub struct CodeKernels {
     pub(crate) u8: ById<f32, u8>,
     pub(crate) f16: ById<f32, u16>,
     pub(crate) u8i8_products: Products,
+    pub(crate) u7_tile: Tile,
+    pub(crate) below: Below,
+    pub(crate) minima: Minima,
 }
 
 /// `(query, codes, ids, out)`
 pub(crate) type ById<Q, C> = fn(&[Q], &[C], &[u32], &mut [f32]);
 
-/// `(vector, rows, out)`
-pub(crate) type Products = fn(&[u8], &[i8], &mut [i32]);
+/// `(vectors, rows, width, out)`
+pub(crate) type Products = fn(&[u8], &[i8], usize, &mut [i32]);
+
+/// `(rows, columns, column norms, out)`
+pub(crate) type Tile = fn(&[u8], &[u8], &[i32], &mut [i32]);
+/// `(scores, bound, first, out)`
+pub(crate) type Below = fn(&[i32], i32, u32, &mut Vec<u32>);
+
+/// `(scores, out)`
+pub(crate) type Minima = fn(&[i32], &mut [i32; MINIMA]);
+
+/// Groups of which [`CodeKernels::minima`] finds the smallest scores.
+pub const MINIMA: usize = 64;
+
+/// Columns that share a block of [`CodeKernels::u7_tile`].
+pub const TILE_COLUMNS: usize = 16;
+/// Components of a column that lie side by side in a block.
+const TILE_GROUP: usize = 4;
+
+/// Vectors of 7-bit levels in the order in which [`CodeKernels::u7_tile`] reads its columns, and their squared lengths. The
+/// columns of a block, 16 of them, lie together by groups of four components; a last block is filled up with columns whose
+/// length is the largest number, so that they are nobody's nearest.
+#[derive(Debug, Default)]
+pub struct TileColumns {
+    levels: Vec<u8>,
+    norms: Vec<i32>,
+}
+
+impl TileColumns {
+    /// Takes over `rows`, each of `width` levels, as columns.
+    pub fn fill(&mut self, rows: &[u8], width: usize) {
+        assert!(
+            width > 0 && width.is_multiple_of(LINE_BYTES) && rows.len().is_multiple_of(width),
+            "{} levels are no whole rows of {width}, or those no whole lines",
+            rows.len()
+        );
+        let columns = (rows.len() / width).next_multiple_of(TILE_COLUMNS);
+        self.levels.clear();
+        self.levels.resize(columns * width, 0);
+        self.norms.clear();
+        self.norms.resize(columns, i32::MAX);
+        for (column, row) in rows.chunks_exact(width).enumerate() {
+            let block = &mut self.levels[column / TILE_COLUMNS * TILE_COLUMNS * width..];
+            let place = column % TILE_COLUMNS * TILE_GROUP;
+            for (group, levels) in row.chunks_exact(TILE_GROUP).enumerate() {
+                block[group * TILE_COLUMNS * TILE_GROUP + place..][..TILE_GROUP].copy_from_slice(levels);
+            }
+            self.norms[column] = row.iter().map(|&level| i32::from(level) * i32::from(level)).sum();
+        }
+    }
+
+    /// Columns, those that fill up the last block included.
+    pub fn count(&self) -> usize {
+        self.norms.len()
+    }
+}
 
 impl CodeKernels {
     /// The instruction set of this table. AVX-512 here means with VNNI.
@@ -79,20 +136,54 @@ impl CodeKernels {
         (self.f16)(query, codes, ids, out);
     }
 
-    /// Inner products of a vector of levels 0..=255 with each of the contiguous `rows` (`out.len()` x `vector.len()`) of
-    /// -127..=127: exact. The length of the vector is whole lines, at most 2^16 numbers.
+    /// Inner products of each of the `vectors` of `width` levels 0..=255 with each of the `rows` of as many numbers
+    /// -127..=127: exact; `out` is vectors x rows. The width is whole lines, at most 2^16 numbers.
     #[inline]
-    pub fn u8i8_products(&self, vector: &[u8], rows: &[i8], out: &mut [i32]) {
+    pub fn u8i8_products(&self, vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
         assert!(
-            vector.len().is_multiple_of(LINE_BYTES)
-                && vector.len() <= 1 << 16
-                && out.len().checked_mul(vector.len()) == Some(rows.len()),
-            "{} products of a vector of {} levels need as many rows of its length, not {} numbers",
-            out.len(),
-            vector.len(),
-            rows.len()
+            width > 0
+                && width.is_multiple_of(LINE_BYTES)
+                && width <= 1 << 16
+                && vectors.len().is_multiple_of(width)
+                && rows.len().is_multiple_of(width)
+                && out.len() == vectors.len() / width * (rows.len() / width),
+            "{} levels and {} numbers in rows of {width} do not make {} products",
+            vectors.len(),
+            rows.len(),
+            out.len()
         );
-        (self.u8i8_products)(vector, rows, out);
+        (self.u8i8_products)(vectors, rows, width, out);
+    }
+}
+
+impl CodeKernels {
+    /// For each of the `rows` of 7-bit levels and each column `c`, `|c|² - 2 <row, c>`: the squared distance less `|row|²`,
+    /// which orders the columns alike. `out` is rows x [`count`](TileColumns::count).
+    pub fn u7_tile(&self, rows: &[u8], columns: &TileColumns, out: &mut [i32]) {
+        let count = columns.count();
+        let width = columns.levels.len() / count.max(1);
+        assert!(
+            count > 0 && rows.len().is_multiple_of(width) && out.len() == rows.len() / width * count,
+            "rows of {} levels and {count} columns of {width} do not make {} scores",
+            rows.len(),
+            out.len()
+        );
+        (self.u7_tile)(rows, &columns.levels, &columns.norms, out);
+    }
+
+    /// The smallest score of each of 64 groups, every 64th score being of the same one; a group without scores has the
+    /// largest number. The k-th smallest of them is no smaller than the k-th smallest of all scores.
+    #[inline]
+    pub fn minima(&self, scores: &[i32]) -> [i32; MINIMA] {
+        let mut out = [i32::MAX; MINIMA];
+        (self.minima)(scores, &mut out);
+        out
+    }
+
+    /// Appends to `out` the places, counted from `first`, of the scores below `bound`.
+    #[inline]
+    pub fn below(&self, scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
+        (self.below)(scores, bound, first, out);
     }
 }
 
@@ -106,7 +197,8 @@ impl fmt::Debug for CodeKernels {
 /// c + 1): its distance to the middle of level 0 in steps of 1/8, clamped to the range of the levels.
 #[inline]
 pub fn u4_query_level(x: f32) -> i8 {
-    ((x * 8.0).floor().clamp(0.0, 127.0) - 4.0) as i8
+    // Not negative any more, so to cut off is to round down.
+    ((x * 8.0).clamp(0.0, 127.0) as i32 - 4) as i8
 }
 
 /// The kernels for codes of this process: the best this CPU can run, or the tier `NEARLAB_SIMD` names. Chosen at the first
@@ -141,7 +233,7 @@ mod tests {
     #[test]
     fn query_levels_are_eighths_around_the_middle_and_clamped() {
         let levels = [-3.0, 0.0, 0.49, 0.5, 1.0, 15.99, 16.0, f32::INFINITY, f32::NAN].map(u4_query_level);
-        assert_eq!(levels, [-4, -4, -1, 0, 4, 123, 123, 123, 0]);
+        assert_eq!(levels, [-4, -4, -1, 0, 4, 123, 123, 123, -4]);
     }
 
     #[test]

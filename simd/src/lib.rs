@@ -46,7 +46,9 @@ mod kernels;
 mod metric;
 mod normalize;
 
-pub use codes::{CodeKernels, LINE_BYTES, available_codes, code_kernels, prefetch, u4_query_level};
+pub use codes::{
+    CodeKernels, LINE_BYTES, MINIMA, TILE_COLUMNS, TileColumns, available_codes, code_kernels, prefetch, u4_query_level,
+};
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};

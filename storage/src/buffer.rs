@@ -26,6 +26,14 @@ impl<T: Pod> Buffer<T> {
     pub fn is_mapped(&self) -> bool {
         matches!(self, Self::Mapped(_))
     }
+
+    /// The same elements in memory of its own, in huge pages where the kernel gives them.
+    pub fn into_resident(self) -> io::Result<Self> {
+        match self {
+            Self::Resident(_) => Ok(self),
+            Self::Owned(_) | Self::Mapped(_) => Resident::copied(&self)?.freeze(),
+        }
+    }
 }
 
 impl<T: Pod> Deref for Buffer<T> {
@@ -172,6 +180,8 @@ mod tests {
         let frozen = resident.freeze().unwrap();
         assert_eq!((&*frozen, frozen.is_mapped(), frozen.as_ptr().addr() % 4096), (&[0, 7, 0][..], false, 0));
         assert_eq!(format!("{frozen:?}"), "Buffer(3 elements of 4 bytes, resident)");
+        let copied = Buffer::from(vec![4_u32, 5]).into_resident().and_then(Buffer::into_resident).unwrap();
+        assert_eq!(format!("{copied:?}"), "Buffer(2 elements of 4 bytes, resident)");
         assert!(Resident::copied(&[0_u8; 0]).unwrap().freeze().unwrap().is_empty());
         assert!(Resident::<u64>::zeroed(usize::MAX).is_err());
     }

@@ -41,20 +41,22 @@ pub(super) struct Scorers<T, S> {
 /// A graph that grows; [`freeze`](Builder::freeze) ends that.
 pub(super) struct Builder<T, S> {
     scorers: Scorers<T, S>,
-    params: HnswParams,
+    pub(super) params: HnswParams,
     levels: Vec<u8>,
     upper_offsets: Vec<u32>,
     base: Rows,
     upper: Rows,
     entry_point: Option<u32>,
+    /// The lowest layer that insertions link.
+    pub(super) lowest: u8,
     counters: Counters,
 }
 
 /// A point's neighbours, layer by layer from the base.
-struct Insertion {
-    id: u32,
-    layers: Vec<Vec<Neighbor>>,
-    complete: bool,
+pub(super) struct Insertion {
+    pub(super) id: u32,
+    pub(super) layers: Vec<Vec<Neighbor>>,
+    pub(super) complete: bool,
 }
 
 impl Insertion {
@@ -63,11 +65,33 @@ impl Insertion {
     }
 }
 
-/// The walks of one thread.
-type Crew<T> = Vec<Walk<<T as Codes>::Query>>;
-
 /// Points that a thread seeks neighbours for at the same time.
 const INTERLEAVED: usize = 4;
+
+/// The walks of one thread.
+type Crew<T> = [Walk<<T as Codes>::Query>];
+
+/// The walks of all threads of the pool.
+struct Crews<T: Codes>(Vec<Mutex<Vec<Walk<T::Query>>>>);
+
+impl<T: Codes> Crews<T> {
+    fn new(nodes: usize, m: usize) -> Self {
+        let crew = || (0..INTERLEAVED).map(|_| Walk::new(nodes, m)).collect();
+        Self((0..rayon::current_num_threads()).map(|_| Mutex::new(crew())).collect())
+    }
+
+    /// Lends the calling thread its own walks: the lock is never waited for.
+    fn with_own<R>(&self, work: impl FnOnce(&mut Crew<T>) -> R) -> R {
+        let own = &self.0[rayon::current_thread_index().unwrap_or(0)];
+        work(&mut own.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What all walks counted.
+    fn into_counters(self) -> Counters {
+        let crews = self.0.into_iter().map(|crew| crew.into_inner().unwrap_or_else(PoisonError::into_inner));
+        crews.flatten().map(|mut walk| walk.take_counters()).sum()
+    }
+}
 
 /// A link back from `target` to the `source` that was inserted.
 struct BackLink {
@@ -90,18 +114,26 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
             levels,
             upper_offsets,
             entry_point: None,
+            lowest: 0,
             counters: Counters::default(),
         })
     }
 
     /// Inserts every point, on the rayon pool it is called in.
     pub(super) fn insert_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
-        let n = self.levels.len();
-        let order = permutation(n, mix(self.params.seed));
+        self.insert(permutation(self.levels.len(), mix(self.params.seed)), batches, progress)
+    }
+
+    /// Inserts points in the given order.
+    pub(super) fn insert(
+        &mut self,
+        order: Vec<u32>,
+        batches: Batches,
+        progress: &dyn Progress,
+    ) -> Result<(), BuildError> {
+        let n = order.len();
         let levels: Vec<u8> = order.iter().map(|&id| self.levels[id as usize]).collect();
-        let crews: Vec<_> = (0..rayon::current_num_threads())
-            .map(|_| Mutex::new((0..INTERLEAVED).map(|_| Walk::new(n, self.params.m)).collect()))
-            .collect();
+        let crews = Crews::new(self.levels.len(), self.params.m);
         let mut done = 0;
         while done < n {
             step(progress, Stage::Construct, done, n)?;
@@ -110,10 +142,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
             self.insert_batch(&order[batch], &crews);
         }
         step(progress, Stage::Construct, n, n)?;
-        for crew in crews {
-            let crew: Crew<T> = crew.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.counters += crew.into_iter().map(|mut walk| walk.take_counters()).sum();
-        }
+        self.counters += crews.into_counters();
         Ok(())
     }
 
@@ -133,6 +162,30 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         (graph, self.counters)
     }
 
+    /// Points, linked or not.
+    pub(super) fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    pub(super) fn level(&self, id: u32) -> u8 {
+        self.levels[id as usize]
+    }
+
+    pub(super) fn selection(&self) -> S {
+        self.scorers.selection
+    }
+
+    pub(super) fn count(&mut self, counters: Counters) {
+        self.counters += counters;
+    }
+
+    /// Where no point was inserted, searches begin at the first.
+    pub(super) fn ensure_entry_point(&mut self) {
+        if self.entry_point.is_none() && !self.levels.is_empty() {
+            self.entry_point = Some(0);
+        }
+    }
+
     fn max_level(&self) -> Option<u8> {
         self.entry_point.map(|id| self.levels[id as usize])
     }
@@ -147,19 +200,24 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         View { codes: self.scorers.traversal, links }
     }
 
-    fn insert_batch(&mut self, ids: &[u32], crews: &[Mutex<Crew<T>>]) {
+    fn insert_batch(&mut self, ids: &[u32], crews: &Crews<T>) {
         let insertions: Vec<Insertion> = ids
             .par_chunks(INTERLEAVED)
-            .flat_map_iter(|ids| {
-                let own = rayon::current_thread_index().unwrap_or(0);
-                // Each thread takes its own: the lock is never waited for.
-                let mut crew = crews[own].lock().unwrap_or_else(PoisonError::into_inner);
-                self.find_neighbors(ids, &mut crew)
-            })
+            .flat_map_iter(|ids| crews.with_own(|crew| self.find_neighbors(ids, crew)))
             .collect();
-        let mut back = Vec::with_capacity(ids.len() * self.params.m);
-        for insertion in &insertions {
-            for (layer, neighbors) in (0..).zip(&insertion.layers) {
+        self.apply(&insertions);
+        for &id in ids {
+            if self.max_level().is_none_or(|max_level| self.levels[id as usize] > max_level) {
+                self.entry_point = Some(id);
+            }
+        }
+    }
+
+    /// Writes points' own rows, then the links back.
+    pub(super) fn apply(&mut self, insertions: &[Insertion]) {
+        let mut back = Vec::with_capacity(insertions.len() * self.params.m);
+        for insertion in insertions {
+            for (layer, neighbors) in (0..).zip(&insertion.layers).skip(usize::from(self.lowest)) {
                 self.set(insertion.id, layer, neighbors);
                 back.extend(neighbors.iter().map(|neighbor| BackLink {
                     layer,
@@ -169,16 +227,11 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
             }
         }
         self.link_back(back);
-        for &id in ids {
-            if self.max_level().is_none_or(|max_level| self.levels[id as usize] > max_level) {
-                self.entry_point = Some(id);
-            }
-        }
     }
 
     /// Algorithm 1, lines 4 to 10 without the writing, for as many points as there are walks at most. The walks take turns,
     /// so that one works while another waits for memory.
-    fn find_neighbors(&self, ids: &[u32], crew: &mut [Walk<T::Query>]) -> Vec<Insertion> {
+    fn find_neighbors(&self, ids: &[u32], crew: &mut Crew<T>) -> Vec<Insertion> {
         let mut insertions: Vec<Insertion> =
             ids.iter().map(|&id| Insertion::new(id, self.levels[id as usize])).collect();
         let (Some(entry_point), Some(max_level)) = (self.entry_point, self.max_level()) else { return insertions };
@@ -197,7 +250,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
                 }
                 let layer = walk.layer();
                 insertion.layers[usize::from(layer)] = self.select(insertion.id, walk);
-                if layer > 0 {
+                if layer > self.lowest {
                     walk.go_below(view);
                 } else {
                     insertion.complete = true;
@@ -220,6 +273,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         let mut candidates: Vec<Neighbor> = walk.pool.iter().collect();
         if self.scorers.rescore {
             let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
+            ids.iter().for_each(|&id| self.scorers.selection.prefetch(id));
             let mut distances = vec![0.0; ids.len()];
             self.scorers.selection.score_row(id, &ids, &mut distances);
             walk.counters.distance_computations += ids.len() as u64;
@@ -232,7 +286,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
 
     /// Algorithm 1, lines 11 to 16: the links back, and shrinking.
     fn link_back(&mut self, mut back: Vec<BackLink>) {
-        back.sort_unstable_by_key(|link| (link.layer, link.target, link.source));
+        back.par_sort_unstable_by_key(|link| (link.layer, link.target, link.source));
         let by_target: Vec<&[BackLink]> = back.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
         let merged: Vec<(Vec<Neighbor>, Counters)> = by_target.par_iter().map(|links| self.merged_row(links)).collect();
         for (links, (row, counters)) in by_target.iter().zip(merged) {
@@ -248,6 +302,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         let mut candidates: Vec<Neighbor> = rows.neighbors(row).collect();
         candidates.extend(links.iter().map(|link| link.source));
         candidates.sort_unstable();
+        candidates.dedup_by_key(|candidate| candidate.id);
         if candidates.len() > rows.width() {
             candidates = select_neighbors(self.scorers.selection, &candidates, rows.width(), false, &mut counters);
         }

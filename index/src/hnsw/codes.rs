@@ -1,6 +1,8 @@
 //! The forms of the vectors that an index holds: what searches walk over, and what their candidates are scored by in the
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
+use std::io;
+
 use nearlab_storage::Buffer;
 
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
@@ -40,6 +42,15 @@ impl Traversal {
         })
     }
 
+    pub(super) fn into_resident(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::F32(vectors) => Self::F32(vectors.into_resident()?),
+            Self::F16(f16) => Self::F16(F16 { codes: f16.codes.into_resident()?, ..f16 }),
+            Self::Sq8(sq8) => Self::Sq8(Sq8 { codes: sq8.codes.into_resident()?, ..sq8 }),
+            Self::Sq4(sq4) => Self::Sq4(Sq4 { codes: sq4.codes.into_resident()?, ..sq4 }),
+        })
+    }
+
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::F32(vectors) => size_of_val(&**vectors),
@@ -57,6 +68,15 @@ impl Rerank {
             RerankCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             RerankCodes::F16 => Self::F16(F16::encode(source)?),
             RerankCodes::F32 => Self::F32(prepare_base(source.vectors(), source.euclid().metric)?.into()),
+        })
+    }
+
+    pub(super) fn into_resident(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::None => Self::None,
+            Self::Sq8(sq8) => Self::Sq8(Sq8 { codes: sq8.codes.into_resident()?, ..sq8 }),
+            Self::F16(f16) => Self::F16(F16 { codes: f16.codes.into_resident()?, ..f16 }),
+            Self::F32(vectors) => Self::F32(vectors.into_resident()?),
         })
     }
 

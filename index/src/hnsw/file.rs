@@ -2,7 +2,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 16 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32 |
+//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -27,7 +27,7 @@ use nearlab_storage::{Buffer, FileKind, SectionId};
 use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
-use super::{Hnsw, HnswParams, RerankCodes, TraversalCodes};
+use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{Euclid, F16, Levels, Projection, Sq4, Sq8, padded, sq4_row_bytes};
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
@@ -59,6 +59,9 @@ impl Persist for Hnsw {
             self.params.components as u64,
             self.params.rerank_codes as u64,
             u64::from(self.euclid.radius_squared.to_bits()),
+            self.params.construction as u64,
+            self.params.replicas as u64,
+            self.params.leaf as u64,
         ];
         let mut writer = Writer::create(path, (KIND, VERSION), &header, &own)?;
         writer.section(LEVELS, &self.graph.levels)?;
@@ -115,15 +118,18 @@ impl Persist for Hnsw {
 }
 
 /// The header's own words; those that version 1 lacks mean what it was.
-fn own_words(reader: &Reader) -> Result<[u64; 9], OpenError> {
+fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
     if reader.version() > 1 {
         return reader.own_words();
     }
     let [m, ef_construction, seed, keep_pruned, entry_point] = reader.own_words()?;
-    Ok([m, ef_construction, seed, keep_pruned, entry_point, TraversalCodes::F32 as u64, 0, RerankCodes::None as u64, 0])
+    let (codes, rerank) = (TraversalCodes::F32 as u64, RerankCodes::None as u64);
+    let HnswParams { construction, replicas, leaf, .. } = HnswParams::default();
+    let bulk = [construction as u64, replicas as u64, leaf as u64];
+    Ok([m, ef_construction, seed, keep_pruned, entry_point, codes, 0, rerank, 0, bulk[0], bulk[1], bulk[2]])
 }
 
-fn params(reader: &Reader, own: &[u64; 9]) -> Result<HnswParams, OpenError> {
+fn params(reader: &Reader, own: &[u64; 12]) -> Result<HnswParams, OpenError> {
     let codes = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
     let rerank = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
     let params = HnswParams {
@@ -134,6 +140,9 @@ fn params(reader: &Reader, own: &[u64; 9]) -> Result<HnswParams, OpenError> {
         codes: TraversalCodes::ALL[codes],
         components: reader.header_word("components", own[6], 0..(1 << 16) + 1)?,
         rerank_codes: RerankCodes::ALL[rerank],
+        construction: Construction::ALL[reader.header_word("a construction", own[9], 0..2)?],
+        replicas: own[10] as usize,
+        leaf: own[11] as usize,
     };
     match params.validate_codes() {
         Ok(()) => Ok(params),
@@ -194,10 +203,10 @@ fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Leve
     let numbers: Buffer<f32> = reader.buffer(section, width + 1)?;
     finite(reader, section, &numbers)?;
     let (offset, step) = (numbers[..width].to_vec(), numbers[width]);
-    if step <= 0.0 {
+    if !step.is_normal() || step < 0.0 {
         return Err(reader.refuse(section, "a step above 0".to_owned(), step.to_string()));
     }
-    Ok(Levels { offset, step })
+    Ok(Levels::new(offset, step))
 }
 
 fn finite(reader: &Reader, section: SectionId, numbers: &[f32]) -> Result<(), OpenError> {

@@ -37,10 +37,12 @@
 
 mod batch;
 mod build;
+mod bulk;
 mod codes;
 mod connect;
 mod file;
 mod graph;
+mod grow;
 mod level;
 mod params;
 mod pool;
@@ -51,22 +53,23 @@ mod visited;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use nearlab_simd::Metric;
-use nearlab_storage::{Resident, Vectors};
+use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 use xxhash_rust::xxh3::Xxh3;
 
-pub use params::{HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+pub use params::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 pub use search::HnswSearcher;
 
-use crate::quant::{Euclid, Lifted, SelfQuery, Sq7, Symmetric};
-use crate::space::{Space, check_base, step};
+use crate::quant::{Euclid, Lifted};
+use crate::space::{check_base, step};
 use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
-use build::{Builder, Scorers};
 use codes::{Rerank, Traversal};
 use graph::{Graph, NO_LINK};
+use grow::grow;
 
 /// A navigable graph over `n x d` vectors; see the [module](self).
 #[derive(Debug)]
@@ -85,6 +88,16 @@ impl Hnsw {
         &self.params
     }
 
+    /// Moves what searches read at random, links and codes, into memory of the process's own, in huge pages where the
+    /// kernel gives them: an index that was opened from a file then searches as fast as one that was just built, and no
+    /// longer waits for the file.
+    pub fn into_resident(mut self) -> io::Result<Self> {
+        self.graph.base = self.graph.base.into_resident()?;
+        self.traversal = self.traversal.into_resident()?;
+        self.rerank = self.rerank.into_resident()?;
+        Ok(self)
+    }
+
     fn build_in(
         vectors: Vectors<'_, f32>,
         metric: Metric,
@@ -99,39 +112,9 @@ impl Hnsw {
         let traversal = Traversal::encode(&source, params)?;
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
-        let (graph, build_counters) = if let Traversal::F32(base) = &traversal {
-            let space = Space::new(base, vectors.dim(), metric);
-            grown(Scorers { traversal: space, selection: space, rescore: false }, params, batches, progress)?
-        } else {
-            let sq7 = Sq7::encode(&source)?;
-            let selection = sq7.rows();
-            if let Traversal::Sq4(sq4) = &traversal {
-                grown(Scorers { traversal: sq4.rows(), selection, rescore: true }, params, batches, progress)?
-            } else {
-                grown(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)?
-            }
-        };
+        let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
         Ok(Self { params: *params, euclid, traversal, rerank, graph, build_counters })
     }
-}
-
-/// The graph over what the scorers score.
-fn grown<T: SelfQuery, S: Symmetric>(
-    scorers: Scorers<T, S>,
-    params: &HnswParams,
-    batches: Batches,
-    progress: &dyn Progress,
-) -> Result<(Graph, Counters), BuildError> {
-    let mut builder = Builder::new(scorers, *params)?;
-    builder.insert_all(batches, progress)?;
-    step(progress, Stage::Optimise, 0, 1)?;
-    let (mut graph, counters) = builder.freeze();
-    let bytes = size_of_val(&*graph.base);
-    let resident =
-        Resident::copied(&graph.base).and_then(Resident::freeze).map_err(|_| BuildError::Memory { bytes })?;
-    graph.base = resident;
-    step(progress, Stage::Optimise, 1, 1)?;
-    Ok((graph, counters))
 }
 
 impl Build for Hnsw {

@@ -10,6 +10,8 @@ use crate::{Counters, Neighbor};
 
 /// Neighbours that a candidate is compared with at once.
 const BLOCK: usize = 4;
+/// Candidates for each place whose vectors are asked for before any is compared: most places are taken by then.
+const AHEAD: usize = 6;
 
 /// At most `most` of the `candidates`, which are sorted by their distance to the node. Left over places are filled with
 /// the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
@@ -23,6 +25,7 @@ pub(super) fn select_neighbors<C: Symmetric>(
     let mut selected = Vec::with_capacity(most.min(candidates.len()));
     let mut ids: Vec<u32> = Vec::with_capacity(selected.capacity());
     let mut refused = Vec::new();
+    candidates.iter().take(AHEAD * most).for_each(|candidate| codes.prefetch(candidate.id));
     for &candidate in candidates {
         if selected.len() == most {
             break;

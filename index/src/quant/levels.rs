@@ -18,14 +18,20 @@ const MOST: usize = 1 << 19;
 pub(crate) struct Levels {
     pub(crate) offset: Vec<f32>,
     pub(crate) step: f32,
+    /// `1 / step`: a multiplication takes a tenth of a division's time.
+    per_step: f32,
 }
 
 impl Levels {
+    pub(crate) fn new(offset: Vec<f32>, step: f32) -> Self {
+        Self { offset, step, per_step: 1.0 / step }
+    }
+
     /// Levels for components that lie where those of `sample`, rows of `width`, do. Whole numbers from 0 to `count - 1` are
     /// kept exactly.
     pub(crate) fn train(sample: &[f32], width: usize, count: u32) -> Self {
         if sample.iter().all(|&x| x.fract() == 0.0 && (0.0..count as f32).contains(&x)) {
-            return Self { offset: vec![-0.5; width], step: 1.0 };
+            return Self::fallback(width);
         }
         let rows = sample.len() / width;
         let looked_at = &sample[..rows.min(MOST.div_ceil(width)) * width];
@@ -48,7 +54,7 @@ impl Levels {
             if high <= low {
                 continue;
             }
-            let levels = Self { offset: vec![low], step: (high - low) / count as f32 };
+            let levels = Self::new(vec![low], (high - low) / count as f32);
             let error = ordinary
                 .iter()
                 .map(|&x| {
@@ -58,21 +64,26 @@ impl Levels {
                 .sum::<f64>();
             if error < best.0 {
                 let offset = centre.iter().map(|centre| centre + low).collect();
-                best = (error, Self { offset, step: levels.step });
+                best = (error, Self::new(offset, levels.step));
             }
         }
         best
     }
 
-    /// For samples that say nothing: no rows, or all alike.
+    /// For whole numbers, and for samples that say nothing: no rows, or all alike.
     fn fallback(width: usize) -> Self {
-        Self { offset: vec![-0.5; width], step: 1.0 }
+        Self::new(vec![-0.5; width], 1.0)
     }
 
     /// The level of component `i`.
     #[inline]
     pub(crate) fn level(&self, x: f32, i: usize, count: u32) -> u8 {
-        ((x - self.offset[i]) / self.step).clamp(0.0, (count - 1) as f32) as u8
+        self.position(x, i).clamp(0.0, (count - 1) as f32) as u8
+    }
+
+    /// Levels per unit of the components.
+    pub(crate) fn per_step(&self) -> f32 {
+        self.per_step
     }
 
     /// What a level of component `i` stands for.
@@ -84,7 +95,7 @@ impl Levels {
     /// A component in units of levels, from the lower bound.
     #[inline]
     pub(crate) fn position(&self, x: f32, i: usize) -> f32 {
-        (x - self.offset[i]) / self.step
+        (x - self.offset[i]) * self.per_step
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use f16::{F16, F16Rows};
 pub(crate) use levels::Levels;
 pub(crate) use projection::Projection;
 pub(crate) use sq4::{Sq4, Sq4Rows, row_bytes as sq4_row_bytes};
-pub(crate) use sq7::Sq7;
+pub(crate) use sq7::{Sq7, Sq7Rows};
 pub(crate) use sq8::{Sq8, Sq8Rows};
 
 use std::fmt::Debug;

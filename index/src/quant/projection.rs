@@ -89,12 +89,13 @@ impl Projection {
     pub(crate) fn apply_coarsely(&self, vector: &[f32], scratch: &mut CoarseScratch, out: &mut Vec<f32>) {
         let Coarse { directions, steps, sums } = &self.coarse;
         let largest = vector.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
-        let step = largest / 127.0;
+        let (step, per_step) = (largest / 127.0, 127.0 / largest);
         scratch.levels.clear();
-        scratch.levels.extend(vector.iter().map(|x| (x / step + 128.5) as u8));
+        scratch.levels.extend(vector.iter().map(|x| (x * per_step + 128.5) as i32 as u8));
         scratch.levels.resize(padded::<u8>(vector.len()), 0);
         scratch.products.resize(steps.len(), 0);
-        code_kernels().u8i8_products(&scratch.levels, directions, &mut scratch.products);
+        let width = scratch.levels.len();
+        code_kernels().u8i8_products(&scratch.levels, directions, width, &mut scratch.products);
         out.clear();
         out.extend(
             scratch

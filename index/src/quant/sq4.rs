@@ -130,8 +130,8 @@ impl Codes for Sq4Rows<'_> {
             }
             None => vector,
         };
-        for ((level, &x), &offset) in query.levels.iter_mut().zip(components).zip(&self.levels.offset) {
-            *level = u4_query_level((x - offset) / self.levels.step);
+        for (i, (level, &x)) in query.levels.iter_mut().zip(components).enumerate() {
+            *level = u4_query_level(self.levels.position(x, i));
         }
     }
 

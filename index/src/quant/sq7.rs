@@ -44,7 +44,12 @@ pub(crate) struct Sq7Rows<'a> {
 }
 
 impl<'a> Sq7Rows<'a> {
-    fn row(&self, id: u32) -> &'a [u8] {
+    /// Levels of a row, padding included.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn row(&self, id: u32) -> &'a [u8] {
         &self.codes[id as usize * self.width..][..self.width]
     }
 }

@@ -10,6 +10,9 @@ pub(crate) const COUNT: u32 = 256;
 /// Rows that the levels are learnt from.
 const SAMPLE: usize = 8192;
 
+/// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
+const PREFETCH_BYTES: usize = 256;
+
 /// Codes of base vectors, and how they were made.
 #[derive(Debug)]
 pub(crate) struct Sq8 {
@@ -64,7 +67,9 @@ impl Codes for Sq8Rows<'_> {
 
     fn prepare(&self, vector: &[f32], query: &mut Vec<f32>) {
         query.clear();
-        query.extend(vector.iter().enumerate().map(|(i, &x)| self.levels.position(x, i) - 0.5));
+        let positions =
+            vector.iter().zip(&self.levels.offset).map(|(&x, offset)| (x - offset) * self.levels.per_step() - 0.5);
+        query.extend(positions);
         query.resize(self.width, 0.0);
     }
 
@@ -75,7 +80,8 @@ impl Codes for Sq8Rows<'_> {
 
     #[inline]
     fn prefetch(&self, id: u32) {
-        if let Some(row) = self.codes.get(id as usize * self.width..).and_then(|rest| rest.get(..self.width)) {
+        let first = self.width.min(PREFETCH_BYTES);
+        if let Some(row) = self.codes.get(id as usize * self.width..).and_then(|rest| rest.get(..first)) {
             prefetch(row);
         }
     }

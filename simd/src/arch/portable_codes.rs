@@ -1,7 +1,7 @@
 //! Codes in plain Rust.
 
 use super::lines::{Lines, by_id};
-use crate::codes::CodeKernels;
+use crate::codes::{CodeKernels, MINIMA, TILE_COLUMNS};
 use crate::kernels::Tier;
 
 pub(crate) static CODES: CodeKernels = CodeKernels {
@@ -10,12 +10,53 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     u7: |query, codes, ids, out| by_id(U7, query, codes, ids, out),
     u8: |query, codes, ids, out| by_id(U8, query, codes, ids, out),
     f16: |query, codes, ids, out| by_id(F16, query, codes, ids, out),
-    u8i8_products: |vector, rows, out| {
-        for (product, row) in out.iter_mut().zip(rows.chunks_exact(vector.len().max(1))) {
-            *product = vector.iter().zip(row).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+    u8i8_products: |vectors, rows, width, out| {
+        for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
+            for (product, row) in out.iter_mut().zip(rows.chunks_exact(width)) {
+                *product = vector.iter().zip(row).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+            }
         }
     },
+    u7_tile,
+    below: |scores, bound, first, out| {
+        out.extend((first..).zip(scores).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
+    },
+    minima: |scores, out| minima(scores, out),
 };
+
+/// Left to the compiler, which makes of it what the caller's instruction set has.
+#[inline(always)]
+pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
+    let (chunks, rest) = scores.as_chunks::<MINIMA>();
+    for chunk in chunks {
+        for i in 0..MINIMA {
+            out[i] = out[i].min(chunk[i]);
+        }
+    }
+    for (out, &score) in out.iter_mut().zip(rest) {
+        *out = (*out).min(score);
+    }
+}
+
+fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
+    let width = columns.len() / norms.len();
+    for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(norms.len())) {
+        let blocks = columns.chunks_exact(TILE_COLUMNS * width).zip(norms.chunks_exact(TILE_COLUMNS));
+        for ((block, norms), out) in blocks.zip(out.chunks_exact_mut(TILE_COLUMNS)) {
+            let mut products = [0; TILE_COLUMNS];
+            for (levels, group) in row.as_chunks::<4>().0.iter().zip(block.as_chunks::<64>().0) {
+                for (product, column) in products.iter_mut().zip(group.as_chunks::<4>().0) {
+                    for i in 0..4 {
+                        *product += i32::from(levels[i]) * i32::from(column[i]);
+                    }
+                }
+            }
+            for ((out, norm), product) in out.iter_mut().zip(norms).zip(products) {
+                *out = norm.wrapping_sub(2 * product);
+            }
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct U4;
@@ -64,6 +105,7 @@ impl Lines for U4 {
 struct U7;
 
 impl Lines for U7 {
+    const PREFETCHED: bool = false;
     type Query = u8;
     type Code = u8;
     type Sum = i32;

@@ -1,0 +1,69 @@
+//! Which builder grows the graph, over which codes.
+
+use super::batch::Batches;
+use super::build::{Builder, Scorers};
+use super::codes::Traversal;
+use super::graph::Graph;
+use super::params::{Construction, HnswParams};
+use crate::quant::{Lifted, SelfQuery, Sq7, Sq7Rows, Symmetric};
+use crate::space::{Space, step};
+use crate::{BuildError, Counters, Progress, Stage};
+
+/// The graph over the vectors of `source`, whose codes for searches are `traversal`, and the work it took.
+///
+/// Vectors that searches walk over as they are also choose each other's neighbours. For all others, and in bulk, neighbours
+/// are chosen by 7-bit codes, which are dropped after the build.
+pub(super) fn grow(
+    (source, traversal): (&Lifted<'_>, &Traversal),
+    params: &HnswParams,
+    batches: Batches,
+    progress: &dyn Progress,
+) -> Result<(Graph, Counters), BuildError> {
+    let euclid = source.euclid();
+    if let (Traversal::F32(vectors), Construction::Incremental) = (traversal, params.construction) {
+        let space = Space::new(vectors, euclid.dim, euclid.metric);
+        let mut builder = Builder::new(Scorers { traversal: space, selection: space, rescore: false }, *params)?;
+        builder.insert_all(batches, progress)?;
+        return frozen(builder, progress);
+    }
+    let sq7 = Sq7::encode(source)?;
+    let selection = sq7.rows();
+    match traversal {
+        Traversal::F32(vectors) => {
+            let traversal = Space::new(vectors, euclid.dim, euclid.metric);
+            grow_over(Scorers { traversal, selection, rescore: true }, params, batches, progress)
+        }
+        Traversal::F16(_) | Traversal::Sq8(_) => {
+            grow_over(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)
+        }
+        Traversal::Sq4(sq4) => {
+            grow_over(Scorers { traversal: sq4.rows(), selection, rescore: true }, params, batches, progress)
+        }
+    }
+}
+
+fn grow_over<T: SelfQuery>(
+    scorers: Scorers<T, Sq7Rows<'_>>,
+    params: &HnswParams,
+    batches: Batches,
+    progress: &dyn Progress,
+) -> Result<(Graph, Counters), BuildError> {
+    let mut builder = Builder::new(scorers, *params)?;
+    match params.construction {
+        Construction::Incremental => builder.insert_all(batches, progress)?,
+        Construction::Bulk => builder.link_all(batches, progress)?,
+    }
+    frozen(builder, progress)
+}
+
+fn frozen<T: SelfQuery, S: Symmetric>(
+    builder: Builder<T, S>,
+    progress: &dyn Progress,
+) -> Result<(Graph, Counters), BuildError> {
+    step(progress, Stage::Optimise, 0, 1)?;
+    let (mut graph, counters) = builder.freeze();
+    let bytes = size_of_val(&*graph.base);
+    graph.base = graph.base.into_resident().map_err(|_| BuildError::Memory { bytes })?;
+    step(progress, Stage::Optimise, 1, 1)?;
+    Ok((graph, counters))
+}

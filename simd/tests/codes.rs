@@ -1,0 +1,205 @@
+//! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
+
+use nearlab_simd::{CodeKernels, MINIMA, TileColumns, available_codes, u4_query_level};
+
+/// Numbers from a fixed linear congruential sequence, below `bound`.
+fn numbers(count: usize, bound: u32, seed: u64) -> Vec<u32> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) as u32) % bound
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn bytes(count: usize, bound: u32, seed: u64) -> Vec<u8> {
+    numbers(count, bound, seed).into_iter().map(|x| x as u8).collect()
+}
+
+/// Backwards, with one row twice, and as many as make whole blocks and a rest.
+fn ids(rows: usize) -> Vec<u32> {
+    (0..rows as u32).rev().chain([0]).collect()
+}
+
+/// Runs `score` on each tier and compares with the expected scores of the rows.
+fn check(what: &str, expected: &[f64], tolerance: f64, score: impl Fn(&CodeKernels, &[u32], &mut [f32])) {
+    for kernels in available_codes() {
+        let ids = ids(expected.len());
+        let mut out = vec![f32::NAN; ids.len()];
+        score(kernels, &ids, &mut out);
+        for (&id, &found) in ids.iter().zip(&out) {
+            let expected = expected[id as usize];
+            let error = (f64::from(found) - expected).abs();
+            assert!(error <= tolerance * expected.max(1.0), "{} {what}: {found} for {expected}", kernels.tier());
+        }
+    }
+}
+
+const ROWS: usize = 11;
+
+#[test]
+fn four_bit_codes_meet_their_query_component_by_component() {
+    for lines in [1, 2, 3, 12] {
+        let codes = bytes(ROWS * lines * 64, 256, 1);
+        let positions: Vec<f32> = numbers(lines * 128, 1700, 2).into_iter().map(|x| x as f32 / 100.0 - 0.5).collect();
+        let query: Vec<i8> = positions.iter().map(|&x| u4_query_level(x)).collect();
+        let level = |row: usize, i: usize| {
+            let byte = codes[row * lines * 64 + i / 128 * 64 + i % 64];
+            i32::from(if i % 128 < 64 { byte & 15 } else { byte >> 4 })
+        };
+        let expected: Vec<f64> = (0..ROWS)
+            .map(|row| (0..lines * 128).map(|i| f64::from((8 * level(row, i) - i32::from(query[i])).pow(2))).sum())
+            .collect();
+        // Exact up to 2^24.
+        check("u4", &expected, 1e-7, |kernels, ids, out| kernels.u4_by_id(&query, &codes, ids, out));
+    }
+}
+
+#[test]
+fn seven_bit_codes_are_compared_exactly() {
+    for lines in [1, 2, 5, 24] {
+        let (codes, query) = (bytes(ROWS * lines * 64, 128, 3), bytes(lines * 64, 128, 4));
+        let expected: Vec<f64> = codes
+            .chunks(lines * 64)
+            .map(|row| row.iter().zip(&query).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum())
+            .collect();
+        check("u7", &expected, 1e-7, |kernels, ids, out| kernels.u7_by_id(&query, &codes, ids, out));
+    }
+}
+
+#[test]
+fn eight_bit_codes_meet_a_query_of_numbers() {
+    for lines in [1, 2, 24] {
+        let codes = bytes(ROWS * lines * 64, 256, 5);
+        for scale in [1.0, 7.3] {
+            let query: Vec<f32> = bytes(lines * 64, 256, 6).into_iter().map(|x| f32::from(x) / scale).collect();
+            let expected: Vec<f64> = codes
+                .chunks(lines * 64)
+                .map(|row| row.iter().zip(&query).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum())
+                .collect();
+            // Whole numbers are exact as long as the sum stays below 2^24.
+            let tolerance = if scale == 1.0 && lines <= 2 { 0.0 } else { 1e-5 };
+            check("u8", &expected, tolerance, |kernels, ids, out| kernels.u8_by_id(&query, &codes, ids, out));
+        }
+    }
+}
+
+#[test]
+fn half_precision_codes_meet_a_query_of_numbers() {
+    let lines = 3;
+    // 1.0 and the 1023 numbers after it, and their negatives: bits 0x3c00 and up.
+    let codes: Vec<u16> =
+        numbers(ROWS * lines * 32, 1024, 7).into_iter().map(|x| 0x3c00 + x as u16 + ((x as u16 & 1) << 15)).collect();
+    let number = |bits: u16| 1.0 + f64::from(bits & 0x3ff) / 1024.0;
+    let query: Vec<f32> = numbers(lines * 32, 4000, 8).into_iter().map(|x| x as f32 / 1000.0 - 2.0).collect();
+    let expected: Vec<f64> = codes
+        .chunks(lines * 32)
+        .map(|row| {
+            let terms = row.iter().zip(&query).map(|(&bits, &q)| {
+                let x = if bits >> 15 == 1 { -number(bits) } else { number(bits) };
+                (x - f64::from(q)).powi(2)
+            });
+            terms.sum()
+        })
+        .collect();
+    check("f16", &expected, 1e-5, |kernels, ids, out| kernels.f16_by_id(&query, &codes, ids, out));
+}
+
+#[test]
+fn products_of_unsigned_and_signed_bytes_are_exact_also_at_the_ends() {
+    for (lines, vectors, rows) in [(1, 1, 3), (2, 5, 8), (24, 4, 19)] {
+        let width = lines * 64;
+        let mut levels = bytes(vectors * width, 256, 9);
+        levels[0] = 255;
+        let mut matrix: Vec<i8> = numbers(rows * width, 255, 10).into_iter().map(|x| (x as i32 - 127) as i8).collect();
+        matrix[0] = -127;
+        let product = |vector: &[u8], row: &[i8]| -> i32 {
+            row.iter().zip(vector).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+        };
+        let expected: Vec<i32> =
+            levels.chunks(width).flat_map(|vector| matrix.chunks(width).map(move |row| product(vector, row))).collect();
+        for kernels in available_codes() {
+            let mut out = vec![0; vectors * rows];
+            kernels.u8i8_products(&levels, &matrix, width, &mut out);
+            assert_eq!(out, expected, "{}", kernels.tier());
+        }
+    }
+}
+
+#[test]
+fn a_tile_orders_columns_as_their_distances_do() {
+    for (lines, rows, columns) in [(1, 1, 1), (2, 5, 16), (2, 9, 33), (24, 4, 50)] {
+        let width = lines * 64;
+        let (a, b) = (bytes(rows * width, 128, 11), bytes(columns * width, 128, 12));
+        let mut tile = TileColumns::default();
+        tile.fill(&b, width);
+        assert_eq!(tile.count(), columns.next_multiple_of(16));
+        for kernels in available_codes() {
+            let mut out = vec![0; rows * tile.count()];
+            kernels.u7_tile(&a, &tile, &mut out);
+            for (row, scores) in a.chunks(width).zip(out.chunks(tile.count())) {
+                let length: i32 = row.iter().map(|&x| i32::from(x).pow(2)).sum();
+                for (column, &score) in b.chunks(width).zip(scores) {
+                    let squares = row.iter().zip(column).map(|(&a, &b)| (i32::from(a) - i32::from(b)).pow(2));
+                    assert_eq!(score + length, squares.sum::<i32>(), "{}", kernels.tier());
+                }
+                assert!(scores[columns..].iter().all(|&score| score == i32::MAX));
+            }
+        }
+    }
+}
+
+#[test]
+fn places_below_a_bound_and_smallest_scores_by_group_are_found() {
+    for count in [0, 1, 15, 64, 65, 300] {
+        let scores: Vec<i32> = numbers(count, 1000, 13).into_iter().map(|x| x as i32 - 500).collect();
+        let expected: Vec<u32> =
+            (7..).zip(&scores).filter(|&(_, &score)| score < -100).map(|(place, _)| place).collect();
+        let mut minima = [i32::MAX; MINIMA];
+        for (i, &score) in scores.iter().enumerate() {
+            minima[i % MINIMA] = minima[i % MINIMA].min(score);
+        }
+        for kernels in available_codes() {
+            let mut out = vec![];
+            kernels.below(&scores, -100, 7, &mut out);
+            assert_eq!(out, expected, "{}", kernels.tier());
+            assert_eq!(kernels.minima(&scores), minima, "{}", kernels.tier());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "id 4 names no row of 256 codes in rows of 64")]
+fn an_id_without_a_row_is_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.u7_by_id(&[0; 64], &[0; 256], &[0, 4], &mut [0.0; 2]);
+}
+
+#[test]
+#[should_panic(expected = "a query of 100 elements, 1 ids and room for 1 scores")]
+fn a_query_that_is_no_whole_lines_is_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.u7_by_id(&[0; 100], &[0; 128], &[0], &mut [0.0]);
+}
+
+#[test]
+#[should_panic(expected = "64 levels and 64 numbers in rows of 64 do not make 2 products")]
+fn products_without_their_rows_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.u8i8_products(&[0; 64], &[0; 64], 64, &mut [0; 2]);
+}
+
+#[test]
+#[should_panic(expected = "do not make 3 scores")]
+fn a_tile_without_room_is_refused() {
+    let mut columns = TileColumns::default();
+    columns.fill(&[0; 64], 64);
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.u7_tile(&[0; 64], &columns, &mut [0; 3]);
+}
+
+#[test]
+#[should_panic(expected = "65 levels are no whole rows of 64")]
+fn columns_that_are_no_whole_rows_are_refused() {
+    TileColumns::default().fill(&[0; 65], 64);
+}
