@@ -7,7 +7,7 @@ use nearlab_datasets::Prepared;
 use nearlab_index::{
     BuildError, Counters, Index, ParamError, Searcher,
     flat::{Flat, FlatParams, FlatSearchParams},
-    hnsw::{Hnsw, HnswParams, HnswSearchParams},
+    hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes},
     ivf::{Ivf, IvfParams, IvfSearchParams},
 };
 use nearlab_reports::gate::{Cases, Exact};
@@ -51,10 +51,17 @@ pub enum GateError {
 pub fn measure(data: &Prepared, note: &dyn Fn(&str)) -> (Cases, Vec<String>) {
     let mut gate = Gate { data, note, cases: Cases::new(), broken: Vec::new() };
     let hnsw = HnswParams { m: 16, ef_construction: 100, seed: SEED, ..HnswParams::default() };
+    let codes = HnswParams {
+        codes: TraversalCodes::Sq4,
+        rerank_codes: RerankCodes::Sq8,
+        construction: Construction::Bulk,
+        ..hnsw
+    };
     let nlist = data.train().len().isqrt().max(1);
     let ivf = IvfParams { nlist, seed: SEED, ..IvfParams::default() };
     gate.case::<Flat>("flat", &FlatParams::default(), &FlatSearchParams::default());
     gate.case::<Hnsw>("hnsw", &hnsw, &HnswSearchParams::new(64));
+    gate.case::<Hnsw>("hnsw-sq4-bulk", &codes, &HnswSearchParams::new(64));
     gate.case::<Ivf>("ivf", &ivf, &IvfSearchParams { nprobe: nlist.div_ceil(16) });
     (gate.cases, gate.broken)
 }

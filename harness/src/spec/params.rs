@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use nearlab_index::hnsw::{RerankCodes, TraversalCodes};
+use nearlab_index::hnsw::{Construction, RerankCodes, TraversalCodes};
 use serde_json::Value;
 
 use super::{model::Kind, suggest::nearest};
@@ -100,14 +100,29 @@ const HNSW_BUILD: &[Parameter] = &[
         meaning: "Principal components that sq4 codes keep; 0 keeps the vectors as they are.",
     },
     Parameter {
+        name: "construction",
+        domain: Domain::Choice { names: names!(Construction), default: Construction::Incremental.name() },
+        meaning: "How neighbours on level 0 are found: by a search for each point, or in bulk, in groups; bulk is faster.",
+    },
+    Parameter {
         name: "ef_construction",
         domain: Domain::Number { min: 1, max: 1 << 16, default: 200 },
         meaning: "Candidates kept while a point's neighbours are sought; more is better, slower building.",
     },
     Parameter {
+        name: "leaf",
+        domain: Domain::Number { min: 64, max: 1 << 16, default: 2000 },
+        meaning: "Points in the largest group of bulk construction; more is higher recall, slower building.",
+    },
+    Parameter {
         name: "m",
         domain: Domain::Number { min: 2, max: 256, default: 16 },
         meaning: "Links per node and upper level; level 0 has 2 m. More is higher recall and more memory.",
+    },
+    Parameter {
+        name: "replicas",
+        domain: Domain::Number { min: 1, max: 16, default: 2 },
+        meaning: "Times that bulk construction groups all points; more is higher recall, slower building.",
     },
     Parameter {
         name: "rerank_codes",
@@ -226,6 +241,9 @@ mod tests {
         for (name, value) in [
             ("codes", Value::from(index.codes.name())),
             ("components", Value::from(index.components)),
+            ("construction", Value::from(index.construction.name())),
+            ("leaf", Value::from(index.leaf)),
+            ("replicas", Value::from(index.replicas)),
             ("ef_construction", Value::from(index.ef_construction)),
             ("m", Value::from(index.m)),
             ("rerank_codes", Value::from(index.rerank_codes.name())),

@@ -5,7 +5,7 @@
 use nearlab_index::{
     Build, Persist,
     flat::{Flat, FlatParams, FlatSearchParams},
-    hnsw::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes},
+    hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes},
     ivf::{Ivf, IvfParams, IvfSearchParams},
 };
 use nearlab_reports::record::Params;
@@ -66,16 +66,23 @@ impl Configure for Flat {
 
 impl Configure for Hnsw {
     fn build_params(params: &Params, seed: u64) -> Result<HnswParams, ParamsError> {
-        known(params, &["m", "ef_construction", "codes", "components", "rerank_codes"])?;
+        known(
+            params,
+            &["m", "ef_construction", "codes", "components", "rerank_codes", "construction", "replicas", "leaf"],
+        )?;
         let defaults = HnswParams::default();
         let codes = TraversalCodes::ALL.map(|codes| (codes.name(), codes));
         let rerank_codes = RerankCodes::ALL.map(|codes| (codes.name(), codes));
+        let construction = Construction::ALL.map(|construction| (construction.name(), construction));
         Ok(HnswParams {
             m: optional(params, "m")?.unwrap_or(defaults.m),
             ef_construction: optional(params, "ef_construction")?.unwrap_or(defaults.ef_construction),
             codes: choice(params, "codes", &codes)?.unwrap_or(defaults.codes),
             components: optional(params, "components")?.unwrap_or(defaults.components),
             rerank_codes: choice(params, "rerank_codes", &rerank_codes)?.unwrap_or(defaults.rerank_codes),
+            construction: choice(params, "construction", &construction)?.unwrap_or(defaults.construction),
+            replicas: optional(params, "replicas")?.unwrap_or(defaults.replicas),
+            leaf: optional(params, "leaf")?.unwrap_or(defaults.leaf),
             seed,
             ..defaults
         })

@@ -121,13 +121,13 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
 
     /// Inserts every point, on the rayon pool it is called in.
     pub(super) fn insert_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
-        self.insert(permutation(self.levels.len(), mix(self.params.seed)), batches, progress)
+        self.insert(&permutation(self.levels.len(), mix(self.params.seed)), batches, progress)
     }
 
     /// Inserts points in the given order.
     pub(super) fn insert(
         &mut self,
-        order: Vec<u32>,
+        order: &[u32],
         batches: Batches,
         progress: &dyn Progress,
     ) -> Result<(), BuildError> {
@@ -273,7 +273,9 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         let mut candidates: Vec<Neighbor> = walk.pool.iter().collect();
         if self.scorers.rescore {
             let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
-            ids.iter().for_each(|&id| self.scorers.selection.prefetch(id));
+            for &id in &ids {
+                self.scorers.selection.prefetch(id);
+            }
             let mut distances = vec![0.0; ids.len()];
             self.scorers.selection.score_row(id, &ids, &mut distances);
             walk.counters.distance_computations += ids.len() as u64;

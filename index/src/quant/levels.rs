@@ -36,12 +36,12 @@ impl Levels {
         let rows = sample.len() / width;
         let looked_at = &sample[..rows.min(MOST.div_ceil(width)) * width];
         let medians = (0..width).map(|i| median(sample.iter().skip(i).step_by(width).copied().collect())).collect();
-        let candidates = [vec![0.0; width], medians].map(|centre| Self::around(centre, looked_at, count));
+        let candidates = [vec![0.0; width], medians].map(|centre| Self::around(&centre, looked_at, count));
         candidates.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(|| Self::fallback(width), |best| best.1)
     }
 
     /// The least squared error for levels around a centre, and those levels.
-    fn around(centre: Vec<f32>, sample: &[f32], count: u32) -> (f64, Self) {
+    fn around(centre: &[f32], sample: &[f32], count: u32) -> (f64, Self) {
         let width = centre.len();
         let mut residuals: Vec<f32> = sample.iter().enumerate().map(|(i, x)| x - centre[i % width]).collect();
         residuals.sort_unstable_by(f32::total_cmp);

@@ -52,8 +52,11 @@ impl Projection {
     /// Learns the `components` main directions of the vectors. On the rayon pool it is called in.
     pub(crate) fn train(source: &Lifted<'_>, components: usize, seed: u64) -> Self {
         let d = source.width();
+        if source.len() == 0 {
+            return Self::new(vec![0.0; d].into(), vec![0.0; components * d].into());
+        }
         let mut sample = source.sample(SAMPLE);
-        let rows = (sample.len() / d).max(1);
+        let rows = sample.len() / d;
         let mut mean = vec![0.0_f64; d];
         for row in sample.chunks_exact(d) {
             mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / rows as f64);
@@ -153,7 +156,7 @@ fn product(a: &[f32], b: &[f32], d: usize) -> Vec<f32> {
 fn transposed(matrix: &[f32], d: usize) -> Vec<f32> {
     let rows = matrix.len() / d;
     let mut out = vec![0.0; matrix.len()];
-    out.par_chunks_mut(rows.max(1)).enumerate().for_each(|(column, out)| {
+    out.par_chunks_mut(rows).enumerate().for_each(|(column, out)| {
         for (row, x) in out.iter_mut().enumerate() {
             *x = matrix[row * d + column];
         }
@@ -186,7 +189,9 @@ fn orthonormalise(rows: &mut [f32], d: usize) {
         }
         let left = kernels().inner_product(row, row).sqrt();
         let scale = if left > 1e-5 * length { 1.0 / left } else { 0.0 };
-        row.iter_mut().for_each(|x| *x *= scale);
+        for x in row {
+            *x *= scale;
+        }
     }
 }
 

@@ -1,11 +1,6 @@
 //! Scoring rows of codes, line by line: every kernel of [`CodeKernels`](crate::CodeKernels), once over what an instruction
 //! set does with a line.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "indexes of fixed ranges over several arrays at once are what gets unrolled"
-)]
-
 use crate::codes::LINE_BYTES;
 
 /// Rows scored at a time.

@@ -28,7 +28,9 @@ pub(super) fn nearest_in_leaf(
 ) {
     let width = codes.width();
     scratch.rows.clear();
-    leaf.iter().for_each(|&id| scratch.rows.extend_from_slice(codes.row(id)));
+    for &id in leaf {
+        scratch.rows.extend_from_slice(codes.row(id));
+    }
     scratch.columns.fill(&scratch.rows, width);
     let count = scratch.columns.count();
     scratch.scores.resize(TILE_ROWS * count, 0);

@@ -18,10 +18,11 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
     /// Links every point, on the rayon pool it is called in.
     pub(in crate::hnsw) fn link_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
         let n = self.len();
-        let upper = permutation(n, mix(self.params.seed)).into_iter().filter(|&id| self.level(id) > 0).collect();
+        let upper: Vec<u32> =
+            permutation(n, mix(self.params.seed)).into_iter().filter(|&id| self.level(id) > 0).collect();
         step(progress, Stage::Construct, 0, n)?;
         self.lowest = 1;
-        self.insert(upper, batches, &())?;
+        self.insert(&upper, batches, &())?;
         self.lowest = 0;
         self.ensure_entry_point();
         step(progress, Stage::Construct, n / PARTS, n)?;

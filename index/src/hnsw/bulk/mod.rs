@@ -3,7 +3,7 @@
 //!
 //! A search that looks for a new point's neighbours fetches each vector from somewhere else in memory. In a group of some
 //! hundred vectors that lie together, comparing costs a fraction: registers hold several rows at a time, and no vector is
-//! fetched twice. After PiPNN (Rubel et al. 2025) and `HCNNG` (Munoz et al., Pattern Recognition 2019). The outcome depends on
+//! fetched twice. After `HCNNG` (Muñoz et al., Pattern Recognition 2019) and `PiPNN`. The outcome depends on
 //! the seed, not on the threads.
 
 mod leaves;

@@ -67,7 +67,9 @@ fn nearest_leaders(codes: Sq7Rows<'_>, ids: &[u32], leaders: &TileColumns, fanou
     let mut best: Vec<(i32, u16)> = Vec::with_capacity(fanout + 1);
     for ids in ids.chunks(TILE_ROWS) {
         rows.clear();
-        ids.iter().for_each(|&id| rows.extend_from_slice(codes.row(id)));
+        for &id in ids {
+            rows.extend_from_slice(codes.row(id));
+        }
         let scores = &mut scores[..ids.len() * leaders.count()];
         code_kernels().u7_tile(&rows, leaders, scores);
         for scores in scores.chunks_exact(leaders.count()) {

@@ -1,6 +1,7 @@
 //! Codes on AVX2, FMA and F16C: 32 levels, or 8 numbers, in a register.
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
+#![expect(clippy::unused_self, reason = "`self` is that proof")]
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_cvtss_f32,
@@ -103,7 +104,7 @@ fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
         for ((block, norms), out) in blocks.zip(out.as_chunks_mut::<8>().0.as_chunks_mut::<2>().0) {
             let mut sums = [_mm256_setzero_si256(); 2];
             for (levels, group) in row.as_chunks::<4>().0.iter().zip(block.as_chunks::<32>().0.as_chunks::<2>().0) {
-                let levels = _mm256_set1_epi32(i32::from_ne_bytes(*levels));
+                let levels = _mm256_set1_epi32(i32::from_le_bytes(*levels));
                 for half in 0..2 {
                     // Two products of 7 bits fit 15.
                     let pairs = _mm256_maddubs_epi16(levels, isa.load(&group[half]));

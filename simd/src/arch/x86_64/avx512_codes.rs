@@ -1,6 +1,7 @@
 //! Codes on AVX-512 with VNNI: 64 levels, or 16 numbers, in a register.
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
+#![expect(clippy::unused_self, reason = "`self` is that proof")]
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_epi32, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_hadd_epi32,
@@ -194,7 +195,7 @@ fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[
             columns[b] = isa.load(&blocks[b][group]);
         }
         for r in 0..R {
-            let levels = _mm512_set1_epi32(i32::from_ne_bytes(rows[r][group]));
+            let levels = _mm512_set1_epi32(i32::from_le_bytes(rows[r][group]));
             for b in 0..B {
                 // Levels of 7 bits are the same numbers with a sign and without.
                 sums[r][b] = _mm512_dpbusd_epi32(sums[r][b], levels, columns[b]);

@@ -1,0 +1,168 @@
+//! HNSW over codes, and built in bulk: recall floors, the same graph on any number of threads, files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
+use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+use nearlab_index::{Build, Index, Neighbor, Persist, Searcher};
+use nearlab_simd::Metric;
+use nearlab_storage::Vectors;
+use rayon::ThreadPool;
+
+const DIM: usize = 40;
+const N: usize = 2000;
+const QUERIES: usize = 60;
+const K: usize = 10;
+
+/// Gaussian clusters, base vectors first, then queries from the same distribution.
+fn data() -> Vec<f32> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut uniform = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ((state >> 40) as f32 + 0.5) / (1 << 24) as f32
+    };
+    let mut normal = || (-2.0 * uniform().ln()).sqrt() * (std::f32::consts::TAU * uniform()).cos();
+    let centres: Vec<f32> = (0..30 * DIM).map(|_| normal()).collect();
+    (0..(N + QUERIES) * DIM).map(|i| centres[(i / DIM % 30) * DIM + i % DIM] + normal()).collect()
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+/// What is tried: every form of codes, both ways to build.
+fn combinations() -> impl Iterator<Item = HnswParams> {
+    let codes = [
+        (TraversalCodes::F32, 0, RerankCodes::None),
+        (TraversalCodes::F16, 0, RerankCodes::None),
+        (TraversalCodes::F16, 0, RerankCodes::F32),
+        (TraversalCodes::Sq8, 0, RerankCodes::None),
+        (TraversalCodes::Sq8, 0, RerankCodes::F16),
+        (TraversalCodes::Sq4, 0, RerankCodes::Sq8),
+        (TraversalCodes::Sq4, 0, RerankCodes::F32),
+        (TraversalCodes::Sq4, 32, RerankCodes::F16),
+    ];
+    Construction::ALL.into_iter().flat_map(move |construction| {
+        codes.map(|(codes, components, rerank_codes)| HnswParams {
+            m: 12,
+            ef_construction: 80,
+            codes,
+            components,
+            rerank_codes,
+            construction,
+            leaf: 300,
+            ..HnswParams::default()
+        })
+    })
+}
+
+fn build(base: Vectors<'_, f32>, metric: Metric, params: &HnswParams, threads: usize) -> Hnsw {
+    Hnsw::build(base, metric, params, &pool(threads), &()).unwrap()
+}
+
+fn search(hnsw: &Hnsw, queries: Vectors<'_, f32>, params: HnswSearchParams) -> Vec<Neighbor> {
+    let mut found = vec![Neighbor::NONE; queries.len() * K];
+    hnsw.searcher(&params).unwrap().search_batch(queries, K, &mut found);
+    found
+}
+
+#[test]
+fn every_form_of_codes_finds_the_nearest_under_every_metric() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    for metric in Metric::ALL {
+        let mut truth = vec![Neighbor::NONE; QUERIES * K];
+        let flat = Flat::build(base, metric, &FlatParams {}, &pool(2), &()).unwrap();
+        flat.searcher(&FlatSearchParams {}).unwrap().search_batch(queries, K, &mut truth);
+        for params in combinations() {
+            let hnsw = build(base, metric, &params, 2);
+            let found = search(&hnsw, queries, HnswSearchParams { ef_search: 120, rerank: 60 });
+            let mut hits = 0;
+            for (truth, found) in truth.chunks_exact(K).zip(found.chunks_exact(K)) {
+                assert!(found.is_sorted() && !found.iter().any(|neighbor| neighbor.is_none()), "{metric} {params:?}");
+                hits += truth.iter().filter(|expected| found.iter().any(|found| found.id == expected.id)).count();
+                // Distances are those of the finest codes: near the true ones, in the metric's own unit. Not so levels under
+                // inner product, whose lifted component they clamp.
+                let clamped = metric == Metric::InnerProduct
+                    && matches!(params.rerank_codes, RerankCodes::None | RerankCodes::Sq8)
+                    && matches!(params.codes, TraversalCodes::Sq8 | TraversalCodes::Sq4);
+                let exact = truth.iter().find(|expected| !clamped && expected.id == found[0].id);
+                if let Some(exact) = exact {
+                    let unit = if metric == Metric::Cosine { 1.0 } else { 80.0 };
+                    assert!((exact.distance - found[0].distance).abs() < 0.05 * unit, "{metric} {params:?}");
+                }
+            }
+            let recall = hits as f64 / (QUERIES * K) as f64;
+            let floor = if metric == Metric::InnerProduct { 0.85 } else { 0.93 };
+            assert!(recall > floor, "{metric} {params:?}: {recall}");
+        }
+    }
+}
+
+#[test]
+fn one_query_at_a_time_finds_what_a_batch_finds() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    for params in combinations() {
+        let hnsw = build(base, Metric::L2, &params, 2);
+        let mut searcher = hnsw.searcher(&HnswSearchParams::new(40)).unwrap();
+        let batch = search(&hnsw, queries, HnswSearchParams::new(40));
+        let mut found = Vec::new();
+        for (i, batch) in batch.chunks_exact(K).enumerate() {
+            searcher.search(queries.row(i), K, &mut found);
+            assert_eq!(found, batch, "{params:?}");
+        }
+    }
+}
+
+#[test]
+fn a_graph_does_not_depend_on_threads() {
+    let data = data();
+    let base = Vectors::new(&data, DIM);
+    for params in combinations() {
+        let digests = [1, 2, 3, 2].map(|threads| build(base, Metric::Cosine, &params, threads).digest());
+        assert!(digests.iter().all(|&digest| digest == digests[0]), "{params:?}");
+        let reseeded = build(base, Metric::Cosine, &HnswParams { seed: 2, ..params }, 2).digest();
+        assert_ne!(reseeded, digests[0], "{params:?}");
+    }
+}
+
+#[test]
+fn what_was_saved_is_found_again_mapped_and_resident() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let folder = tempfile::tempdir().unwrap();
+    for (i, params) in combinations().enumerate() {
+        for metric in [Metric::L2, Metric::InnerProduct] {
+            let path = folder.path().join(format!("{i}-{metric}"));
+            let built = build(base, metric, &params, 2);
+            built.save(&path).unwrap();
+            let expected = search(&built, queries, HnswSearchParams::new(50));
+            let opened = Hnsw::open(&path).unwrap();
+            assert_eq!((opened.params(), opened.memory()), (built.params(), built.memory()));
+            assert_eq!(search(&opened, queries, HnswSearchParams::new(50)), expected, "{params:?}");
+            let resident = opened.into_resident().unwrap();
+            assert_eq!(search(&resident, queries, HnswSearchParams::new(50)), expected, "{params:?}");
+        }
+    }
+}
+
+#[test]
+fn a_handful_of_vectors_copies_and_zeros_are_no_trouble_in_bulk() {
+    for n in [0, 1, 2, 17, 400] {
+        // Every fourth vector is zeros, the others are copies of three.
+        let data: Vec<f32> = (0..n * 8).map(|i| ((i / 8 % 4) * (i % 8)) as f32).collect();
+        for params in combinations() {
+            let params = HnswParams { leaf: 64, components: params.components.min(4), ..params };
+            let hnsw = build(Vectors::new(&data, 8), Metric::Cosine, &params, 2);
+            let found =
+                search(&hnsw, Vectors::new(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 8), HnswSearchParams::new(500));
+            assert_eq!(found.iter().filter(|neighbor| !neighbor.is_none()).count(), n.min(K), "{n} {params:?}");
+        }
+    }
+}
