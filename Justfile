@@ -20,7 +20,7 @@ check:
 
 # Micro-benchmarks of kernels and searches (criterion); `just bench -- l2` filters by name.
 bench *flags:
-    cargo bench --package nearlab-benches --bench kernels --bench search {{ flags }}
+    cargo bench --package nearlab-benches --bench kernels --bench codes --bench search {{ flags }}
 
 # Instruction counts of kernels and a fixed search under valgrind (needs valgrind; installs the runner once).
 bench-instructions:

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+use std::path::Path;
+
 use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
 use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use nearlab_index::{Build, Index, Neighbor, Persist, Searcher};
@@ -165,4 +167,16 @@ fn a_handful_of_vectors_copies_and_zeros_are_no_trouble_in_bulk() {
             assert_eq!(found.iter().filter(|neighbor| !neighbor.is_none()).count(), n.min(K), "{n} {params:?}");
         }
     }
+}
+
+#[test]
+fn a_file_of_version_1_opens_and_searches_as_it_did() {
+    let hnsw = Hnsw::open(Path::new("tests/data/hnsw-v1.index")).unwrap();
+    assert_eq!((hnsw.len(), hnsw.dim(), hnsw.metric()), (60, 4, Metric::L2));
+    assert_eq!(hnsw.params(), &HnswParams { m: 4, ef_construction: 20, seed: 5, ..HnswParams::default() });
+    assert_eq!(hnsw.digest(), 0xb918_4535_2a44_90c6);
+    let mut found = Vec::new();
+    hnsw.searcher(&HnswSearchParams::new(60)).unwrap().search(&[10.0, 20.0, 30.0, 40.0], 3, &mut found);
+    let expected = [(0, 16078.0), (12, 16286.0), (4, 17114.0)].map(|(id, distance)| Neighbor { id, distance });
+    assert_eq!(found, expected);
 }

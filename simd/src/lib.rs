@@ -1,4 +1,5 @@
-//! Distance kernels for nearlab: `f32` vectors, one table of functions per instruction set, chosen once per process.
+//! Distance kernels for nearlab: `f32` vectors and compressed ones, one table of functions per instruction set, chosen once per
+//! process.
 //!
 //! ```
 //! use nearlab_simd::{Metric, kernels, normalize};
@@ -27,6 +28,8 @@
 //!
 //! The cells say how many vectors stand against how many in the inner loop. The best tier of the CPU is chosen at run
 //! time, AVX2 before AVX-512; `NEARLAB_SIMD=portable|neon|avx2|avx512` overrides the choice.
+//!
+//! Compressed vectors have tables of their own, [`CodeKernels`].
 //!
 //! # Same numbers
 //!

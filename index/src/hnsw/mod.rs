@@ -3,22 +3,31 @@
 //! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
 //! World graphs", TPAMI 2018 (arXiv:1603.09320).
 //!
-//! | paper | function | file |
+//! | source | function | file |
 //! |---|---|---|
 //! | algorithm 1, INSERT | `Builder::insert_batch`: all points of a batch, in parallel | `build.rs`, `batch.rs` |
 //! | algorithm 1, line 4, level | `level_of` | `level.rs` |
-//! | algorithm 2, SEARCH-LAYER | `search_layer`, and `descend` for ef = 1 | `search.rs`, `pool.rs`, `visited.rs` |
+//! | algorithm 2, SEARCH-LAYER | `Walk::step`, greedy above the layer where candidates are kept | `walk.rs`, `pool.rs`, `visited.rs` |
 //! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select_neighbors` | `select.rs` |
 //! | algorithm 5, K-NN-SEARCH | [`HnswSearcher`] | `search.rs` |
-//! | (not in the paper) reachability | `connect` | `connect.rs` |
+//! | `HCNNG`, `PiPNN`: neighbours from groups | `Builder::link_all` | `bulk/` |
+//! | uniform scalar quantisation, principal components | `Levels`, `Projection` | `../quant/` |
+//! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
+//! | (not in the papers) reachability | `connect` | `connect.rs` |
 //!
 //! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
-//! reached from the entry point on the base layer, so a search with `ef_search >= n` is exact. A frozen graph is flat
-//! arrays; the builder is another type. Not here: insertion after the build, deletion, compressed vectors,
-//! `extendCandidates` of algorithm 4.
+//! reached from the entry point on the base layer, so a search with `ef_search >= n` meets every vector. A frozen graph is flat
+//! arrays; the builder is another type. Not here: insertion after the build, deletion, `extendCandidates` of algorithm 4.
 //!
-//! How to choose: `m` 16 and `ef_construction` 200 suit most sets; raise `m` to 32 or 48 when recall stays low at an
-//! `ef_search` of some hundreds; then sweep `ef_search` from `k` upwards until the recall suffices.
+//! How to choose. `m` 16 suits most sets; raise it to 24 or 32 where recall stays low at an `ef_search` of some hundreds. Then
+//! sweep `ef_search` from `k` upwards until the recall suffices. The defaults search the vectors as they are. For speed,
+//! build in bulk and search codes (docs/adr 6 and 7 have the figures):
+//!
+//! | set | codes | components | rerank codes | m | replicas |
+//! |---|---|---|---|---|---|
+//! | SIFT, 128 dimensions, whole numbers | sq4 | 0 | sq8 | 16 | 3 |
+//! | GloVe, 100 dimensions, cosine, hard | sq4 | 0 | f16 | 32 | 4 |
+//! | text embeddings, 1536 dimensions | sq4 | 256 | sq8 | 24 | 2 |
 //!
 //! ```
 //! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};

@@ -6,18 +6,16 @@
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_epi32, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_hadd_epi32,
     _mm_loadu_si128, _mm_storeu_ps, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
-    _mm512_cmplt_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_reduce_add_epi32,
-    _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_si512, _mm512_sub_epi8, _mm512_sub_epi32,
-    _mm512_sub_ps,
+    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_sub_ps,
 };
 use std::mem::transmute;
 
+use super::avx512_tiles::{below, minima, u7_tile, u8i8_products};
 use crate::arch::lines::{Lines, by_id};
-use crate::arch::portable_codes;
-use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, TILE_COLUMNS, Tile};
+use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, Tile};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -77,181 +75,15 @@ fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
-    let isa = Vnni::new();
-    let row_count = rows.len() / width;
-    let row = |r: usize| rows[r * width..][..width].as_chunks::<64>().0;
-    let vector_count = vectors.len() / width;
-    let vector = |v: usize| vectors[v * width..][..width].as_chunks::<64>().0;
-    let whole = row_count - row_count % ROWS;
-    for v in (0..vector_count).step_by(VECTORS) {
-        let v_end = (v + VECTORS).min(vector_count);
-        for r in (0..whole).step_by(ROWS) {
-            let rows = [row(r), row(r + 1), row(r + 2), row(r + 3)];
-            if v_end - v == VECTORS {
-                let four = [vector(v), vector(v + 1), vector(v + 2), vector(v + 3)];
-                for (i, products) in products(isa, four, rows).into_iter().enumerate() {
-                    out[(v + i) * row_count + r..][..ROWS].copy_from_slice(&products);
-                }
-            } else {
-                for v in v..v_end {
-                    let [products] = products(isa, [vector(v)], rows);
-                    out[v * row_count + r..][..ROWS].copy_from_slice(&products);
-                }
-            }
-        }
-        for v in v..v_end {
-            for r in whole..row_count {
-                let [[product]] = products(isa, [vector(v)], [row(r)]);
-                out[v * row_count + r] = product;
-            }
-        }
-    }
-}
-
-/// Vectors and rows multiplied at a time: sixteen sums for eight loads.
-const VECTORS: usize = 4;
-const ROWS: usize = 4;
-
-/// The inner products of `V` vectors with `R` rows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn products<const V: usize, const R: usize>(
-    isa: Vnni,
-    vectors: [&[[u8; 64]]; V],
-    rows: [&[[i8; 64]]; R],
-) -> [[i32; R]; V] {
-    let mut sums = [[_mm512_setzero_si512(); R]; V];
-    for line in 0..vectors[0].len() {
-        let mut numbers = [_mm512_setzero_si512(); R];
-        for r in 0..R {
-            numbers[r] = isa.load(&rows[r][line]);
-        }
-        for v in 0..V {
-            let levels = isa.load(&vectors[v][line]);
-            for r in 0..R {
-                sums[v][r] = _mm512_dpbusd_epi32(sums[v][r], levels, numbers[r]);
-            }
-        }
-    }
-    let mut products = [[0; R]; V];
-    for v in 0..V {
-        for r in 0..R {
-            products[v][r] = _mm512_reduce_add_epi32(sums[v][r]);
-        }
-    }
-    products
-}
-
-/// Rows, and blocks of columns, of a tile whose sums stay in registers: eight sums for six loads.
-const TILE: (usize, usize) = (4, 2);
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
-    let isa = Vnni::new();
-    let count = norms.len();
-    let width = columns.len() / count;
-    let row_count = rows.len() / width;
-    let block_count = count / TILE_COLUMNS;
-    let row = |r: usize| &rows[r * width..][..width];
-    let block = |b: usize| columns[b * TILE_COLUMNS * width..][..TILE_COLUMNS * width].as_chunks::<64>().0;
-    let whole_blocks = block_count - block_count % TILE.1;
-    for r in (0..row_count).step_by(TILE.0) {
-        let r_end = (r + TILE.0).min(row_count);
-        for b in (0..whole_blocks).step_by(TILE.1) {
-            if r_end - r == TILE.0 {
-                let four = [row(r), row(r + 1), row(r + 2), row(r + 3)];
-                let sums = tile::<{ TILE.0 }, { TILE.1 }>(isa, four, [block(b), block(b + 1)]);
-                for (i, sums) in sums.into_iter().enumerate() {
-                    store(sums, &norms[b * TILE_COLUMNS..], &mut out[(r + i) * count + b * TILE_COLUMNS..]);
-                }
-            } else {
-                for r in r..r_end {
-                    let [sums] = tile::<1, { TILE.1 }>(isa, [row(r)], [block(b), block(b + 1)]);
-                    store(sums, &norms[b * TILE_COLUMNS..], &mut out[r * count + b * TILE_COLUMNS..]);
-                }
-            }
-        }
-        for b in whole_blocks..block_count {
-            for r in r..r_end {
-                let [sums] = tile::<1, 1>(isa, [row(r)], [block(b)]);
-                store(sums, &norms[b * TILE_COLUMNS..], &mut out[r * count + b * TILE_COLUMNS..]);
-            }
-        }
-    }
-}
-
-/// The inner products of `R` rows with the 16 columns of each of `B` blocks. Four components of a row meet those of 16
-/// columns in one instruction, so no lane ever needs to be added to another.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[[u8; 64]]; B]) -> [[__m512i; B]; R] {
-    let mut sums = [[_mm512_setzero_si512(); B]; R];
-    let rows = rows.map(|row| row.as_chunks::<4>().0);
-    for group in 0..rows[0].len() {
-        let mut columns = [_mm512_setzero_si512(); B];
-        for b in 0..B {
-            columns[b] = isa.load(&blocks[b][group]);
-        }
-        for r in 0..R {
-            let levels = _mm512_set1_epi32(i32::from_le_bytes(rows[r][group]));
-            for b in 0..B {
-                // Levels of 7 bits are the same numbers with a sign and without.
-                sums[r][b] = _mm512_dpbusd_epi32(sums[r][b], levels, columns[b]);
-            }
-        }
-    }
-    sums
-}
-
-/// Writes `norm - 2 product` for the columns of `B` blocks.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn store<const B: usize>(products: [__m512i; B], norms: &[i32], out: &mut [i32]) {
-    let (norms, _) = norms.as_chunks::<TILE_COLUMNS>();
-    let (out, _) = out.as_chunks_mut::<TILE_COLUMNS>();
-    for (i, products) in products.into_iter().enumerate() {
-        // SAFETY: both chunks are 16 numbers, readable and writable; neither access asks for alignment.
-        unsafe {
-            let norms = _mm512_loadu_si512(norms[i].as_ptr().cast());
-            let scores = _mm512_sub_epi32(norms, _mm512_slli_epi32::<1>(products));
-            _mm512_storeu_si512(out[i].as_mut_ptr().cast(), scores);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    portable_codes::minima(scores, out);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<16>();
-    let bounds = _mm512_set1_epi32(bound);
-    for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 16 readable numbers.
-        let chunk = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
-        let mut mask = _mm512_cmplt_epi32_mask(chunk, bounds);
-        while mask != 0 {
-            out.push(first + 16 * i as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
-        }
-    }
-    let first = first + 16 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
-}
-
 /// Proof that the running CPU has AVX-512 F, BW, VL, DQ and VNNI.
 #[derive(Clone, Copy)]
-struct Vnni(());
+pub(super) struct Vnni(());
 
 impl Vnni {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(())
     }
 
@@ -266,7 +98,7 @@ impl Vnni {
     }
 
     #[inline(always)]
-    fn load<T>(self, line: &[T; 64]) -> __m512i {
+    pub(super) fn load<T>(self, line: &[T; 64]) -> __m512i {
         const { assert!(size_of::<T>() == 1) }
         // SAFETY: `self` proves AVX-512F; the line is 64 readable bytes, and the load asks for no alignment.
         unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
@@ -274,7 +106,7 @@ impl Vnni {
 
     /// The sums of the lanes in four lanes.
     #[inline(always)]
-    fn fold(self, v: __m512i) -> __m128i {
+    pub(super) fn fold(self, v: __m512i) -> __m128i {
         // SAFETY: `self` proves AVX-512F, and AVX2 with it.
         unsafe {
             let v: __m256i = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));

@@ -2,8 +2,10 @@
 
 mod avx2;
 mod avx2_codes;
+mod avx2_tiles;
 mod avx512;
 mod avx512_codes;
+mod avx512_tiles;
 mod prefetch;
 
 pub(crate) use prefetch::prefetch;
