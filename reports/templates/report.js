@@ -18,6 +18,9 @@
     [[-1.15, 0], [-0.58, -1], [0.58, -1], [1.15, 0], [0.58, 1], [-0.58, 1]],
   ];
 
+  // Every round through the colours moves the shapes on by one, as in the static plots.
+  const shapeOf = (series) => SHAPES[(series + Math.floor(series / 7)) % SHAPES.length];
+
   const trim = (value, digits) => String(Number(value.toPrecision(digits)));
   const group = (value) => Math.round(value).toLocaleString("en-US");
   const showQps = (value) => (value >= 100 ? group(value) : trim(value, 3));
@@ -64,7 +67,7 @@
   }
 
   function drawMarker(ctx, series, x, y, radius, fill) {
-    const shape = SHAPES[series % SHAPES.length];
+    const shape = shapeOf(series);
     ctx.beginPath();
     if (shape) shape.forEach(([dx, dy], at) => ctx[at ? "lineTo" : "moveTo"](x + dx * radius, y + dy * radius));
     else ctx.arc(x, y, radius, 0, 2 * Math.PI);
@@ -278,7 +281,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("aria-pressed", String(isolated === null || isolated === series));
-      const shape = SHAPES[series % SHAPES.length];
+      const shape = shapeOf(series);
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       svg.setAttribute("viewBox", "-9 -6 18 12");
       svg.setAttribute("width", "22");

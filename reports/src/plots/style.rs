@@ -103,7 +103,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 
     fn shape(&self, series: usize, center: (f64, f64), radius: f64, color: RGBAColor) -> Drawn<DB> {
         // Corners as (x, y) in radii; areas are roughly equal.
-        let corners: &[(f64, f64)] = match series % PALETTE.len() {
+        let corners: &[(f64, f64)] = match marker_of(series) {
             1 => &[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
             2 => &[(0.0, -1.25), (1.15, 0.85), (-1.15, 0.85)],
             3 => &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
@@ -134,7 +134,27 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     }
 }
 
+/// Marker of series number `series`: with every round through the colours they move on by one, so that no two of the first 49
+/// series have both in common.
+fn marker_of(series: usize) -> usize {
+    (series + series / PALETTE.len()) % PALETTE.len()
+}
+
 /// Colour of series number `series`.
 pub(super) fn color(series: usize) -> RGBColor {
     PALETTE[series % PALETTE.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_of_many_series_look_alike() {
+        let looks: BTreeSet<_> = (0..49).map(|series| (series % PALETTE.len(), marker_of(series))).collect();
+        assert_eq!(looks.len(), 49);
+        assert_eq!((0..7).map(marker_of).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    }
 }
