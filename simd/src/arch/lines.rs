@@ -10,23 +10,51 @@ const PREFETCH_IDS: usize = 8;
 /// How much of a row is asked for; the hardware's own prefetcher follows from there.
 const PREFETCH_LINES: usize = 4;
 
-/// What one instruction set does with one kind of code. A value is a proof that the CPU has the instruction set, as for
-/// [`Isa`](super::isa::Isa), and the methods must be `#[inline(always)]` for the same reason.
+/// What an instruction set does with one line of each kind of codes. A value is a proof that the CPU has the instruction set,
+/// as for [`Isa`](super::isa::Isa), and the methods must be `#[inline(always)]` for the same reason.
+pub(super) trait CodeIsa: Copy {
+    /// Partial sums of integers.
+    type Integers: Copy;
+    /// Partial sums of `f32`.
+    type Numbers: Copy;
+
+    /// No sum yet.
+    fn no_integers(self) -> Self::Integers;
+    /// No sum yet.
+    fn no_numbers(self) -> Self::Numbers;
+    /// Adds `(8 c - q)²` for the 128 levels of a line, which share bytes: the first 64 are the low halves.
+    fn add_u4(self, sum: Self::Integers, query: &[i8; 128], codes: &[u8; 64]) -> Self::Integers;
+    /// Adds `(c - q)²` for levels of 7 bits.
+    fn add_u7(self, sum: Self::Integers, query: &[u8; 64], codes: &[u8; 64]) -> Self::Integers;
+    /// Adds `(c - q)²` for levels of 8 bits.
+    fn add_u8(self, sum: Self::Numbers, query: &[f32; 64], codes: &[u8; 64]) -> Self::Numbers;
+    /// Adds `(c - q)²` for the bits of binary16 numbers.
+    fn add_f16(self, sum: Self::Numbers, query: &[f32; 32], codes: &[u16; 32]) -> Self::Numbers;
+    /// The sum of the partial sums.
+    fn sum_integers(self, sum: Self::Integers) -> f32;
+    /// The same for some rows.
+    #[inline(always)]
+    fn sum_integers_of_rows(self, sums: [Self::Integers; ROWS]) -> [f32; ROWS] {
+        sums.map(|sum| self.sum_integers(sum))
+    }
+    /// The sum of the partial sums.
+    fn sum_numbers(self, sum: Self::Numbers) -> f32;
+}
+
+/// One kind of codes on one instruction set.
 pub(super) trait Lines: Copy {
+    /// Whether [`by_id`] asks for rows ahead of those it scores. Not for codes whose callers ask themselves, and earlier.
+    const PREFETCHED: bool;
     /// An element of the query.
     type Query: Copy;
     /// An element of the codes.
     type Code: Copy;
-    /// Partial sums of one row.
-    type Sum: Copy;
     /// The query's elements for one line of a row, as an array.
     type QueryLine;
     /// A row's elements in one line, as an array.
     type CodeLine;
-
-    /// Whether [`by_id`] asks for rows ahead of those it scores. Not for codes that searches walk over: they ask themselves,
-    /// and earlier.
-    const PREFETCHED: bool = true;
+    /// Partial sums of one row.
+    type Sum: Copy;
 
     /// The query in lines.
     fn query_lines(query: &[Self::Query]) -> &[Self::QueryLine];
@@ -38,13 +66,71 @@ pub(super) trait Lines: Copy {
     fn add(self, sum: Self::Sum, query: &Self::QueryLine, codes: &Self::CodeLine) -> Self::Sum;
     /// The score.
     fn reduce(self, sum: Self::Sum) -> f32;
-    /// The scores of [`ROWS`] rows.
-    #[inline(always)]
-    fn reduce_rows(self, sums: [Self::Sum; ROWS]) -> [f32; ROWS] {
-        let [a, b, c, d] = sums;
-        [self.reduce(a), self.reduce(b), self.reduce(c), self.reduce(d)]
-    }
+    /// The scores of some rows.
+    fn reduce_rows(self, sums: [Self::Sum; ROWS]) -> [f32; ROWS];
 }
+
+/// Four bits per component.
+#[derive(Clone, Copy)]
+pub(super) struct U4<I>(pub(super) I);
+/// Seven bits per component.
+#[derive(Clone, Copy)]
+pub(super) struct U7<I>(pub(super) I);
+/// Eight bits per component.
+#[derive(Clone, Copy)]
+pub(super) struct U8<I>(pub(super) I);
+/// Half-precision numbers.
+#[derive(Clone, Copy)]
+pub(super) struct F16<I>(pub(super) I);
+
+/// A kind of codes: its types, and the methods of [`CodeIsa`] that it is made of.
+macro_rules! lines {
+    ($kind:ident, $prefetched:literal, $query:ty, $query_line:literal, $code:ty, $code_line:literal, $sum:ident: $none:ident, $add:ident, $total:ident, $totals:expr) => {
+        impl<I: CodeIsa> Lines for $kind<I> {
+            const PREFETCHED: bool = $prefetched;
+            type Query = $query;
+            type Code = $code;
+            type QueryLine = [$query; $query_line];
+            type CodeLine = [$code; $code_line];
+            type Sum = I::$sum;
+
+            #[inline(always)]
+            fn query_lines(query: &[$query]) -> &[Self::QueryLine] {
+                query.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn code_lines(row: &[$code]) -> &[Self::CodeLine] {
+                row.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn zero(self) -> Self::Sum {
+                self.0.$none()
+            }
+
+            #[inline(always)]
+            fn add(self, sum: Self::Sum, query: &Self::QueryLine, codes: &Self::CodeLine) -> Self::Sum {
+                self.0.$add(sum, query, codes)
+            }
+
+            #[inline(always)]
+            fn reduce(self, sum: Self::Sum) -> f32 {
+                self.0.$total(sum)
+            }
+
+            #[inline(always)]
+            fn reduce_rows(self, sums: [Self::Sum; ROWS]) -> [f32; ROWS] {
+                $totals(self.0, sums)
+            }
+        }
+    };
+}
+
+lines!(U4, false, i8, 128, u8, 64, Integers: no_integers, add_u4, sum_integers, I::sum_integers_of_rows);
+lines!(U7, false, u8, 64, u8, 64, Integers: no_integers, add_u7, sum_integers, I::sum_integers_of_rows);
+lines!(U8, true, f32, 64, u8, 64, Numbers: no_numbers, add_u8, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
+lines!(F16, true, f32, 32, u16, 32, Numbers: no_numbers, add_f16, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
 
 /// The scores of `query` with the rows of `codes` that `ids` names.
 #[inline(always)]

@@ -1,15 +1,15 @@
 //! Codes in plain Rust.
 
-use super::lines::{Lines, by_id};
+use super::lines::{CodeIsa, F16, U4, U7, U8, by_id};
 use crate::codes::{CodeKernels, MINIMA, TILE_COLUMNS};
 use crate::kernels::Tier;
 
 pub(crate) static CODES: CodeKernels = CodeKernels {
     tier: Tier::Portable,
-    u4: |query, codes, ids, out| by_id(U4, query, codes, ids, out),
-    u7: |query, codes, ids, out| by_id(U7, query, codes, ids, out),
-    u8: |query, codes, ids, out| by_id(U8, query, codes, ids, out),
-    f16: |query, codes, ids, out| by_id(F16, query, codes, ids, out),
+    u4: |query, codes, ids, out| by_id(U4(Portable), query, codes, ids, out),
+    u7: |query, codes, ids, out| by_id(U7(Portable), query, codes, ids, out),
+    u8: |query, codes, ids, out| by_id(U8(Portable), query, codes, ids, out),
+    f16: |query, codes, ids, out| by_id(F16(Portable), query, codes, ids, out),
     u8i8_products: |vectors, rows, width, out| {
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
             for (product, row) in out.iter_mut().zip(rows.chunks_exact(width)) {
@@ -58,34 +58,29 @@ fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     }
 }
 
+/// Lanes of the sums of `f32`.
+const LANES: usize = 8;
+
+/// Needs no proof: every CPU can run it.
 #[derive(Clone, Copy)]
-struct U4;
+struct Portable;
 
-impl Lines for U4 {
-    const PREFETCHED: bool = false;
-    type Query = i8;
-    type Code = u8;
-    type Sum = i32;
-    type QueryLine = [i8; 128];
-    type CodeLine = [u8; 64];
+impl CodeIsa for Portable {
+    type Integers = i32;
+    type Numbers = [f32; LANES];
 
     #[inline(always)]
-    fn query_lines(query: &[i8]) -> &[[i8; 128]] {
-        query.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> i32 {
+    fn no_integers(self) -> i32 {
         0
     }
 
     #[inline(always)]
-    fn add(self, mut sum: i32, query: &[i8; 128], codes: &[u8; 64]) -> i32 {
+    fn no_numbers(self) -> [f32; LANES] {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    fn add_u4(self, mut sum: i32, query: &[i8; 128], codes: &[u8; 64]) -> i32 {
         let (low, high) = query.split_at(64);
         for i in 0..64 {
             let a = i32::from(codes[i] & 15) * 8 - i32::from(low[i]);
@@ -96,39 +91,7 @@ impl Lines for U4 {
     }
 
     #[inline(always)]
-    fn reduce(self, sum: i32) -> f32 {
-        sum as f32
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U7;
-
-impl Lines for U7 {
-    const PREFETCHED: bool = false;
-    type Query = u8;
-    type Code = u8;
-    type Sum = i32;
-    type QueryLine = [u8; 64];
-    type CodeLine = [u8; 64];
-
-    #[inline(always)]
-    fn query_lines(query: &[u8]) -> &[[u8; 64]] {
-        query.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> i32 {
-        0
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: i32, query: &[u8; 64], codes: &[u8; 64]) -> i32 {
+    fn add_u7(self, mut sum: i32, query: &[u8; 64], codes: &[u8; 64]) -> i32 {
         for i in 0..64 {
             let difference = i32::from(codes[i]) - i32::from(query[i]);
             sum += difference * difference;
@@ -137,41 +100,7 @@ impl Lines for U7 {
     }
 
     #[inline(always)]
-    fn reduce(self, sum: i32) -> f32 {
-        sum as f32
-    }
-}
-
-/// Lanes of the sums of `f32`.
-const LANES: usize = 8;
-
-#[derive(Clone, Copy)]
-struct U8;
-
-impl Lines for U8 {
-    type Query = f32;
-    type Code = u8;
-    type Sum = [f32; LANES];
-    type QueryLine = [f32; 64];
-    type CodeLine = [u8; 64];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[f32; 64]] {
-        query.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [f32; LANES] {
-        [0.0; LANES]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [f32; LANES], query: &[f32; 64], codes: &[u8; 64]) -> [f32; LANES] {
+    fn add_u8(self, mut sum: [f32; LANES], query: &[f32; 64], codes: &[u8; 64]) -> [f32; LANES] {
         for i in 0..64 {
             let difference = f32::from(codes[i]) - query[i];
             sum[i % LANES] += difference * difference;
@@ -180,38 +109,7 @@ impl Lines for U8 {
     }
 
     #[inline(always)]
-    fn reduce(self, sum: [f32; LANES]) -> f32 {
-        sum.iter().sum()
-    }
-}
-
-#[derive(Clone, Copy)]
-struct F16;
-
-impl Lines for F16 {
-    type Query = f32;
-    type Code = u16;
-    type Sum = [f32; LANES];
-    type QueryLine = [f32; 32];
-    type CodeLine = [u16; 32];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[f32; 32]] {
-        query.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u16]) -> &[[u16; 32]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [f32; LANES] {
-        [0.0; LANES]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [f32; LANES], query: &[f32; 32], codes: &[u16; 32]) -> [f32; LANES] {
+    fn add_f16(self, mut sum: [f32; LANES], query: &[f32; 32], codes: &[u16; 32]) -> [f32; LANES] {
         for i in 0..32 {
             let difference = f32_from_f16(codes[i]) - query[i];
             sum[i % LANES] += difference * difference;
@@ -220,7 +118,12 @@ impl Lines for F16 {
     }
 
     #[inline(always)]
-    fn reduce(self, sum: [f32; LANES]) -> f32 {
+    fn sum_integers(self, sum: i32) -> f32 {
+        sum as f32
+    }
+
+    #[inline(always)]
+    fn sum_numbers(self, sum: [f32; LANES]) -> f32 {
         sum.iter().sum()
     }
 }

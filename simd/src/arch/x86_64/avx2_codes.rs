@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx2_tiles::{below, minima, u7_tile, u8i8_products};
-use crate::arch::lines::{Lines, by_id};
+use crate::arch::lines::{CodeIsa, F16, U4, U7, U8, by_id};
 use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, Tile};
 use crate::kernels::Tier;
 
@@ -110,18 +110,97 @@ impl Avx2 {
         unsafe { _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v)) }
     }
 
+    /// `sum` plus the squares of the differences.
     #[inline(always)]
-    fn reduce(self, v: __m256i) -> f32 {
+    fn add_number_squares(self, sum: __m256, numbers: __m256, query: &[f32; 8]) -> __m256 {
+        // SAFETY: `self` proves AVX and FMA; the chunk is 8 readable floats.
+        unsafe {
+            let difference = _mm256_sub_ps(numbers, _mm256_loadu_ps(query.as_ptr()));
+            _mm256_fmadd_ps(difference, difference, sum)
+        }
+    }
+}
+
+impl CodeIsa for Avx2 {
+    type Integers = __m256i;
+    type Numbers = [__m256; 2];
+
+    #[inline(always)]
+    fn no_integers(self) -> __m256i {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn no_numbers(self) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX.
+        [unsafe { _mm256_setzero_ps() }; 2]
+    }
+
+    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
+    /// by 1, and what came over from the neighbouring byte masked out.
+    #[inline(always)]
+    fn add_u4(self, mut sum: __m256i, query: &[i8; 128], codes: &[u8; 64]) -> __m256i {
+        let ((query, _), (codes, _)) = (query.as_chunks::<32>(), codes.as_chunks::<32>());
+        for half in 0..2 {
+            let codes = self.load(&codes[half]);
+            // SAFETY: `self` proves AVX2.
+            let (low, high) = unsafe {
+                let mask = _mm256_set1_epi8(15 << 3);
+                (
+                    _mm256_and_si256(_mm256_slli_epi16::<3>(codes), mask),
+                    _mm256_and_si256(_mm256_srli_epi16::<1>(codes), mask),
+                )
+            };
+            sum = self.add_squares(sum, low, self.load(&query[half]));
+            sum = self.add_squares(sum, high, self.load(&query[half + 2]));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_u7(self, mut sum: __m256i, query: &[u8; 64], codes: &[u8; 64]) -> __m256i {
+        let ((query, _), (codes, _)) = (query.as_chunks::<32>(), codes.as_chunks::<32>());
+        for half in 0..2 {
+            sum = self.add_squares(sum, self.load(&codes[half]), self.load(&query[half]));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_u8(self, mut sum: [__m256; 2], query: &[f32; 64], codes: &[u8; 64]) -> [__m256; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<8>(), codes.as_chunks::<8>());
+        for i in 0..8 {
+            // SAFETY: `self` proves AVX2; the chunk is 8 readable bytes.
+            let levels = unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(codes[i].as_ptr().cast()))) };
+            sum[i % 2] = self.add_number_squares(sum[i % 2], levels, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_f16(self, mut sum: [__m256; 2], query: &[f32; 32], codes: &[u16; 32]) -> [__m256; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<8>(), codes.as_chunks::<8>());
+        for i in 0..4 {
+            // SAFETY: `self` proves F16C; the chunk is 16 readable bytes.
+            let numbers = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes[i].as_ptr().cast())) };
+            sum[i % 2] = self.add_number_squares(sum[i % 2], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn sum_integers(self, sum: __m256i) -> f32 {
         // SAFETY: `self` proves AVX2, and SSSE3 with it.
         unsafe {
-            let v = self.fold(v);
-            let v = _mm_hadd_epi32(v, v);
-            _mm_cvtsi128_si32(_mm_hadd_epi32(v, v)) as f32
+            let sum = self.fold(sum);
+            let sum = _mm_hadd_epi32(sum, sum);
+            _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum)) as f32
         }
     }
 
     #[inline(always)]
-    fn reduce_rows(self, [a, b, c, d]: [__m256i; 4]) -> [f32; 4] {
+    fn sum_integers_of_rows(self, [a, b, c, d]: [__m256i; 4]) -> [f32; 4] {
         let mut scores = [0.0; 4];
         // SAFETY: `self` proves AVX2, and SSSE3 with it; `scores` is four writable floats.
         unsafe {
@@ -132,213 +211,14 @@ impl Avx2 {
         scores
     }
 
-    /// `sum` plus the squares of the differences.
     #[inline(always)]
-    fn add_number_squares(self, sum: __m256, numbers: __m256, query: &[f32; 8]) -> __m256 {
-        // SAFETY: `self` proves AVX and FMA; the chunk is 8 readable floats.
-        unsafe {
-            let difference = _mm256_sub_ps(numbers, _mm256_loadu_ps(query.as_ptr()));
-            _mm256_fmadd_ps(difference, difference, sum)
-        }
-    }
-
-    #[inline(always)]
-    fn reduce_numbers(self, [a, b]: [__m256; 2]) -> f32 {
+    fn sum_numbers(self, [a, b]: [__m256; 2]) -> f32 {
         // SAFETY: `self` proves AVX, and SSE3 with it.
         unsafe {
-            let v = _mm256_add_ps(a, b);
-            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-            _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+            let sum = _mm256_add_ps(a, b);
+            let sum = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
+            let sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+            _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)))
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U4(Avx2);
-
-impl Lines for U4 {
-    const PREFETCHED: bool = false;
-    type Query = i8;
-    type Code = u8;
-    type Sum = __m256i;
-    type QueryLine = [[i8; 32]; 4];
-    type CodeLine = [[u8; 32]; 2];
-
-    #[inline(always)]
-    fn query_lines(query: &[i8]) -> &[[[i8; 32]; 4]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[[u8; 32]; 2]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        // SAFETY: `self` proves AVX.
-        unsafe { _mm256_setzero_si256() }
-    }
-
-    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
-    /// by 1, and what came over from the neighbouring byte masked out.
-    #[inline(always)]
-    fn add(self, mut sum: __m256i, query: &[[i8; 32]; 4], codes: &[[u8; 32]; 2]) -> __m256i {
-        let isa = self.0;
-        for half in 0..2 {
-            let codes = isa.load(&codes[half]);
-            // SAFETY: `self` proves AVX2.
-            let (low_codes, high_codes) = unsafe {
-                let mask = _mm256_set1_epi8(15 << 3);
-                (
-                    _mm256_and_si256(_mm256_slli_epi16::<3>(codes), mask),
-                    _mm256_and_si256(_mm256_srli_epi16::<1>(codes), mask),
-                )
-            };
-            sum = isa.add_squares(sum, low_codes, isa.load(&query[half]));
-            sum = isa.add_squares(sum, high_codes, isa.load(&query[half + 2]));
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: __m256i) -> f32 {
-        self.0.reduce(sum)
-    }
-
-    #[inline(always)]
-    fn reduce_rows(self, sums: [__m256i; 4]) -> [f32; 4] {
-        self.0.reduce_rows(sums)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U7(Avx2);
-
-impl Lines for U7 {
-    const PREFETCHED: bool = false;
-    type Query = u8;
-    type Code = u8;
-    type Sum = __m256i;
-    type QueryLine = [[u8; 32]; 2];
-    type CodeLine = [[u8; 32]; 2];
-
-    #[inline(always)]
-    fn query_lines(query: &[u8]) -> &[[[u8; 32]; 2]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[[u8; 32]; 2]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        // SAFETY: `self` proves AVX.
-        unsafe { _mm256_setzero_si256() }
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: __m256i, query: &[[u8; 32]; 2], codes: &[[u8; 32]; 2]) -> __m256i {
-        for half in 0..2 {
-            sum = self.0.add_squares(sum, self.0.load(&codes[half]), self.0.load(&query[half]));
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: __m256i) -> f32 {
-        self.0.reduce(sum)
-    }
-
-    #[inline(always)]
-    fn reduce_rows(self, sums: [__m256i; 4]) -> [f32; 4] {
-        self.0.reduce_rows(sums)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U8(Avx2);
-
-impl Lines for U8 {
-    type Query = f32;
-    type Code = u8;
-    type Sum = [__m256; 2];
-    type QueryLine = [[f32; 8]; 8];
-    type CodeLine = [[u8; 8]; 8];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[[f32; 8]; 8]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[[u8; 8]; 8]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [__m256; 2] {
-        // SAFETY: `self` proves AVX.
-        [unsafe { _mm256_setzero_ps() }; 2]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [__m256; 2], query: &[[f32; 8]; 8], codes: &[[u8; 8]; 8]) -> [__m256; 2] {
-        for i in 0..8 {
-            // SAFETY: `self` proves AVX2; the chunk is 8 readable bytes.
-            let levels = unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(codes[i].as_ptr().cast()))) };
-            sum[i % 2] = self.0.add_number_squares(sum[i % 2], levels, &query[i]);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: [__m256; 2]) -> f32 {
-        self.0.reduce_numbers(sum)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct F16(Avx2);
-
-impl Lines for F16 {
-    type Query = f32;
-    type Code = u16;
-    type Sum = [__m256; 2];
-    type QueryLine = [[f32; 8]; 4];
-    type CodeLine = [[u16; 8]; 4];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[[f32; 8]; 4]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u16]) -> &[[[u16; 8]; 4]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [__m256; 2] {
-        // SAFETY: `self` proves AVX.
-        [unsafe { _mm256_setzero_ps() }; 2]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [__m256; 2], query: &[[f32; 8]; 4], codes: &[[u16; 8]; 4]) -> [__m256; 2] {
-        for i in 0..4 {
-            // SAFETY: `self` proves F16C; the chunk is 16 readable bytes.
-            let numbers = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes[i].as_ptr().cast())) };
-            sum[i % 2] = self.0.add_number_squares(sum[i % 2], numbers, &query[i]);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: [__m256; 2]) -> f32 {
-        self.0.reduce_numbers(sum)
     }
 }

@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx512_tiles::{below, minima, u7_tile, u8i8_products};
-use crate::arch::lines::{Lines, by_id};
+use crate::arch::lines::{CodeIsa, F16, U4, U7, U8, by_id};
 use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, Tile};
 use crate::kernels::Tier;
 
@@ -114,18 +114,90 @@ impl Vnni {
         }
     }
 
+    /// `sum` plus the squares of the differences.
     #[inline(always)]
-    fn reduce(self, v: __m512i) -> f32 {
+    fn add_number_squares(self, sum: __m512, numbers: __m512, query: &[f32; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512F; the chunk is 16 readable floats.
+        unsafe {
+            let difference = _mm512_sub_ps(numbers, _mm512_loadu_ps(query.as_ptr()));
+            _mm512_fmadd_ps(difference, difference, sum)
+        }
+    }
+}
+
+impl CodeIsa for Vnni {
+    type Integers = __m512i;
+    type Numbers = [__m512; 2];
+
+    #[inline(always)]
+    fn no_integers(self) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn no_numbers(self) -> [__m512; 2] {
+        // SAFETY: `self` proves AVX-512F.
+        [unsafe { _mm512_setzero_ps() }; 2]
+    }
+
+    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
+    /// by 1, and what came over from the neighbouring byte masked out.
+    #[inline(always)]
+    fn add_u4(self, sum: __m512i, query: &[i8; 128], codes: &[u8; 64]) -> __m512i {
+        let (query, _) = query.as_chunks::<64>();
+        let codes = self.load(codes);
+        // SAFETY: `self` proves AVX-512BW.
+        let (low, high) = unsafe {
+            let mask = _mm512_set1_epi8(15 << 3);
+            (
+                _mm512_and_si512(_mm512_slli_epi16::<3>(codes), mask),
+                _mm512_and_si512(_mm512_srli_epi16::<1>(codes), mask),
+            )
+        };
+        let sum = self.add_squares(sum, low, self.load(&query[0]));
+        self.add_squares(sum, high, self.load(&query[1]))
+    }
+
+    #[inline(always)]
+    fn add_u7(self, sum: __m512i, query: &[u8; 64], codes: &[u8; 64]) -> __m512i {
+        self.add_squares(sum, self.load(codes), self.load(query))
+    }
+
+    #[inline(always)]
+    fn add_u8(self, mut sum: [__m512; 2], query: &[f32; 64], codes: &[u8; 64]) -> [__m512; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<16>(), codes.as_chunks::<16>());
+        for i in 0..4 {
+            // SAFETY: `self` proves AVX-512F; the chunk is 16 readable bytes.
+            let levels = unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(codes[i].as_ptr().cast()))) };
+            sum[i % 2] = self.add_number_squares(sum[i % 2], levels, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_f16(self, mut sum: [__m512; 2], query: &[f32; 32], codes: &[u16; 32]) -> [__m512; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<16>(), codes.as_chunks::<16>());
+        for i in 0..2 {
+            // SAFETY: `self` proves AVX-512F; the chunk is 32 readable bytes.
+            let numbers = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(codes[i].as_ptr().cast())) };
+            sum[i] = self.add_number_squares(sum[i], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn sum_integers(self, sum: __m512i) -> f32 {
         // SAFETY: `self` proves AVX-512F, and SSSE3 with it.
         unsafe {
-            let v = self.fold(v);
-            let v = _mm_hadd_epi32(v, v);
-            _mm_cvtsi128_si32(_mm_hadd_epi32(v, v)) as f32
+            let sum = self.fold(sum);
+            let sum = _mm_hadd_epi32(sum, sum);
+            _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum)) as f32
         }
     }
 
     #[inline(always)]
-    fn reduce_rows(self, [a, b, c, d]: [__m512i; 4]) -> [f32; 4] {
+    fn sum_integers_of_rows(self, [a, b, c, d]: [__m512i; 4]) -> [f32; 4] {
         let mut scores = [0.0; 4];
         // SAFETY: `self` proves AVX-512F, and SSSE3 with it; `scores` is four writable floats.
         unsafe {
@@ -136,202 +208,9 @@ impl Vnni {
         scores
     }
 
-    /// `sum` plus the squares of the differences.
     #[inline(always)]
-    fn add_number_squares(self, sum: __m512, numbers: __m512, query: &[f32; 16]) -> __m512 {
-        // SAFETY: `self` proves AVX-512F; the chunk is 16 readable floats.
-        unsafe {
-            let difference = _mm512_sub_ps(numbers, _mm512_loadu_ps(query.as_ptr()));
-            _mm512_fmadd_ps(difference, difference, sum)
-        }
-    }
-
-    #[inline(always)]
-    fn reduce_numbers(self, [a, b]: [__m512; 2]) -> f32 {
+    fn sum_numbers(self, [a, b]: [__m512; 2]) -> f32 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_reduce_add_ps(_mm512_add_ps(a, b)) }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U4(Vnni);
-
-impl Lines for U4 {
-    const PREFETCHED: bool = false;
-    type Query = i8;
-    type Code = u8;
-    type Sum = __m512i;
-    type QueryLine = [[i8; 64]; 2];
-    type CodeLine = [u8; 64];
-
-    #[inline(always)]
-    fn query_lines(query: &[i8]) -> &[[[i8; 64]; 2]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        // SAFETY: `self` proves AVX-512F.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    /// Eight times the levels, straight from where the nibbles stand: the low ones moved up by 3 bits, the high ones down
-    /// by 1, and what came over from the neighbouring byte masked out.
-    #[inline(always)]
-    fn add(self, sum: __m512i, [low, high]: &[[i8; 64]; 2], codes: &[u8; 64]) -> __m512i {
-        let isa = self.0;
-        let codes = isa.load(codes);
-        // SAFETY: `self` proves AVX-512BW.
-        let (low_codes, high_codes) = unsafe {
-            let mask = _mm512_set1_epi8(15 << 3);
-            (
-                _mm512_and_si512(_mm512_slli_epi16::<3>(codes), mask),
-                _mm512_and_si512(_mm512_srli_epi16::<1>(codes), mask),
-            )
-        };
-        let sum = isa.add_squares(sum, low_codes, isa.load(low));
-        isa.add_squares(sum, high_codes, isa.load(high))
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: __m512i) -> f32 {
-        self.0.reduce(sum)
-    }
-
-    #[inline(always)]
-    fn reduce_rows(self, sums: [__m512i; 4]) -> [f32; 4] {
-        self.0.reduce_rows(sums)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U7(Vnni);
-
-impl Lines for U7 {
-    const PREFETCHED: bool = false;
-    type Query = u8;
-    type Code = u8;
-    type Sum = __m512i;
-    type QueryLine = [u8; 64];
-    type CodeLine = [u8; 64];
-
-    #[inline(always)]
-    fn query_lines(query: &[u8]) -> &[[u8; 64]] {
-        query.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        // SAFETY: `self` proves AVX-512F.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    #[inline(always)]
-    fn add(self, sum: __m512i, query: &[u8; 64], codes: &[u8; 64]) -> __m512i {
-        self.0.add_squares(sum, self.0.load(codes), self.0.load(query))
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: __m512i) -> f32 {
-        self.0.reduce(sum)
-    }
-
-    #[inline(always)]
-    fn reduce_rows(self, sums: [__m512i; 4]) -> [f32; 4] {
-        self.0.reduce_rows(sums)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct U8(Vnni);
-
-impl Lines for U8 {
-    type Query = f32;
-    type Code = u8;
-    type Sum = [__m512; 2];
-    type QueryLine = [[f32; 16]; 4];
-    type CodeLine = [[u8; 16]; 4];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[[f32; 16]; 4]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u8]) -> &[[[u8; 16]; 4]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [__m512; 2] {
-        // SAFETY: `self` proves AVX-512F.
-        [unsafe { _mm512_setzero_ps() }; 2]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [__m512; 2], query: &[[f32; 16]; 4], codes: &[[u8; 16]; 4]) -> [__m512; 2] {
-        for i in 0..4 {
-            // SAFETY: `self` proves AVX-512F; the chunk is 16 readable bytes.
-            let levels = unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(codes[i].as_ptr().cast()))) };
-            sum[i % 2] = self.0.add_number_squares(sum[i % 2], levels, &query[i]);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: [__m512; 2]) -> f32 {
-        self.0.reduce_numbers(sum)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct F16(Vnni);
-
-impl Lines for F16 {
-    type Query = f32;
-    type Code = u16;
-    type Sum = [__m512; 2];
-    type QueryLine = [[f32; 16]; 2];
-    type CodeLine = [[u16; 16]; 2];
-
-    #[inline(always)]
-    fn query_lines(query: &[f32]) -> &[[[f32; 16]; 2]] {
-        query.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn code_lines(row: &[u16]) -> &[[[u16; 16]; 2]] {
-        row.as_chunks().0.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn zero(self) -> [__m512; 2] {
-        // SAFETY: `self` proves AVX-512F.
-        [unsafe { _mm512_setzero_ps() }; 2]
-    }
-
-    #[inline(always)]
-    fn add(self, mut sum: [__m512; 2], query: &[[f32; 16]; 2], codes: &[[u16; 16]; 2]) -> [__m512; 2] {
-        for i in 0..2 {
-            // SAFETY: `self` proves AVX-512F; the chunk is 32 readable bytes.
-            let numbers = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(codes[i].as_ptr().cast())) };
-            sum[i] = self.0.add_number_squares(sum[i], numbers, &query[i]);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn reduce(self, sum: [__m512; 2]) -> f32 {
-        self.0.reduce_numbers(sum)
     }
 }
