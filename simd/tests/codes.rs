@@ -169,7 +169,7 @@ fn places_below_a_bound_and_smallest_scores_by_group_are_found() {
 }
 
 #[test]
-#[should_panic(expected = "id 4 names no row of 256 codes in rows of 64")]
+#[should_panic(expected = "id 4 names no row of 256 elements in rows of 64")]
 fn an_id_without_a_row_is_refused() {
     let kernels = available_codes().next().expect("there is always one");
     kernels.u7_by_id(&[0; 64], &[0; 256], &[0, 4], &mut [0.0; 2]);

@@ -49,7 +49,7 @@ fn an_id_beyond_the_base_is_refused_wherever_it_stands() {
     for place in 0..9 {
         let mut ids = [0; 9];
         ids[place] = 5;
-        assert_refused("id 5 names no row of a base of 10 floats in rows of 2", |kernels| {
+        assert_refused("id 5 names no row of 10 elements in rows of 2", |kernels| {
             kernels.distances_by_id(Metric::InnerProduct, &[0.0; 2], &[0.0; 10], &ids, &mut [0.0; 9]);
         });
     }

@@ -22,16 +22,14 @@
 )]
 
 use super::isa::{Isa, Score};
+use super::rows::{PREFETCH_IDS, prefetch_row, row};
 
 /// Accumulators per pair of vectors.
 const ACCUMULATORS: usize = 4;
 
-/// How many ids ahead of the row being scored [`by_id`] asks for rows. Between 4 and 12 nothing could be told apart.
-const PREFETCH_IDS: usize = 8;
 /// How much of a row is asked for: the hardware's own prefetcher follows from there. Asking for more gained nothing when
 /// rows came from memory, and cost up to a third when they were cached.
 const PREFETCH_BYTES: usize = 128;
-const CACHE_LINE_BYTES: usize = 64;
 
 /// Rows that [`tile`] keeps in the first-level cache while queries pass over them.
 const TILE_ROWS_BYTES: usize = 16 * 1024;
@@ -97,14 +95,14 @@ pub(super) fn by_id<I: Isa, S: Score, const R: usize>(
     }
     debug_assert!(d == 0 || base.len().is_multiple_of(d), "{} floats are no whole rows of {d}", base.len());
     for &id in &ids[..PREFETCH_IDS.min(ids.len())] {
-        prefetch_row(isa, base, id, d);
+        prefetch_row(base, id, d, PREFETCH_BYTES);
     }
     let (blocks, rest) = out.as_chunks_mut::<R>();
     let (block_ids, rest_ids) = ids.as_chunks::<R>();
     let mut next = PREFETCH_IDS;
     for (scores, block) in blocks.iter_mut().zip(block_ids) {
         for &id in ids.get(next..).unwrap_or_default().iter().take(R) {
-            prefetch_row(isa, base, id, d);
+            prefetch_row(base, id, d, PREFETCH_BYTES);
         }
         next += R;
         let mut rows: [&[f32]; R] = [&[]; R];
@@ -311,25 +309,6 @@ fn consecutive<const N: usize>(rows: &[f32], d: usize) -> [&[f32]; N] {
     found
 }
 
-#[inline(always)]
-fn row(base: &[f32], id: u32, d: usize) -> &[f32] {
-    let start = id as usize * d;
-    match base.get(start..start + d) {
-        Some(row) => row,
-        None => refuse_id(id, base.len(), d),
-    }
-}
-
-#[inline(always)]
-fn prefetch_row<I: Isa>(isa: I, base: &[f32], id: u32, d: usize) {
-    // Not checked: a prefetch of an address outside the base does nothing, and the id is refused when its turn comes.
-    let start = base.as_ptr().wrapping_add((id as usize).wrapping_mul(d));
-    let end = d.min(PREFETCH_BYTES / size_of::<f32>());
-    for offset in (0..end).step_by(CACHE_LINE_BYTES / size_of::<f32>()) {
-        isa.prefetch(start.wrapping_add(offset));
-    }
-}
-
 #[cold]
 #[inline(never)]
 fn refuse_pair(a: usize, b: usize) -> ! {
@@ -346,12 +325,6 @@ fn refuse_rows(d: usize, rows: usize, out: usize) -> ! {
 #[inline(never)]
 fn refuse_ids(ids: usize, out: usize) -> ! {
     panic!("{ids} ids give {ids} scores, but there is room for {out}: the lengths must be equal");
-}
-
-#[cold]
-#[inline(never)]
-fn refuse_id(id: u32, base: usize, d: usize) -> ! {
-    panic!("id {id} names no row of a base of {base} floats in rows of {d}");
 }
 
 #[cold]

@@ -27,8 +27,6 @@ pub(super) trait Isa: Copy {
     fn fmadd(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The sum of the lanes, added as a tree whose shape never changes.
     fn reduce(self, v: Self::Vector) -> f32;
-    /// Asks for the cache line at `address`, which need not be valid: a hint that can do no harm.
-    fn prefetch(self, address: *const f32);
 }
 
 /// What is computed of a pair of vectors: a sum over their elements, and what is made of that sum.

@@ -1,14 +1,13 @@
 //! Scoring rows of codes, line by line: every kernel of [`CodeKernels`](crate::CodeKernels), once over what an instruction
 //! set does with a line.
 
+use super::rows::{PREFETCH_IDS, prefetch_row, row};
 use crate::codes::LINE_BYTES;
 
 /// Rows scored at a time.
 const ROWS: usize = 4;
-/// Ids ahead of those being scored for which [`by_id`] asks, where it does.
-const PREFETCH_IDS: usize = 8;
-/// How much of a row is asked for; the hardware's own prefetcher follows from there.
-const PREFETCH_LINES: usize = 4;
+/// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
+const PREFETCH_BYTES: usize = 4 * LINE_BYTES;
 
 /// What an instruction set does with one line of each kind of codes. A value is a proof that the CPU has the instruction set,
 /// as for [`Isa`](super::isa::Isa), and the methods must be `#[inline(always)]` for the same reason.
@@ -142,7 +141,7 @@ pub(super) fn by_id<L: Lines>(isa: L, query: &[L::Query], codes: &[L::Code], ids
     }
     if L::PREFETCHED {
         for &id in &ids[..PREFETCH_IDS.min(ids.len())] {
-            prefetch_row(codes, id, width);
+            prefetch_row(codes, id, width, PREFETCH_BYTES);
         }
     }
     let (blocks, rest) = out.as_chunks_mut::<ROWS>();
@@ -151,7 +150,7 @@ pub(super) fn by_id<L: Lines>(isa: L, query: &[L::Query], codes: &[L::Code], ids
     for (scores, block) in blocks.iter_mut().zip(block_ids) {
         if L::PREFETCHED {
             for &id in ids.get(next..).unwrap_or_default().iter().take(ROWS) {
-                prefetch_row(codes, id, width);
+                prefetch_row(codes, id, width, PREFETCH_BYTES);
             }
             next += ROWS;
         }
@@ -181,32 +180,10 @@ fn sums<L: Lines, const R: usize>(isa: L, query: &[L::QueryLine], rows: [&[L::Co
     sums
 }
 
-#[inline(always)]
-fn row<C>(codes: &[C], id: u32, width: usize) -> &[C] {
-    let start = id as usize * width;
-    match codes.get(start..start + width) {
-        Some(row) => row,
-        None => refuse_id(id, codes.len(), width),
-    }
-}
-
-#[inline(always)]
-fn prefetch_row<C>(codes: &[C], id: u32, width: usize) {
-    // Not checked: a prefetch of an address outside the codes does nothing, and the id is refused when its turn comes.
-    let start = codes.as_ptr().wrapping_add((id as usize).wrapping_mul(width));
-    super::prefetch(start.cast(), (width * size_of::<C>()).min(PREFETCH_LINES * LINE_BYTES));
-}
-
 #[cold]
 #[inline(never)]
 fn refuse(query: usize, ids: usize, out: usize) -> ! {
     panic!(
         "a query of {query} elements, {ids} ids and room for {out} scores: lines must be whole and the lengths equal"
     );
-}
-
-#[cold]
-#[inline(never)]
-fn refuse_id(id: u32, codes: usize, width: usize) -> ! {
-    panic!("id {id} names no row of {codes} codes in rows of {width}");
 }

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `isa` | the few operations an instruction set provides ([`isa::Isa`]) and the scores built from them |
 //! | `generic` | every kernel, once, over any [`isa::Isa`] and any score; safe code |
+//! | `lines` | every kernel for codes, once over what an instruction set does with a cache line of them; safe code |
+//! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
+//! | `*_codes`, `*_tiles` | the same for codes: its operations on lines, its table; its tiles of codes against codes |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
 //! it is compiled inside those functions, for their instruction set. To add one: a file here, and a line in
@@ -23,22 +26,18 @@ mod isa;
 mod lines;
 mod portable;
 mod portable_codes;
+mod prefetch;
+mod rows;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod unproven;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub(crate) use portable_codes::CODES as PORTABLE_CODES;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::prefetch;
+pub(crate) use prefetch::prefetch;
 
 use crate::codes::CodeKernels;
 use crate::kernels::Kernels;
-
-/// Elsewhere there is no stable way to prefetch.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-pub(crate) fn prefetch(_start: *const u8, _bytes: usize) {}
 
 /// The tables this CPU can run, best first.
 pub(crate) fn by_preference() -> impl Iterator<Item = &'static Kernels> {

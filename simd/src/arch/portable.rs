@@ -81,8 +81,4 @@ impl Isa for Portable {
     fn reduce(self, v: Self::Vector) -> f32 {
         (v[0] + v[2]) + (v[1] + v[3])
     }
-
-    /// There is no portable prefetch.
-    #[inline(always)]
-    fn prefetch(self, _address: *const f32) {}
 }

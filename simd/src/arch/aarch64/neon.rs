@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 
 use std::arch::aarch64::{float32x4_t, vaddq_f32, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vsubq_f32};
-use std::arch::{asm, is_aarch64_feature_detected};
+use std::arch::is_aarch64_feature_detected;
 
 use crate::arch::generic;
 use crate::arch::isa::{self, Isa, Score};
@@ -121,11 +121,5 @@ impl Isa for Neon {
     fn reduce(self, v: float32x4_t) -> f32 {
         // SAFETY: `self` proves NEON.
         unsafe { vaddvq_f32(v) }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const f32) {
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address; the intrinsic is not stable yet.
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags)) }
     }
 }

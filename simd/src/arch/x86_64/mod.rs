@@ -6,9 +6,6 @@ mod avx2_tiles;
 mod avx512;
 mod avx512_codes;
 mod avx512_tiles;
-mod prefetch;
-
-pub(crate) use prefetch::prefetch;
 
 use crate::codes::CodeKernels;
 use crate::kernels::Kernels;
