@@ -29,7 +29,6 @@ impl F16 {
                 code[..components].copy_from_slice(bytemuck::cast_slice(&halves));
             }
         })?;
-        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * width * 2 })?;
         Ok(Self { components, codes })
     }
 

@@ -4,7 +4,7 @@
 //! middle. One step serves all components, so that squared differences of levels add up to a squared distance; the offset
 //! may differ by component, which no difference notices. Of some candidate bounds, quantiles of a sample, those with the least
 //! squared error on it are taken; what lies beyond is clamped. The farthest ten-thousandth has no say, or one stray number
-//! would widen the levels of all.
+//! would widen the levels of all; unless all the rest is alike.
 
 /// Shares of the sample that lie within the candidate bounds, one-sided.
 const SHARES: [f64; 8] = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, WIDEST];
@@ -48,17 +48,17 @@ impl Levels {
         let place = |share: f64| (residuals.len().saturating_sub(1) as f64 * share) as usize;
         let quantile = |share: f64| residuals.get(place(share)).copied().unwrap_or(0.0);
         let ordinary = residuals.get(place(1.0 - WIDEST)..=place(WIDEST)).unwrap_or_default();
+        let bounds = SHARES.map(|share| (quantile(1.0 - share), quantile(share)));
+        // Nearly all alike: the few that are not are all there is to tell apart.
+        let whole = (quantile(0.0), quantile(1.0));
+        let bounds = if bounds.iter().any(|(low, high)| high > low) { &bounds[..] } else { &[whole] };
         let mut best = (f64::INFINITY, Self::fallback(width));
-        for share in SHARES {
-            let (low, high) = (quantile(1.0 - share), quantile(share));
-            if high <= low {
-                continue;
-            }
+        for &(low, high) in bounds.iter().filter(|(low, high)| high > low) {
             let levels = Self::new(vec![low], (high - low) / count as f32);
             let error = ordinary
                 .iter()
                 .map(|&x| {
-                    let error = x - levels.value(levels.level(x, 0, count), 0);
+                    let error = x - levels.value(level_at((x - low) * levels.per_step, count), 0);
                     f64::from(error * error)
                 })
                 .sum::<f64>();
@@ -75,28 +75,23 @@ impl Levels {
         Self::new(vec![-0.5; width], 1.0)
     }
 
-    /// The level of component `i`.
-    #[inline]
-    pub(crate) fn level(&self, x: f32, i: usize, count: u32) -> u8 {
-        self.position(x, i).clamp(0.0, (count - 1) as f32) as u8
-    }
-
-    /// Levels per unit of the components.
-    pub(crate) fn per_step(&self) -> f32 {
-        self.per_step
-    }
-
     /// What a level of component `i` stands for.
     #[inline]
     pub(crate) fn value(&self, level: u8, i: usize) -> f32 {
         self.offset[i] + (f32::from(level) + 0.5) * self.step
     }
 
-    /// A component in units of levels, from the lower bound.
+    /// The components of a vector in units of levels, each from its lower bound.
     #[inline]
-    pub(crate) fn position(&self, x: f32, i: usize) -> f32 {
-        (x - self.offset[i]) * self.per_step
+    pub(crate) fn positions(&self, vector: &[f32]) -> impl Iterator<Item = f32> {
+        vector.iter().zip(&self.offset).map(|(&x, offset)| (x - offset) * self.per_step)
     }
+}
+
+/// The level, of `count`, in which a position lies.
+#[inline]
+pub(super) fn level_at(position: f32, count: u32) -> u8 {
+    position.clamp(0.0, (count - 1) as f32) as u8
 }
 
 fn median(mut numbers: Vec<f32>) -> f32 {
@@ -109,11 +104,18 @@ mod tests {
     use super::*;
     use crate::random::SplitMix64;
 
+    /// What a vector becomes when it is encoded and read again.
+    fn kept(levels: &Levels, vector: &[f32], count: u32) -> Vec<f32> {
+        let positions = levels.positions(vector).enumerate();
+        positions.map(|(i, position)| levels.value(level_at(position, count), i)).collect()
+    }
+
     #[test]
     fn whole_numbers_in_range_are_kept_exactly() {
         let levels = Levels::train(&[0.0, 255.0, 17.0, 3.0], 2, 256);
         for x in 0..=255_u8 {
-            assert_eq!(levels.value(levels.level(f32::from(x), 1, 256), 1), f32::from(x));
+            let vector = [f32::from(x), f32::from(255 - x)];
+            assert_eq!(kept(&levels, &vector, 256), vector);
         }
     }
 
@@ -124,11 +126,12 @@ mod tests {
         sample[17] = 1e5;
         let levels = Levels::train(&sample, 4, 16);
         assert!(levels.step < 0.1, "{}", levels.step);
-        for (i, &x) in sample.iter().enumerate().skip(100) {
-            let value = levels.value(levels.level(x, i % 4, 16), i % 4);
-            assert!((value - x).abs() < 0.2, "{x} became {value}");
+        for vector in sample.chunks_exact(4).skip(25) {
+            for (kept, x) in kept(&levels, vector, 16).iter().zip(vector) {
+                assert!((kept - x).abs() < 0.2, "{x} became {kept}");
+            }
         }
-        assert_eq!(levels.level(f32::NAN, 0, 16), 0);
+        assert_eq!(level_at(f32::NAN, 16), 0);
     }
 
     #[test]
@@ -136,6 +139,18 @@ mod tests {
         for sample in [vec![], vec![2.5; 6]] {
             let levels = Levels::train(&sample, 3, 16);
             assert!(levels.step.is_finite() && levels.step > 0.0 && levels.offset.len() == 3);
+        }
+    }
+
+    #[test]
+    fn samples_of_nearly_nothing_but_zeros_keep_what_is_not() {
+        let mut sample = vec![0.0; 100_000];
+        (sample[7], sample[40_000], sample[90_001]) = (0.25, -0.5, 0.75);
+        let levels = Levels::train(&sample, 4, 16);
+        for vector in [[0.25, -0.5, 0.75, 0.0], [0.0; 4]] {
+            for (kept, x) in kept(&levels, &vector, 16).iter().zip(vector) {
+                assert!((kept - x).abs() < 0.05, "{x} became {kept}");
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ mod sq8;
 pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f16::{F16, F16Rows};
 pub(crate) use levels::Levels;
+use levels::level_at;
 pub(crate) use projection::Projection;
 pub(crate) use sq4::{Sq4, Sq4Rows, row_bytes as sq4_row_bytes};
 pub(crate) use sq7::{Sq7, Sq7Rows};
@@ -33,7 +34,7 @@ pub(crate) use sq8::{Sq8, Sq8Rows};
 use std::fmt::Debug;
 
 use nearlab_simd::LINE_BYTES;
-use nearlab_storage::Resident;
+use nearlab_storage::{Buffer, Resident};
 use rayon::prelude::*;
 
 use crate::BuildError;
@@ -82,21 +83,39 @@ pub(crate) fn padded<T>(count: usize) -> usize {
     count.next_multiple_of(LINE_BYTES / size_of::<T>())
 }
 
+/// Rows that levels are learnt from.
+const SAMPLE_ROWS: usize = 8192;
+
+/// Levels for the components of all rows of `source`, learnt from a sample, and the rows in these: a byte per component.
+fn encode_levels(source: &Lifted<'_>, count: u32) -> Result<(Levels, Buffer<u8>), BuildError> {
+    let components = source.width();
+    let levels = Levels::train(&source.sample(SAMPLE_ROWS), components, count);
+    let width = padded::<u8>(components);
+    let codes = encode_all(source, width, |rows, codes| {
+        for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(width)) {
+            for (level, position) in code.iter_mut().zip(levels.positions(row)) {
+                *level = level_at(position, count);
+            }
+        }
+    })?;
+    Ok((levels, codes))
+}
+
 /// Rows of codes of `width` elements for each row of `source`, made by `encode(lifted rows, their codes)` for some rows at a
 /// time.
 fn encode_all<T: bytemuck::Pod + Send + Sync>(
     source: &Lifted<'_>,
     width: usize,
     encode: impl Fn(&[f32], &mut [T]) + Sync,
-) -> Result<Resident<T>, BuildError> {
-    let bytes = source.len() * width * size_of::<T>();
-    let mut codes = Resident::zeroed(source.len() * width).map_err(|_| BuildError::Memory { bytes })?;
+) -> Result<Buffer<T>, BuildError> {
+    let refused = |_| BuildError::Memory { bytes: source.len() * width * size_of::<T>() };
+    let mut codes = Resident::zeroed(source.len() * width).map_err(refused)?;
     codes.par_chunks_mut(CHUNK_ROWS * width).enumerate().for_each_init(Vec::new, |lifted, (chunk, codes)| {
         let first = chunk * CHUNK_ROWS;
         source.rows(first..first + codes.len() / width, lifted);
         encode(lifted, codes);
     });
-    Ok(codes)
+    codes.freeze().map_err(refused)
 }
 
 /// Base vectors as given, read through the lift.

@@ -6,16 +6,15 @@
 use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, prefetch, u4_query_level};
 use nearlab_storage::Buffer;
 
+use super::levels::level_at;
 use super::projection::CoarseScratch;
-use super::{Codes, Levels, Lifted, Projection, SelfQuery, encode_all};
+use super::{Codes, Levels, Lifted, Projection, SAMPLE_ROWS, SelfQuery, encode_all};
 use crate::BuildError;
 
 /// Levels of a component.
-pub(crate) const COUNT: u32 = 16;
+const COUNT: u32 = 16;
 /// Components that share a cache line.
-pub(crate) const LINE_COMPONENTS: usize = 2 * LINE_BYTES;
-/// Rows that the levels are learnt from.
-const SAMPLE: usize = 8192;
+const LINE_COMPONENTS: usize = 2 * LINE_BYTES;
 
 /// Codes of base vectors, and how they were made.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) struct Sq4 {
 impl Sq4 {
     /// Encodes all vectors, after a projection where one is given.
     pub(crate) fn encode(source: &Lifted<'_>, projection: Option<Projection>) -> Result<Self, BuildError> {
-        let mut sample = source.sample(SAMPLE);
+        let mut sample = source.sample(SAMPLE_ROWS);
         if let Some(projection) = &projection {
             let mut projected = Vec::new();
             projection.apply(&sample, &mut projected);
@@ -49,7 +48,6 @@ impl Sq4 {
                 pack(&levels, row, code);
             }
         })?;
-        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * row_bytes(width) })?;
         Ok(Self { levels, projection, codes })
     }
 
@@ -77,9 +75,9 @@ fn place(i: usize) -> (usize, u32) {
 
 /// Writes the levels of `row` to `code`, which is zeros.
 fn pack(levels: &Levels, row: &[f32], code: &mut [u8]) {
-    for (i, &x) in row.iter().enumerate() {
+    for (i, position) in levels.positions(row).enumerate() {
         let (byte, shift) = place(i);
-        code[byte] |= levels.level(x, i, COUNT) << shift;
+        code[byte] |= level_at(position, COUNT) << shift;
     }
 }
 
@@ -130,8 +128,8 @@ impl Codes for Sq4Rows<'_> {
             }
             None => vector,
         };
-        for (i, (level, &x)) in query.levels.iter_mut().zip(components).enumerate() {
-            *level = u4_query_level(self.levels.position(x, i));
+        for (level, position) in query.levels.iter_mut().zip(self.levels.positions(components)) {
+            *level = u4_query_level(position);
         }
     }
 
@@ -149,7 +147,7 @@ impl Codes for Sq4Rows<'_> {
 }
 
 impl SelfQuery for Sq4Rows<'_> {
-    /// The code's own levels, by their middles: level c is c times 8 in the kernel's units, less nothing.
+    /// The code's own levels: level c is 8 c in the kernel's units.
     fn prepare_row(&self, row: u32, query: &mut Sq4Query) {
         query.levels.clear();
         query.levels.resize(2 * self.row_bytes, PADDING);

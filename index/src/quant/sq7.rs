@@ -1,33 +1,23 @@
 //! Seven bits per component, for pairs of base vectors: two codes are compared without unpacking anything.
 
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
-use nearlab_storage::Resident;
+use nearlab_storage::Buffer;
 
-use super::{Codes, Levels, Lifted, SelfQuery, Symmetric, encode_all, padded};
+use super::{Codes, Lifted, SelfQuery, Symmetric, encode_levels, padded};
 use crate::BuildError;
 
 const COUNT: u32 = 128;
-/// Rows that the levels are learnt from.
-const SAMPLE: usize = 8192;
 
 /// Codes of base vectors. They live as long as a build.
 pub(crate) struct Sq7 {
-    codes: Resident<u8>,
+    codes: Buffer<u8>,
     width: usize,
 }
 
 impl Sq7 {
     pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
-        let levels = Levels::train(&source.sample(SAMPLE), source.width(), COUNT);
-        let width = padded::<u8>(source.width());
-        let codes = encode_all(source, width, |rows, codes| {
-            for (row, code) in rows.chunks_exact(source.width()).zip(codes.chunks_exact_mut(width)) {
-                for (i, (level, &x)) in code.iter_mut().zip(row).enumerate() {
-                    *level = levels.level(x, i, COUNT);
-                }
-            }
-        })?;
-        Ok(Self { codes, width })
+        let (_, codes) = encode_levels(source, COUNT)?;
+        Ok(Self { codes, width: padded::<u8>(source.width()) })
     }
 
     pub(crate) fn rows(&self) -> Sq7Rows<'_> {

@@ -3,13 +3,10 @@
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Codes, Levels, Lifted, encode_all, padded};
+use super::{Codes, Levels, Lifted, encode_levels, padded};
 use crate::BuildError;
 
-pub(crate) const COUNT: u32 = 256;
-/// Rows that the levels are learnt from.
-const SAMPLE: usize = 8192;
-
+const COUNT: u32 = 256;
 /// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
 const PREFETCH_BYTES: usize = 256;
 
@@ -22,16 +19,7 @@ pub(crate) struct Sq8 {
 
 impl Sq8 {
     pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
-        let levels = Levels::train(&source.sample(SAMPLE), source.width(), COUNT);
-        let width = padded::<u8>(source.width());
-        let codes = encode_all(source, width, |rows, codes| {
-            for (row, code) in rows.chunks_exact(source.width()).zip(codes.chunks_exact_mut(width)) {
-                for (i, (level, &x)) in code.iter_mut().zip(row).enumerate() {
-                    *level = levels.level(x, i, COUNT);
-                }
-            }
-        })?;
-        let codes = codes.freeze().map_err(|_| BuildError::Memory { bytes: source.len() * width })?;
+        let (levels, codes) = encode_levels(source, COUNT)?;
         Ok(Self { levels, codes })
     }
 
@@ -67,9 +55,8 @@ impl Codes for Sq8Rows<'_> {
 
     fn prepare(&self, vector: &[f32], query: &mut Vec<f32>) {
         query.clear();
-        let positions =
-            vector.iter().zip(&self.levels.offset).map(|(&x, offset)| (x - offset) * self.levels.per_step() - 0.5);
-        query.extend(positions);
+        // Half a level down, to where a level's middle is its number.
+        query.extend(self.levels.positions(vector).map(|position| position - 0.5));
         query.resize(self.width, 0.0);
     }
 
