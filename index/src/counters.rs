@@ -16,6 +16,15 @@ pub struct Counters {
     pub bytes_read: u64,
 }
 
+impl Counters {
+    /// Adds that `rows` vectors of `row_bytes` were scored.
+    #[inline]
+    pub(crate) fn add_scored(&mut self, rows: usize, row_bytes: usize) {
+        self.distance_computations += rows as u64;
+        self.bytes_read += (rows * row_bytes) as u64;
+    }
+}
+
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.distance_computations += other.distance_computations;

@@ -56,7 +56,7 @@ impl<'a> Space<'a> {
     #[inline]
     pub(crate) fn score_rows(&self, query: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
         self.kernels.distances_many(self.metric, query, self.rows(from, out.len()), out);
-        self.count(out.len(), counters);
+        counters.add_scored(out.len(), self.row_bytes());
     }
 
     /// Distances from each of the `queries` to as many rows as `out` has room for, the first of which
@@ -64,13 +64,7 @@ impl<'a> Space<'a> {
     pub(crate) fn score_tile(&self, queries: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
         let rows = out.len() / (queries.len() / self.dim);
         self.kernels.distances_tile(self.metric, queries, self.rows(from, rows), self.dim, out);
-        self.count(out.len(), counters);
-    }
-
-    #[inline]
-    fn count(&self, distances: usize, counters: &mut Counters) {
-        counters.distance_computations += distances as u64;
-        counters.bytes_read += (distances * self.dim * size_of::<f32>()) as u64;
+        counters.add_scored(out.len(), self.row_bytes());
     }
 }
 
@@ -162,15 +156,14 @@ pub(crate) fn check_base(vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
     }
 }
 
-/// Copies `vectors` into what an index keeps: checked, of unit length under cosine.
-pub(crate) fn prepare_base(vectors: Vectors<'_, f32>, metric: Metric) -> Result<Vec<f32>, BuildError> {
-    check_base(vectors)?;
+/// What an index keeps of vectors that were checked: a copy, of unit length under cosine.
+pub(crate) fn base_of(vectors: Vectors<'_, f32>, metric: Metric) -> Vec<f32> {
     let dim = vectors.dim();
     let mut base = vectors.as_slice().to_vec();
     if metric == Metric::Cosine {
         base.par_chunks_mut(CHUNK_ROWS * dim).for_each(|rows| rows.chunks_exact_mut(dim).for_each(normalize_row));
     }
-    Ok(base)
+    base
 }
 
 fn normalize_row(row: &mut [f32]) {
@@ -195,16 +188,16 @@ mod tests {
         let mut data = vec![1.0; 3 * 5000];
         data[3 * 4000 + 2] = f32::NAN;
         data[3 * 2500 + 1] = f32::INFINITY;
-        let error = prepare_base(Vectors::new(&data, 3), Metric::Cosine).unwrap_err();
+        let error = check_base(Vectors::new(&data, 3)).unwrap_err();
         assert_eq!(error, BuildError::NotFinite { row: 2500, column: 1, value: f32::INFINITY });
     }
 
     #[test]
     fn cosine_bases_are_unit_vectors_and_zero_stays_zero() {
-        let base = prepare_base(Vectors::new(&[3.0, 4.0, 0.0, 0.0], 2), Metric::Cosine).unwrap();
+        let base = base_of(Vectors::new(&[3.0, 4.0, 0.0, 0.0], 2), Metric::Cosine);
         assert!((base[0] - 0.6).abs() < 1e-6 && (base[1] - 0.8).abs() < 1e-6);
         assert_eq!(base[2..], [0.0, 0.0]);
-        let base = prepare_base(Vectors::new(&[3.0, 4.0], 2), Metric::L2).unwrap();
+        let base = base_of(Vectors::new(&[3.0, 4.0], 2), Metric::L2);
         assert_eq!(base, [3.0, 4.0]);
     }
 

@@ -31,7 +31,7 @@ use rayon::ThreadPool;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::index::{assert_batch, assert_query, fill_row};
-use crate::space::{PreparedQuery, Space, prepare_base, step};
+use crate::space::{PreparedQuery, Space, base_of, check_base, step};
 use crate::top_k::TopK;
 use crate::{Build, BuildError, Counters, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
 
@@ -73,7 +73,10 @@ impl Build for Flat {
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
         step(progress, Stage::Construct, 0, vectors.len())?;
-        let base = pool.install(|| prepare_base(vectors, metric))?;
+        let base = pool.install(|| {
+            check_base(vectors)?;
+            Ok::<_, BuildError>(base_of(vectors, metric))
+        })?;
         step(progress, Stage::Construct, vectors.len(), vectors.len())?;
         Ok(Self { vectors: base.into(), dim: vectors.dim(), metric })
     }

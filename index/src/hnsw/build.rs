@@ -278,8 +278,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
             }
             let mut distances = vec![0.0; ids.len()];
             self.scorers.selection.score_row(id, &ids, &mut distances);
-            walk.counters.distance_computations += ids.len() as u64;
-            walk.counters.bytes_read += (ids.len() * self.scorers.selection.row_bytes()) as u64;
+            walk.counters.add_scored(ids.len(), self.scorers.selection.row_bytes());
             candidates.iter_mut().zip(distances).for_each(|(candidate, distance)| candidate.distance = distance);
             candidates.sort_unstable();
         }

@@ -7,7 +7,7 @@ use nearlab_storage::Buffer;
 
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{Codes, Euclid, F16, F16Rows, Length, Lifted, Projection, Sq4, Sq8, Sq8Rows};
-use crate::space::{Space, prepare_base};
+use crate::space::{Space, base_of};
 use crate::{BuildError, Counters, Neighbor};
 
 /// Base vectors as searches walk over them.
@@ -31,7 +31,7 @@ pub(super) enum Rerank {
 impl Traversal {
     pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
         Ok(match params.codes {
-            TraversalCodes::F32 => Self::F32(prepare_base(source.vectors(), source.euclid().metric)?.into()),
+            TraversalCodes::F32 => Self::F32(base_of(source.vectors(), source.euclid().metric).into()),
             TraversalCodes::F16 => Self::F16(F16::encode(source)?),
             TraversalCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             TraversalCodes::Sq4 => {
@@ -67,7 +67,7 @@ impl Rerank {
             RerankCodes::None => Self::None,
             RerankCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             RerankCodes::F16 => Self::F16(F16::encode(source)?),
-            RerankCodes::F32 => Self::F32(prepare_base(source.vectors(), source.euclid().metric)?.into()),
+            RerankCodes::F32 => Self::F32(base_of(source.vectors(), source.euclid().metric).into()),
         })
     }
 
@@ -169,8 +169,7 @@ impl Finish {
         codes.prepare(vector, &mut self.query);
         self.scores.resize(self.ids.len(), 0.0);
         codes.score(&self.query, &self.ids, &mut self.scores);
-        counters.distance_computations += self.ids.len() as u64;
-        counters.bytes_read += (self.ids.len() * codes.row_bytes()) as u64;
+        counters.add_scored(self.ids.len(), codes.row_bytes());
         self.found.iter_mut().zip(&self.scores).for_each(|(neighbor, &score)| neighbor.distance = score);
         C::LIFTED.then(|| codes.unit())
     }

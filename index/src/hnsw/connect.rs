@@ -63,8 +63,7 @@ fn link<C: Symmetric>(codes: C, base: &mut Rows, from: Neighbor, lost: u32, coun
 fn score_pair<C: Symmetric>(codes: C, a: u32, b: u32, counters: &mut Counters) -> f32 {
     let mut score = [0.0];
     codes.score_row(a, &[b], &mut score);
-    counters.distance_computations += 1;
-    counters.bytes_read += codes.row_bytes() as u64;
+    counters.add_scored(1, codes.row_bytes());
     score[0]
 }
 

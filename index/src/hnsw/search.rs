@@ -146,23 +146,25 @@ impl<'a, C: Codes + 'a> Search<'a, C> {
         }
         let width = INTERLEAVED.min(queries.len());
         self.grow_slots(width);
-        let mut walking: [usize; INTERLEAVED] = std::array::from_fn(|i| i);
         let slots = &mut self.slots[..width];
-        for (slot, &query) in slots.iter_mut().zip(&walking) {
-            self.plan.begin(slot, entry_point, queries.row(query), k);
+        // The query that walks in each slot.
+        let mut walking = [None; INTERLEAVED];
+        for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
+            self.plan.begin(slot, entry_point, queries.row(i), k);
+            *walking = Some(i);
         }
         let (mut begun, mut left) = (width, queries.len());
         while left > 0 {
-            for (slot, query) in slots.iter_mut().zip(&mut walking) {
-                if *query == usize::MAX || !self.plan.step(slot, queries.row(*query)) {
+            for (slot, walking) in slots.iter_mut().zip(&mut walking) {
+                let Some(query) = *walking else { continue };
+                if !self.plan.step(slot, queries.row(query)) {
                     continue;
                 }
-                fill_row(&mut out[*query * k..][..k], &slot.finish.found);
+                fill_row(&mut out[query * k..][..k], &slot.finish.found);
                 left -= 1;
-                *query = usize::MAX;
-                if begun < queries.len() {
-                    *query = begun;
-                    self.plan.begin(slot, entry_point, queries.row(begun), k);
+                *walking = (begun < queries.len()).then_some(begun);
+                if let Some(query) = *walking {
+                    self.plan.begin(slot, entry_point, queries.row(query), k);
                     begun += 1;
                 }
             }

@@ -53,8 +53,7 @@ fn is_led_to<C: Symmetric>(codes: C, candidate: Neighbor, selected: &[u32], coun
         let mut distances = [0.0; BLOCK];
         let distances = &mut distances[..ids.len()];
         codes.score_row(candidate.id, ids, distances);
-        counters.distance_computations += ids.len() as u64;
-        counters.bytes_read += (ids.len() * codes.row_bytes()) as u64;
+        counters.add_scored(ids.len(), codes.row_bytes());
         distances.iter().any(|&distance| distance <= candidate.distance)
     })
 }

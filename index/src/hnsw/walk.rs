@@ -79,7 +79,7 @@ impl<Q: Default> Walk<Q> {
         self.route = route;
         let mut score = [0.0];
         view.codes.score(&self.query, &[route.entry_point], &mut score);
-        self.count(view.codes, 1);
+        self.counters.add_scored(1, view.codes.row_bytes());
         self.first = Neighbor { id: route.entry_point, distance: score[0] };
         self.nearest = self.first;
         if route.max_level > route.layer {
@@ -197,7 +197,7 @@ impl<Q: Default> Walk<Q> {
     #[inline]
     fn score<C: Codes<Query = Q>>(&mut self, codes: C) {
         codes.score(&self.query, &self.ids[..self.gathered], &mut self.scores[..self.gathered]);
-        self.count(codes, self.gathered);
+        self.counters.add_scored(self.gathered, codes.row_bytes());
     }
 
     /// Scores what was collected; the nearest of it.
@@ -215,12 +215,6 @@ impl<Q: Default> Walk<Q> {
         for (&id, &score) in self.ids[..self.gathered].iter().zip(&self.scores) {
             self.pool.insert(id, score);
         }
-    }
-
-    #[inline]
-    fn count<C: Codes>(&mut self, codes: C, scored: usize) {
-        self.counters.distance_computations += scored as u64;
-        self.counters.bytes_read += (scored * codes.row_bytes()) as u64;
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Ivf, IvfParams};
 use crate::kmeans::{self, Groups, Kmeans};
 use crate::random::{mix, sample};
-use crate::space::{prepare_base, step};
+use crate::space::{base_of, check_base, step};
 use crate::{BuildError, Counters, Progress, Stage};
 
 /// Vectors assigned between two reports of progress.
@@ -20,7 +20,8 @@ pub(super) fn build(
     mut params: IvfParams,
     progress: &dyn Progress,
 ) -> Result<Ivf, BuildError> {
-    let base = prepare_base(vectors, metric)?;
+    check_base(vectors)?;
+    let base = base_of(vectors, metric);
     let base = Vectors::new(&base, vectors.dim());
     params.nlist = params.nlist.min(base.len()).max(1);
     let mut counters = Counters::default();
