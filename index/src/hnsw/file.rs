@@ -86,9 +86,9 @@ impl Persist for Hnsw {
     fn open(path: &Path) -> Result<Self, OpenError> {
         let (reader, header) = Reader::open(path, KIND, 1..=VERSION)?;
         let own = own_words(&reader)?;
-        let params = params(&reader, &own)?;
         let radius_squared = f32::from_bits(own[8] as u32);
         let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared };
+        let params = params(&reader, &own, euclid.width())?;
         let upper_offsets = reader.buffer::<u32>(UPPER_OFFSETS, header.len + 1)?;
         let upper_len = upper_offsets[header.len] as usize * params.m;
         let graph = Graph {
@@ -129,7 +129,7 @@ fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
     Ok([m, ef_construction, seed, keep_pruned, entry_point, codes, 0, rerank, 0, bulk[0], bulk[1], bulk[2]])
 }
 
-fn params(reader: &Reader, own: &[u64; 12]) -> Result<HnswParams, OpenError> {
+fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
     let codes = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
     let rerank = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
     let params = HnswParams {
@@ -144,7 +144,7 @@ fn params(reader: &Reader, own: &[u64; 12]) -> Result<HnswParams, OpenError> {
         replicas: own[10] as usize,
         leaf: own[11] as usize,
     };
-    match params.validate_codes() {
+    match params.validate_codes().and_then(|()| params.validate_width(width)) {
         Ok(()) => Ok(params),
         Err(error) => {
             let found = format!("{} {}", error.name, error.found);

@@ -117,6 +117,7 @@ impl Hnsw {
         check_base(vectors)?;
         step(progress, Stage::Train, 0, 1)?;
         let euclid = Euclid::of(vectors, metric);
+        params.validate_width(euclid.width())?;
         let source = Lifted::new(vectors, &euclid);
         let traversal = Traversal::encode(&source, params)?;
         let rerank = Rerank::encode(&source, params)?;

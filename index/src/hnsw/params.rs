@@ -129,6 +129,9 @@ pub struct HnswParams {
     pub leaf: usize,
 }
 
+/// Components that codes can have, lifted: their distances are summed up in 31 bits.
+const MOST_CODED: usize = 1 << 16;
+
 impl Default for HnswParams {
     fn default() -> Self {
         Self {
@@ -156,12 +159,23 @@ impl HnswParams {
         self.validate_codes()
     }
 
+    /// Refuses vectors, of `width` components when lifted, that are too long for codes.
+    pub(super) fn validate_width(&self, width: usize) -> Result<(), ParamError> {
+        let coded = self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk;
+        if !coded || width <= MOST_CODED {
+            return Ok(());
+        }
+        let expected = format!("f32, and the construction incremental, beyond {MOST_CODED} components");
+        let found = format!("{}, {} for {width}", self.codes.name(), self.construction.name());
+        Err(ParamError { name: "codes", expected, found })
+    }
+
     /// Refuses codes that do not go together.
     pub(super) fn validate_codes(&self) -> Result<(), ParamError> {
         let refuse =
             |name, expected: &str, found: String| Err(ParamError { name, expected: expected.to_owned(), found });
         if self.codes == TraversalCodes::Sq4 {
-            ParamError::check("components", self.components, 0, 1 << 16)?;
+            ParamError::check("components", self.components, 0, MOST_CODED)?;
         } else if self.components != 0 {
             return refuse("components", "0 for codes other than sq4", self.components.to_string());
         }
@@ -218,6 +232,14 @@ mod tests {
         let quantised =
             HnswParams { codes: TraversalCodes::Sq4, components: 8, rerank_codes: RerankCodes::Sq8, ..good };
         assert_eq!(quantised.validate(), Ok(()));
+        assert_eq!(good.validate_width(100_000), Ok(()));
+        assert_eq!(quantised.validate_width(1 << 16), Ok(()));
+        let error = quantised.validate_width((1 << 16) + 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "parameter `codes` must be f32, and the construction incremental, beyond 65536 components, found sq4, \
+             incremental for 65537"
+        );
         assert_eq!(HnswSearchParams::new(0).validate().unwrap_err().name, "ef_search");
     }
 }
