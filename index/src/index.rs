@@ -50,6 +50,17 @@ pub trait Progress: Sync {
     }
 }
 
+/// Watches nothing, but hears of cancelling: for a part of a stage.
+pub(crate) struct Quietly<'a>(pub(crate) &'a dyn Progress);
+
+impl Progress for Quietly<'_> {
+    fn report(&self, _: Stage, _: u64, _: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 impl Progress for () {
     fn report(&self, _: Stage, _: u64, _: u64) {}
 }

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
 use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
-use nearlab_index::{Build, Index, Neighbor, Persist, Searcher};
+use nearlab_index::{Build, BuildError, Index, Neighbor, Persist, Progress, Searcher, Stage};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
@@ -130,6 +131,36 @@ fn a_graph_does_not_depend_on_threads() {
         assert!(digests.iter().all(|&digest| digest == digests[0]), "{params:?}");
         let reseeded = build(base, Metric::Cosine, &HnswParams { seed: 2, ..params }, 2).digest();
         assert_ne!(reseeded, digests[0], "{params:?}");
+    }
+}
+
+/// Cancels when asked for the `at`-th time.
+struct CancelledAt {
+    at: usize,
+    asked: AtomicUsize,
+}
+
+impl Progress for CancelledAt {
+    fn report(&self, _: Stage, _: u64, _: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed) >= self.at
+    }
+}
+
+#[test]
+fn a_bulk_build_ends_whenever_it_is_cancelled() {
+    let data = data();
+    let params = HnswParams { leaf: 300, construction: Construction::Bulk, ..HnswParams::default() };
+    for at in (0..).step_by(11) {
+        let progress = CancelledAt { at, asked: AtomicUsize::new(0) };
+        let outcome = Hnsw::build(Vectors::new(&data, DIM), Metric::L2, &params, &pool(2), &progress);
+        if outcome.is_ok() {
+            // The upper layers, each replica and each group ask too.
+            assert!(at > 50, "asked {at} times");
+            break;
+        }
+        assert_eq!(outcome.err(), Some(BuildError::Cancelled));
     }
 }
 

@@ -6,6 +6,7 @@ use super::Candidates;
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::{Builder, Insertion};
 use crate::hnsw::select::select_neighbors;
+use crate::index::Quietly;
 use crate::quant::{SelfQuery, Sq7Rows};
 use crate::random::{mix, permutation};
 use crate::space::step;
@@ -22,12 +23,12 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
             permutation(n, mix(self.params.seed)).into_iter().filter(|&id| self.level(id) > 0).collect();
         step(progress, Stage::Construct, 0, n)?;
         self.lowest = 1;
-        self.insert(&upper, batches, &())?;
+        self.insert(&upper, batches, &Quietly(progress))?;
         self.lowest = 0;
         self.ensure_entry_point();
         step(progress, Stage::Construct, n / PARTS, n)?;
         let mut counters = Counters::default();
-        let candidates = Candidates::find(self.selection(), &self.params, &mut counters);
+        let candidates = Candidates::find(self.selection(), &self.params, &mut counters, progress)?;
         self.count(counters);
         let mut insertions = Vec::with_capacity(n);
         for part in 0..PARTS {

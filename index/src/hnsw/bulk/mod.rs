@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::HnswParams;
 use crate::quant::{Codes, Sq7Rows};
 use crate::random::mix;
-use crate::{Counters, Neighbor};
+use crate::{BuildError, Counters, Neighbor, Progress};
 use leaves::{Scratch, nearest_in_leaf};
 use partition::partition;
 
@@ -36,10 +36,19 @@ pub(super) struct Candidates {
 
 impl Candidates {
     /// Puts the points into groups, and looks in each.
-    pub(super) fn find(codes: Sq7Rows<'_>, params: &HnswParams, counters: &mut Counters) -> Self {
-        let leaves: Vec<Vec<u32>> = (0..params.replicas as u64)
-            .flat_map(|replica| partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica))))
-            .collect();
+    pub(super) fn find(
+        codes: Sq7Rows<'_>,
+        params: &HnswParams,
+        counters: &mut Counters,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        let mut leaves: Vec<Vec<u32>> = Vec::new();
+        for replica in 0..params.replicas as u64 {
+            if progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            leaves.extend(partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica))));
+        }
         let mut found = vec![Neighbor::NONE; leaves.iter().map(Vec::len).sum::<usize>() * NEAREST];
         let mut rows = found.as_mut_slice();
         let mut work = Vec::with_capacity(leaves.len());
@@ -48,14 +57,17 @@ impl Candidates {
             work.push((leaf, own));
             rows = rest;
         }
-        work.into_par_iter().for_each_init(Scratch::default, |scratch, (leaf, found)| {
+        work.into_par_iter().try_for_each_init(Scratch::default, |scratch, (leaf, found)| {
+            if progress.cancelled() {
+                return Err(BuildError::Cancelled);
+            }
             nearest_in_leaf(codes, leaf, NEAREST, scratch, found);
-        });
+            Ok(())
+        })?;
         let compared: usize = leaves.iter().map(|leaf| leaf.len() * leaf.len()).sum();
-        counters.distance_computations += compared as u64;
-        counters.bytes_read += (compared * codes.row_bytes()) as u64;
+        counters.add_scored(compared, codes.row_bytes());
         let (memberships, begins) = memberships_of(&leaves, codes.len());
-        Self { found, memberships, begins }
+        Ok(Self { found, memberships, begins })
     }
 
     /// Replaces `out` by what was found for a point, nearest first, each neighbour once.
