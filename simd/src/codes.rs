@@ -40,10 +40,16 @@ pub struct CodeKernels {
     pub(crate) u7: ById<u8, u8>,
     pub(crate) u8: ById<f32, u8>,
     pub(crate) f16: ById<f32, u16>,
+    pub(crate) dot1: ById<u8, u8>,
+    pub(crate) dot4: ById<i8, u8>,
+    pub(crate) dot8: ById<i8, u8>,
     pub(crate) u8i8_products: Products,
     pub(crate) u7_tile: Tile,
     pub(crate) below: Below,
     pub(crate) minima: Minima,
+    pub(crate) within: Within,
+    pub(crate) insert_key: InsertKey,
+    pub(crate) hadamard: Hadamard,
 }
 
 /// `(query, codes, ids, out)`
@@ -59,6 +65,18 @@ pub(crate) type Below = fn(&[i32], i32, u32, &mut Vec<u32>);
 
 /// `(scores, out)`
 pub(crate) type Minima = fn(&[i32], &mut [i32; MINIMA]);
+
+/// `(scores, bound)`
+pub(crate) type Within = fn(&[f32], f32) -> u64;
+
+/// `(keys, key)`
+pub(crate) type InsertKey = fn(&mut [u64], u64) -> usize;
+
+/// `(vector)`
+pub(crate) type Hadamard = fn(&mut [f32]);
+
+/// Most scores that [`CodeKernels::within`] looks at.
+pub const WITHIN: usize = 64;
 
 /// Groups of which [`CodeKernels::minima`] finds the smallest scores.
 pub const MINIMA: usize = 64;
@@ -107,7 +125,7 @@ impl TileColumns {
 }
 
 impl CodeKernels {
-    /// The instruction set of this table. AVX-512 here means with VNNI.
+    /// The instruction set of this table. AVX-512 here means with VNNI and VPOPCNTDQ.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -134,6 +152,27 @@ impl CodeKernels {
     #[inline]
     pub fn f16_by_id(&self, query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
         (self.f16)(query, codes, ids, out);
+    }
+
+    /// Inner products of a query of numbers 0..=15 with rows of bits, each of `query.len() / 4` bytes. For each 64 bytes of a row
+    /// the query has four planes of 64 bytes: bit `j` of byte `i` of plane `p` is bit `p` of the number that meets bit `j` of
+    /// byte `i`.
+    #[inline]
+    pub fn dot1_by_id(&self, query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+        (self.dot1)(query, codes, ids, out);
+    }
+
+    /// Inner products of a query of numbers -127..=127 with rows of 4-bit levels, each of `query.len() / 2` bytes: of the 128
+    /// levels of a line the first 64 are the low halves of its bytes.
+    #[inline]
+    pub fn dot4_by_id(&self, query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+        (self.dot4)(query, codes, ids, out);
+    }
+
+    /// Inner products of a query of numbers -127..=127 with rows of 8-bit levels, each of `query.len()` bytes.
+    #[inline]
+    pub fn dot8_by_id(&self, query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+        (self.dot8)(query, codes, ids, out);
     }
 
     /// Inner products of each of the `vectors` of `width` levels 0..=255 with each of the `rows` of as many numbers
@@ -184,6 +223,29 @@ impl CodeKernels {
     #[inline]
     pub fn below(&self, scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
         (self.below)(scores, bound, first, out);
+    }
+
+    /// Bit `i` is set where score `i`, of at most 64, is not above `bound`; for NaN it is set.
+    #[inline]
+    pub fn within(&self, scores: &[f32], bound: f32) -> u64 {
+        assert!(scores.len() <= WITHIN, "{} scores are more than {WITHIN}", scores.len());
+        (self.within)(scores, bound)
+    }
+
+    /// Replaces a vector, whose length is a power of two, by its Walsh and Hadamard transform: component `i` becomes the sum of
+    /// all components `j`, negated where `i & j` has an odd number of bits. Its length grows by the root of that of the vector.
+    #[inline]
+    pub fn hadamard(&self, vector: &mut [f32]) {
+        assert!(vector.len().is_power_of_two(), "{} components are no power of two", vector.len());
+        (self.hadamard)(vector);
+    }
+
+    /// Puts `key` in its place among all `keys` but the last, which ascend, and moves those that are larger up by one, over the
+    /// last; the place. Among equal keys it comes first.
+    #[inline]
+    pub fn insert_key(&self, keys: &mut [u64], key: u64) -> usize {
+        assert!(!keys.is_empty(), "there is no room for a key");
+        (self.insert_key)(keys, key)
     }
 }
 

@@ -169,6 +169,110 @@ fn places_below_a_bound_and_smallest_scores_by_group_are_found() {
 }
 
 #[test]
+fn products_with_codes_of_one_four_and_eight_bits_are_exact() {
+    for lines in [1, 2, 7] {
+        let codes = bytes(ROWS * lines * 64, 256, 21);
+        let row = |row: usize| &codes[row * lines * 64..][..lines * 64];
+        let query: Vec<i8> = numbers(lines * 128, 255, 22).into_iter().map(|x| (x as i32 - 127) as i8).collect();
+        let sum = |products: &mut dyn Iterator<Item = i32>| f64::from(products.sum::<i32>());
+        let dot8: Vec<f64> = (0..ROWS)
+            .map(|r| sum(&mut row(r).iter().zip(&query).map(|(&c, &q)| i32::from(c) * i32::from(q))))
+            .collect();
+        check("dot8", &dot8, 0.0, |k, ids, out| k.dot8_by_id(&query[..lines * 64], &codes, ids, out));
+        let level = |r: usize, i: usize| {
+            let byte = row(r)[i / 128 * 64 + i % 64];
+            i32::from(if i % 128 < 64 { byte & 15 } else { byte >> 4 })
+        };
+        let dot4: Vec<f64> =
+            (0..ROWS).map(|r| sum(&mut (0..lines * 128).map(|i| level(r, i) * i32::from(query[i])))).collect();
+        check("dot4", &dot4, 0.0, |k, ids, out| k.dot4_by_id(&query, &codes, ids, out));
+        let planes = bytes(lines * 256, 256, 23);
+        let number = |i: usize| -> i32 {
+            let plane = |p: usize| i32::from(planes[i / 512 * 256 + p * 64 + i % 512 / 8] >> (i % 8) & 1);
+            (0..4).map(|p| plane(p) << p).sum()
+        };
+        let dot1: Vec<f64> = (0..ROWS)
+            .map(|r| sum(&mut (0..lines * 512).map(|i| i32::from(row(r)[i / 8] >> (i % 8) & 1) * number(i))))
+            .collect();
+        check("dot1", &dot1, 0.0, |k, ids, out| k.dot1_by_id(&planes, &codes, ids, out));
+    }
+}
+
+#[test]
+fn the_hadamard_transform_is_the_sum_with_the_signs_of_its_matrix() {
+    for len in [1_usize, 2, 8, 16, 32, 256] {
+        let vector: Vec<f32> = numbers(len, 1000, 31).into_iter().map(|x| x as f32 - 500.0).collect();
+        let sign = |i: usize, j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+        let expected: Vec<f32> = (0..len).map(|i| (0..len).map(|j| sign(i, j) * vector[j]).sum()).collect();
+        for kernels in available_codes() {
+            let mut found = vector.clone();
+            kernels.hadamard(&mut found);
+            // Whole numbers far below 2^24: every order of summation is exact.
+            assert_eq!(found, expected, "{} {len}", kernels.tier());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "24 components are no power of two")]
+fn a_hadamard_transform_of_another_length_is_refused() {
+    available_codes().next().expect("there is always one").hadamard(&mut [0.0; 24]);
+}
+
+#[test]
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN is not above anything")]
+fn scores_within_a_bound_are_marked() {
+    for count in [0, 1, 7, 8, 15, 16, 17, 31, 33, 63, 64] {
+        let mut scores: Vec<f32> = (0..count).map(|i| ((i * 37) % 64) as f32 - 20.0).collect();
+        if count > 5 {
+            scores[5] = f32::NAN;
+        }
+        for bound in [-21.0, 3.0, f32::INFINITY] {
+            let expected =
+                scores.iter().enumerate().fold(0, |bits, (i, &score)| bits | u64::from(!(score > bound)) << i);
+            for kernels in available_codes() {
+                assert_eq!(kernels.within(&scores, bound), expected, "{} {count} {bound}", kernels.tier());
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_are_inserted_in_order_at_every_place() {
+    for held in 0..40_u64 {
+        // Even keys, some twice, with the highest bit set in the upper half.
+        let key = |i: u64| (i - i % 5 / 4) * 2 + (u64::from(i > held / 2) << 63);
+        let sorted: Vec<u64> = (0..held).map(key).collect();
+        assert!(sorted.is_sorted());
+        let wanted = sorted.iter().flat_map(|&key| [key, key + 1]).chain([0, u64::MAX]);
+        for key in wanted {
+            for kernels in available_codes() {
+                let mut keys = sorted.clone();
+                keys.push(7);
+                let place = kernels.insert_key(&mut keys, key);
+                let expected = sorted.partition_point(|&other| other < key);
+                assert_eq!(place, expected, "{} {held} {key}", kernels.tier());
+                assert_eq!(keys[place], key);
+                keys.remove(place);
+                assert_eq!(keys, sorted, "{} {held} {key}", kernels.tier());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "there is no room for a key")]
+fn a_key_without_room_is_refused() {
+    available_codes().next().expect("there is always one").insert_key(&mut [], 1);
+}
+
+#[test]
+#[should_panic(expected = "65 scores are more than 64")]
+fn more_scores_than_bits_are_refused() {
+    available_codes().next().expect("there is always one").within(&[0.0; 65], 1.0);
+}
+
+#[test]
 #[should_panic(expected = "id 4 names no row of 256 elements in rows of 64")]
 fn an_id_without_a_row_is_refused() {
     let kernels = available_codes().next().expect("there is always one");

@@ -29,6 +29,13 @@ pub(super) trait CodeIsa: Copy {
     fn add_u8(self, sum: Self::Numbers, query: &[f32; 64], codes: &[u8; 64]) -> Self::Numbers;
     /// Adds `(c - q)²` for the bits of binary16 numbers.
     fn add_f16(self, sum: Self::Numbers, query: &[f32; 32], codes: &[u16; 32]) -> Self::Numbers;
+    /// Adds `c q` for the bits of a line: the query's four planes, 64 bytes each, hold the bits of its numbers 0..=15, the
+    /// lowest first.
+    fn add_dot1(self, sum: Self::Integers, query: &[u8; 256], codes: &[u8; 64]) -> Self::Integers;
+    /// Adds `c q` for the 128 levels of a line, which share bytes as in `add_u4`.
+    fn add_dot4(self, sum: Self::Integers, query: &[i8; 128], codes: &[u8; 64]) -> Self::Integers;
+    /// Adds `c q` for levels of 8 bits.
+    fn add_dot8(self, sum: Self::Integers, query: &[i8; 64], codes: &[u8; 64]) -> Self::Integers;
     /// The sum of the partial sums.
     fn sum_integers(self, sum: Self::Integers) -> f32;
     /// The same for some rows.
@@ -82,6 +89,16 @@ pub(super) struct U8<I>(pub(super) I);
 #[derive(Clone, Copy)]
 pub(super) struct F16<I>(pub(super) I);
 
+/// Products with one bit per component.
+#[derive(Clone, Copy)]
+pub(super) struct Dot1<I>(pub(super) I);
+/// Products with four bits per component.
+#[derive(Clone, Copy)]
+pub(super) struct Dot4<I>(pub(super) I);
+/// Products with eight bits per component.
+#[derive(Clone, Copy)]
+pub(super) struct Dot8<I>(pub(super) I);
+
 /// A kind of codes: its types, and the methods of [`CodeIsa`] that it is made of.
 macro_rules! lines {
     ($kind:ident, $prefetched:literal, $query:ty, $query_line:literal, $code:ty, $code_line:literal, $sum:ident: $none:ident, $add:ident, $total:ident, $totals:expr) => {
@@ -130,6 +147,10 @@ lines!(U4, false, i8, 128, u8, 64, Integers: no_integers, add_u4, sum_integers, 
 lines!(U7, false, u8, 64, u8, 64, Integers: no_integers, add_u7, sum_integers, I::sum_integers_of_rows);
 lines!(U8, true, f32, 64, u8, 64, Numbers: no_numbers, add_u8, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
 lines!(F16, true, f32, 32, u16, 32, Numbers: no_numbers, add_f16, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
+
+lines!(Dot1, false, u8, 256, u8, 64, Integers: no_integers, add_dot1, sum_integers, I::sum_integers_of_rows);
+lines!(Dot4, false, i8, 128, u8, 64, Integers: no_integers, add_dot4, sum_integers, I::sum_integers_of_rows);
+lines!(Dot8, false, i8, 64, u8, 64, Integers: no_integers, add_dot8, sum_integers, I::sum_integers_of_rows);
 
 /// The scores of `query` with the rows of `codes` that `ids` names.
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! Codes in plain Rust.
 
-use super::lines::{CodeIsa, F16, U4, U7, U8, by_id};
-use crate::codes::{CodeKernels, MINIMA, TILE_COLUMNS};
+use super::hadamard::hadamard;
+use super::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use super::portable_pick::{insert_key, minima, within};
+use crate::codes::{CodeKernels, TILE_COLUMNS};
 use crate::kernels::Tier;
 
 pub(crate) static CODES: CodeKernels = CodeKernels {
@@ -10,6 +12,9 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     u7: |query, codes, ids, out| by_id(U7(Portable), query, codes, ids, out),
     u8: |query, codes, ids, out| by_id(U8(Portable), query, codes, ids, out),
     f16: |query, codes, ids, out| by_id(F16(Portable), query, codes, ids, out),
+    dot1: |query, codes, ids, out| by_id(Dot1(Portable), query, codes, ids, out),
+    dot4: |query, codes, ids, out| by_id(Dot4(Portable), query, codes, ids, out),
+    dot8: |query, codes, ids, out| by_id(Dot8(Portable), query, codes, ids, out),
     u8i8_products: |vectors, rows, width, out| {
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
             for (product, row) in out.iter_mut().zip(rows.chunks_exact(width)) {
@@ -22,21 +27,10 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
         out.extend((first..).zip(scores).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
     },
     minima: |scores, out| minima(scores, out),
+    within: |scores, bound| within(scores, bound),
+    insert_key: |keys, key| insert_key(keys, key),
+    hadamard: |vector| hadamard(vector),
 };
-
-/// Left to the compiler, which makes of it what the caller's instruction set has.
-#[inline(always)]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    let (chunks, rest) = scores.as_chunks::<MINIMA>();
-    for chunk in chunks {
-        for i in 0..MINIMA {
-            out[i] = out[i].min(chunk[i]);
-        }
-    }
-    for (out, &score) in out.iter_mut().zip(rest) {
-        *out = (*out).min(score);
-    }
-}
 
 fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     let width = columns.len() / norms.len();
@@ -113,6 +107,32 @@ impl CodeIsa for Portable {
         for i in 0..32 {
             let difference = f32_from_f16(codes[i]) - query[i];
             sum[i % LANES] += difference * difference;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_dot1(self, mut sum: i32, query: &[u8; 256], codes: &[u8; 64]) -> i32 {
+        for (plane, bits) in query.as_chunks::<64>().0.iter().enumerate() {
+            let shared: u32 = bits.iter().zip(codes).map(|(bits, codes)| (bits & codes).count_ones()).sum();
+            sum += (shared << plane) as i32;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_dot4(self, mut sum: i32, query: &[i8; 128], codes: &[u8; 64]) -> i32 {
+        let (low, high) = query.split_at(64);
+        for i in 0..64 {
+            sum += i32::from(codes[i] & 15) * i32::from(low[i]) + i32::from(codes[i] >> 4) * i32::from(high[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_dot8(self, mut sum: i32, query: &[i8; 64], codes: &[u8; 64]) -> i32 {
+        for i in 0..64 {
+            sum += i32::from(codes[i]) * i32::from(query[i]);
         }
         sum
     }

@@ -5,18 +5,20 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_cvtss_f32,
-    _mm_hadd_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_abs_epi8,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castps256_ps128, _mm256_castsi256_si128,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_sub_epi8,
-    _mm256_sub_ps,
+    _mm_hadd_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_setr_epi8, _mm_storeu_ps,
+    _mm256_abs_epi8, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_ps,
 };
 use std::mem::transmute;
 
-use super::avx2_tiles::{below, minima, u7_tile, u8i8_products};
-use crate::arch::lines::{CodeIsa, F16, U4, U7, U8, by_id};
-use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, Tile};
+use super::avx2_pick::{below, insert_key, minima, within};
+use super::avx2_tiles::{u7_tile, u8i8_products};
+use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Tile, Within};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -31,6 +33,12 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
     // SAFETY: as above.
+    dot1: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(dot1) },
+    // SAFETY: as above.
+    dot4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot4) },
+    // SAFETY: as above.
+    dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
+    // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
     u7_tile: unsafe { transmute::<UnprovenTile, Tile>(u7_tile) },
@@ -38,11 +46,20 @@ static CODES: CodeKernels = CodeKernels {
     below: unsafe { transmute::<UnprovenBelow, Below>(below) },
     // SAFETY: as above.
     minima: unsafe { transmute::<UnprovenMinima, Minima>(minima) },
+    // SAFETY: as above.
+    within: unsafe { transmute::<UnprovenWithin, Within>(within) },
+    // SAFETY: as above.
+    insert_key: unsafe { transmute::<UnprovenInsertKey, InsertKey>(insert_key) },
+    // SAFETY: as above.
+    hadamard: unsafe { transmute::<UnprovenHadamard, Hadamard>(hadamard) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
 type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
 type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
+type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
+type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
+type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -70,6 +87,26 @@ fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot1(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot1(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot4(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot8(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn hadamard(vector: &mut [f32]) {
+    crate::arch::hadamard::hadamard(vector);
 }
 
 /// Proof that the running CPU has AVX2, FMA and F16C.
@@ -185,6 +222,64 @@ impl CodeIsa for Avx2 {
             // SAFETY: `self` proves F16C; the chunk is 16 readable bytes.
             let numbers = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes[i].as_ptr().cast())) };
             sum[i % 2] = self.add_number_squares(sum[i % 2], numbers, &query[i]);
+        }
+        sum
+    }
+
+    /// AVX2 counts no bits: a shuffle looks up those of four at a time. Of 8 bits in 4 planes at most 120 are counted.
+    #[inline(always)]
+    fn add_dot1(self, mut sum: __m256i, query: &[u8; 256], codes: &[u8; 64]) -> __m256i {
+        let ((planes, _), (codes, _)) = (query.as_chunks::<32>(), codes.as_chunks::<32>());
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let counts = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+            let mask = _mm256_set1_epi8(15);
+            for half in 0..2 {
+                let codes = self.load(&codes[half]);
+                let mut counted = _mm256_setzero_si256();
+                for plane in (0..4).rev() {
+                    let shared = _mm256_and_si256(codes, self.load(&planes[2 * plane + half]));
+                    let low = _mm256_shuffle_epi8(counts, _mm256_and_si256(shared, mask));
+                    let high = _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16::<4>(shared), mask));
+                    counted = _mm256_add_epi8(_mm256_add_epi8(counted, counted), _mm256_add_epi8(low, high));
+                }
+                let pairs = _mm256_maddubs_epi16(counted, _mm256_set1_epi8(1));
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_dot4(self, mut sum: __m256i, query: &[i8; 128], codes: &[u8; 64]) -> __m256i {
+        let ((query, _), (codes, _)) = (query.as_chunks::<32>(), codes.as_chunks::<32>());
+        for half in 0..2 {
+            let codes = self.load(&codes[half]);
+            // SAFETY: `self` proves AVX2. Two products fit 13 bits, and two pairs of them 14.
+            unsafe {
+                let mask = _mm256_set1_epi8(15);
+                let (low, high) =
+                    (_mm256_and_si256(codes, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask));
+                let low = _mm256_maddubs_epi16(low, self.load(&query[half]));
+                let high = _mm256_maddubs_epi16(high, self.load(&query[half + 2]));
+                let pairs = _mm256_add_epi16(low, high);
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        sum
+    }
+
+    /// Two products of 8 bits do not fit 16: the factors are widened first.
+    #[inline(always)]
+    fn add_dot8(self, mut sum: __m256i, query: &[i8; 64], codes: &[u8; 64]) -> __m256i {
+        let ((query, _), (codes, _)) = (query.as_chunks::<16>(), codes.as_chunks::<16>());
+        for i in 0..4 {
+            // SAFETY: `self` proves AVX2; the chunks are 16 readable bytes.
+            unsafe {
+                let codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(codes[i].as_ptr().cast()));
+                let query = _mm256_cvtepi8_epi16(_mm_loadu_si128(query[i].as_ptr().cast()));
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(codes, query));
+            }
         }
         sum
     }

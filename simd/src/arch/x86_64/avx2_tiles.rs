@@ -1,17 +1,15 @@
-//! Many vectors against many, and picking from their scores, on AVX2.
+//! Many vectors against many on AVX2.
 
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    _mm_cvtsi128_si32, _mm_hadd_epi32, _mm_loadu_si128, _mm256_add_epi32, _mm256_castsi256_ps, _mm256_cmpgt_epi32,
-    _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-    _mm256_movemask_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32,
-    _mm256_storeu_si256, _mm256_sub_epi32,
+    _mm_cvtsi128_si32, _mm_hadd_epi32, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::avx2_codes::Avx2;
-use crate::arch::portable_codes;
-use crate::codes::{MINIMA, TILE_COLUMNS};
+use crate::codes::TILE_COLUMNS;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
@@ -61,26 +59,4 @@ pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32
             }
         }
     }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    portable_codes::minima(scores, out);
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<8>();
-    let bounds = _mm256_set1_epi32(bound);
-    for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 8 readable numbers.
-        let chunk = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
-        let mut mask = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bounds, chunk)));
-        while mask != 0 {
-            out.push(first + 8 * i as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
-        }
-    }
-    let first = first + 8 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
 }

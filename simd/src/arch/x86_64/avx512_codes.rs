@@ -1,4 +1,4 @@
-//! Codes on AVX-512 with VNNI: 64 levels, or 16 numbers, in a register.
+//! Codes on AVX-512 with VNNI and VPOPCNTDQ (Ice Lake, Zen 4 and later): 64 levels, or 16 numbers, in a register.
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 #![expect(clippy::unused_self, reason = "`self` is that proof")]
@@ -6,16 +6,18 @@
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_epi32, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_hadd_epi32,
     _mm_loadu_si128, _mm_storeu_ps, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps,
-    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_sub_ps,
+    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_ps, _mm512_set1_epi8,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_epi8,
+    _mm512_sub_ps,
 };
 use std::mem::transmute;
 
-use super::avx512_tiles::{below, minima, u7_tile, u8i8_products};
-use crate::arch::lines::{CodeIsa, F16, U4, U7, U8, by_id};
-use crate::codes::{Below, ById, CodeKernels, MINIMA, Minima, Products, Tile};
+use super::avx512_pick::{below, insert_key, minima, within};
+use super::avx512_tiles::{u7_tile, u8i8_products};
+use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Tile, Within};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -30,6 +32,12 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
     // SAFETY: as above.
+    dot1: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(dot1) },
+    // SAFETY: as above.
+    dot4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot4) },
+    // SAFETY: as above.
+    dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
+    // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
     u7_tile: unsafe { transmute::<UnprovenTile, Tile>(u7_tile) },
@@ -37,11 +45,20 @@ static CODES: CodeKernels = CodeKernels {
     below: unsafe { transmute::<UnprovenBelow, Below>(below) },
     // SAFETY: as above.
     minima: unsafe { transmute::<UnprovenMinima, Minima>(minima) },
+    // SAFETY: as above.
+    within: unsafe { transmute::<UnprovenWithin, Within>(within) },
+    // SAFETY: as above.
+    insert_key: unsafe { transmute::<UnprovenInsertKey, InsertKey>(insert_key) },
+    // SAFETY: as above.
+    hadamard: unsafe { transmute::<UnprovenHadamard, Hadamard>(hadamard) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
 type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
 type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
+type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
+type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
+type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -51,38 +68,59 @@ pub(super) fn detect() -> Option<&'static CodeKernels> {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vnni"))
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx512vpopcntdq"))
     .then_some(&CODES)
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn u4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U4(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn u7(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U7(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U8(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Vnni::new()), query, codes, ids, out);
 }
 
-/// Proof that the running CPU has AVX-512 F, BW, VL, DQ and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+fn dot1(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot1(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+fn dot4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot4(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    by_id(Dot8(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+fn hadamard(vector: &mut [f32]) {
+    crate::arch::hadamard::hadamard(vector);
+}
+
+/// Proof that the running CPU has AVX-512 F, BW, VL, DQ, VNNI and VPOPCNTDQ.
 #[derive(Clone, Copy)]
 pub(super) struct Vnni(());
 
 impl Vnni {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
     pub(super) const fn new() -> Self {
         Self(())
     }
@@ -184,6 +222,38 @@ impl CodeIsa for Vnni {
             sum[i] = self.add_number_squares(sum[i], numbers, &query[i]);
         }
         sum
+    }
+
+    #[inline(always)]
+    fn add_dot1(self, mut sum: __m512i, query: &[u8; 256], codes: &[u8; 64]) -> __m512i {
+        let (codes, planes) = (self.load(codes), query.as_chunks::<64>().0);
+        // SAFETY: `self` proves AVX-512 VPOPCNTDQ. The counts of a lane of 64 bits fit its lower half, and so do the sums.
+        unsafe {
+            let shared = |plane: usize| _mm512_popcnt_epi64(_mm512_and_si512(codes, self.load(&planes[plane])));
+            let low = _mm512_add_epi32(shared(0), _mm512_slli_epi32::<1>(shared(1)));
+            let high = _mm512_add_epi32(shared(2), _mm512_slli_epi32::<1>(shared(3)));
+            sum = _mm512_add_epi32(sum, _mm512_add_epi32(low, _mm512_slli_epi32::<2>(high)));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_dot4(self, sum: __m512i, query: &[i8; 128], codes: &[u8; 64]) -> __m512i {
+        let (query, _) = query.as_chunks::<64>();
+        let codes = self.load(codes);
+        // SAFETY: `self` proves AVX-512BW and VNNI.
+        unsafe {
+            let mask = _mm512_set1_epi8(15);
+            let (low, high) = (_mm512_and_si512(codes, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(codes), mask));
+            let sum = _mm512_dpbusd_epi32(sum, low, self.load(&query[0]));
+            _mm512_dpbusd_epi32(sum, high, self.load(&query[1]))
+        }
+    }
+
+    #[inline(always)]
+    fn add_dot8(self, sum: __m512i, query: &[i8; 64], codes: &[u8; 64]) -> __m512i {
+        // SAFETY: `self` proves AVX-512 VNNI.
+        unsafe { _mm512_dpbusd_epi32(sum, self.load(codes), self.load(query)) }
     }
 
     #[inline(always)]

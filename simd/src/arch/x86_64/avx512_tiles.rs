@@ -1,16 +1,16 @@
-//! Many vectors against many, and picking from their scores, on AVX-512 with VNNI.
+//! Many vectors against many on AVX-512 with VNNI.
 
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
+
 use std::arch::x86_64::{
-    __m512i, _mm512_cmplt_epi32_mask, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32,
-    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
+    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
 use super::avx512_codes::Vnni;
-use crate::arch::portable_codes;
-use crate::codes::{MINIMA, TILE_COLUMNS};
+use crate::codes::TILE_COLUMNS;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
     let isa = Vnni::new();
     let row_count = rows.len() / width;
@@ -49,7 +49,7 @@ const ROWS: usize = 4;
 
 /// The inner products of `V` vectors with `R` rows.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn products<const V: usize, const R: usize>(
     isa: Vnni,
     vectors: [&[[u8; 64]]; V],
@@ -80,7 +80,7 @@ fn products<const V: usize, const R: usize>(
 /// Rows, and blocks of columns, of a tile whose sums stay in registers: eight sums for six loads.
 const TILE: (usize, usize) = (4, 2);
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     let isa = Vnni::new();
     let count = norms.len();
@@ -118,7 +118,7 @@ pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32
 /// The inner products of `R` rows with the 16 columns of each of `B` blocks. Four components of a row meet those of 16
 /// columns in one instruction, so no lane ever needs to be added to another.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[[u8; 64]]; B]) -> [[__m512i; B]; R] {
     let mut sums = [[_mm512_setzero_si512(); B]; R];
     let rows = rows.map(|row| row.as_chunks::<4>().0);
@@ -140,7 +140,7 @@ fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[
 
 /// Writes `norm - 2 product` for the columns of `B` blocks.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn store<const B: usize>(products: [__m512i; B], norms: &[i32], out: &mut [i32]) {
     let (norms, _) = norms.as_chunks::<TILE_COLUMNS>();
     let (out, _) = out.as_chunks_mut::<TILE_COLUMNS>();
@@ -152,26 +152,4 @@ fn store<const B: usize>(products: [__m512i; B], norms: &[i32], out: &mut [i32])
             _mm512_storeu_si512(out[i].as_mut_ptr().cast(), scores);
         }
     }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    portable_codes::minima(scores, out);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<16>();
-    let bounds = _mm512_set1_epi32(bound);
-    for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 16 readable numbers.
-        let chunk = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
-        let mut mask = _mm512_cmplt_epi32_mask(chunk, bounds);
-        while mask != 0 {
-            out.push(first + 16 * i as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
-        }
-    }
-    let first = first + 16 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
 }

@@ -1,0 +1,51 @@
+//! Picking from scores on AVX2.
+
+#![expect(unsafe_code, reason = "loads through pointers")]
+
+use std::arch::x86_64::{
+    _CMP_NGT_UQ, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_movemask_ps, _mm256_set1_epi32, _mm256_set1_ps,
+};
+
+use crate::arch::portable_pick;
+use crate::codes::MINIMA;
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
+    portable_pick::minima(scores, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
+    let (chunks, rest) = scores.as_chunks::<8>();
+    let bounds = _mm256_set1_epi32(bound);
+    for (i, chunk) in chunks.iter().enumerate() {
+        // SAFETY: the chunk is 8 readable numbers.
+        let chunk = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
+        let mut mask = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bounds, chunk)));
+        while mask != 0 {
+            out.push(first + 8 * i as u32 + mask.trailing_zeros());
+            mask &= mask - 1;
+        }
+    }
+    let first = first + 8 * chunks.len() as u32;
+    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
+    let (chunks, rest) = scores.as_chunks::<8>();
+    let bounds = _mm256_set1_ps(bound);
+    let mut places = 0;
+    for (i, chunk) in chunks.iter().enumerate() {
+        // SAFETY: the chunk is 8 readable numbers.
+        let chunk = unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
+        places |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(chunk, bounds)) as u64) << (8 * i);
+    }
+    places | portable_pick::within(rest, bound) << (scores.len() - rest.len())
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn insert_key(keys: &mut [u64], key: u64) -> usize {
+    portable_pick::insert_key(keys, key)
+}
