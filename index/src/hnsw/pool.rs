@@ -6,11 +6,14 @@
 //!
 //! An entry is one u64: distance above id above flag, so that entries compare as (distance, id).
 
+use nearlab_simd::{CodeKernels, WITHIN, code_kernels};
+
 use crate::Neighbor;
 
 /// At most `ef` candidates, nearest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
+    kernels: &'static CodeKernels,
     entries: Vec<u64>,
     ef: usize,
     /// All entries before this one are expanded.
@@ -18,6 +21,12 @@ pub(super) struct Pool {
 }
 
 const EXPANDED: u64 = 1;
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { kernels: code_kernels(), entries: Vec::new(), ef: 0, cursor: 0 }
+    }
+}
 
 impl Pool {
     /// Empties the pool and sets its size.
@@ -36,6 +45,29 @@ impl Pool {
         }
     }
 
+    /// Offers nodes that the pool has not been offered before.
+    #[inline]
+    pub(super) fn offer(&mut self, ids: &[u32], distances: &[f32]) {
+        for (ids, distances) in ids.chunks(WITHIN).zip(distances.chunks(WITHIN)) {
+            // Most are farther than all that the pool holds: one comparison of many lanes, and no branch for each.
+            let mut places = self.kernels.within(distances, self.farthest());
+            while places != 0 {
+                let place = places.trailing_zeros() as usize;
+                places &= places - 1;
+                self.insert(ids[place], distances[place]);
+            }
+        }
+    }
+
+    /// What a node must not be farther than to be kept.
+    #[inline]
+    fn farthest(&self) -> f32 {
+        match self.entries.last() {
+            Some(&last) if self.entries.len() == self.ef => neighbor_of(last).distance,
+            _ => f32::INFINITY,
+        }
+    }
+
     /// Offers a node that the pool has not been offered before.
     #[inline]
     pub(super) fn insert(&mut self, id: u32, distance: f32) {
@@ -44,10 +76,10 @@ impl Pool {
             if self.entries.last().is_none_or(|&last| entry >= last) {
                 return;
             }
-            self.entries.pop();
+        } else {
+            self.entries.push(0);
         }
-        let at = self.entries.partition_point(|&other| other < entry);
-        self.entries.insert(at, entry);
+        let at = self.kernels.insert_key(&mut self.entries, entry);
         self.cursor = self.cursor.min(at);
     }
 

@@ -212,9 +212,7 @@ impl<Q: Default> Walk<Q> {
     #[inline]
     fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C) {
         self.score(codes);
-        for (&id, &score) in self.ids[..self.gathered].iter().zip(&self.scores) {
-            self.pool.insert(id, score);
-        }
+        self.pool.offer(&self.ids[..self.gathered], &self.scores[..self.gathered]);
     }
 
     #[inline]
