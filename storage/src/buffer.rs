@@ -1,4 +1,4 @@
-//! An array that was either built in memory or lies in a mapped file: the frozen parts of an index are made of these.
+//! An array that was built in memory or lies in a mapped file: the parts of an index are made of these.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,9 @@ use crate::mmap::{HugePages, Map};
 pub enum Buffer<T: Pod> {
     /// On the heap.
     Owned(Vec<T>),
-    /// In memory of its own, page-aligned; see [`Resident`].
+    /// In memory of its own that can be written and lengthened.
+    Writable(Resident<T>),
+    /// The same, fixed.
     Resident(MappedSlice<T>),
     /// In a mapped file; see [`Container::buffer`](crate::Container::buffer).
     Mapped(MappedSlice<T>),
@@ -31,7 +33,20 @@ impl<T: Pod> Buffer<T> {
     pub fn into_resident(self) -> io::Result<Self> {
         match self {
             Self::Resident(_) => Ok(self),
+            Self::Writable(elements) => elements.freeze(),
             Self::Owned(_) | Self::Mapped(_) => Resident::copied(&self)?.freeze(),
+        }
+    }
+
+    /// The elements where they can be changed: copied there the first time, so that what else reads a mapped file keeps what
+    /// it sees.
+    pub fn to_mut(&mut self) -> io::Result<&mut Resident<T>> {
+        if !matches!(self, Self::Writable(_)) {
+            *self = Self::Writable(Resident::copied(self)?);
+        }
+        match self {
+            Self::Writable(elements) => Ok(elements),
+            _ => unreachable!("it was made writable above"),
         }
     }
 }
@@ -43,6 +58,7 @@ impl<T: Pod> Deref for Buffer<T> {
     fn deref(&self) -> &[T] {
         match self {
             Self::Owned(elements) => elements,
+            Self::Writable(elements) => elements,
             Self::Resident(elements) | Self::Mapped(elements) => elements,
         }
     }
@@ -66,6 +82,7 @@ impl<T: Pod> fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self {
             Self::Owned(_) => "owned",
+            Self::Writable(_) => "writable",
             Self::Resident(_) => "resident",
             Self::Mapped(_) => "mapped",
         };
@@ -77,6 +94,8 @@ impl<T: Pod> fmt::Debug for Buffer<T> {
 /// gives them. Begins with zeros.
 pub struct Resident<T> {
     pages: HugePages,
+    /// Elements in use; the memory may have room for more.
+    len: usize,
     elements: PhantomData<T>,
 }
 
@@ -84,7 +103,7 @@ impl<T: Pod> Resident<T> {
     /// `len` zeros. Fails when the process may not have that much memory.
     pub fn zeroed(len: usize) -> io::Result<Self> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { pages: HugePages::zeroed(bytes)?, elements: PhantomData })
+        Ok(Self { pages: HugePages::zeroed(bytes)?, len, elements: PhantomData })
     }
 
     /// A copy of `elements`.
@@ -94,10 +113,21 @@ impl<T: Pod> Resident<T> {
         Ok(copy)
     }
 
+    /// Adds zeros at the end until there are `len` elements; nothing where there are as many. The memory doubles when it has to
+    /// grow, so that adding a little often costs little.
+    pub fn grow(&mut self, len: usize) -> io::Result<()> {
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        if bytes > self.pages.len() {
+            self.pages.grow(bytes.max(2 * self.pages.len()))?;
+        }
+        self.len = self.len.max(len);
+        Ok(())
+    }
+
     /// Ends the writing.
     pub fn freeze(self) -> io::Result<Buffer<T>> {
-        let len = self.pages.len();
-        Ok(Buffer::Resident(MappedSlice::new(Arc::new(self.pages.freeze()?), 0..len)))
+        let bytes = self.len * size_of::<T>();
+        Ok(Buffer::Resident(MappedSlice::new(Arc::new(self.pages.freeze()?), 0..bytes)))
     }
 }
 
@@ -105,13 +135,13 @@ impl<T: Pod> Deref for Resident<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        bytemuck::cast_slice(&self.pages)
+        bytemuck::cast_slice(&self.pages[..self.len * size_of::<T>()])
     }
 }
 
 impl<T: Pod> DerefMut for Resident<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.pages)
+        bytemuck::cast_slice_mut(&mut self.pages[..self.len * size_of::<T>()])
     }
 }
 
@@ -184,6 +214,26 @@ mod tests {
         assert_eq!(format!("{copied:?}"), "Buffer(2 elements of 4 bytes, resident)");
         assert!(Resident::copied(&[0_u8; 0]).unwrap().freeze().unwrap().is_empty());
         assert!(Resident::<u64>::zeroed(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn a_buffer_is_copied_once_to_be_changed_and_then_grows_in_place() {
+        let map = mapped(bytemuck::cast_slice(&[1_u32, 2, 3]));
+        let mut buffer = Buffer::Mapped(MappedSlice::<u32>::new(Arc::clone(&map), 0..12));
+        buffer.to_mut().unwrap()[1] = 20;
+        assert_eq!(bytemuck::cast_slice::<u8, u32>(&map), [1, 2, 3]);
+        for len in 4..3000 {
+            let elements = buffer.to_mut().unwrap();
+            elements.grow(len).unwrap();
+            assert_eq!(elements[len - 1], 0);
+            elements[len - 1] = len as u32;
+        }
+        assert_eq!((&buffer[..5], buffer.len()), (&[1, 20, 3, 4, 5][..], 2999));
+        assert!(format!("{buffer:?}").ends_with("writable)"));
+        buffer.to_mut().unwrap().grow(10).unwrap();
+        assert!(buffer.to_mut().unwrap().grow(usize::MAX).is_err());
+        let fixed = buffer.into_resident().unwrap();
+        assert_eq!((fixed.len(), fixed[2998]), (2999, 2999));
     }
 
     #[test]

@@ -80,6 +80,24 @@ impl HugePages {
         Ok(Self { bytes })
     }
 
+    /// Lengthens the memory to `len` bytes, of which the new ones are zeros. It may move; where the kernel can move pages,
+    /// nothing is copied. Panics when `len` is less than there is.
+    pub fn grow(&mut self, len: usize) -> io::Result<()> {
+        assert!(len >= self.len(), "{} bytes can not grow to {len}", self.len());
+        #[cfg(target_os = "linux")]
+        if !self.is_empty() {
+            // SAFETY: anonymous memory has no file that could end before it does, and `&mut self` says that nobody holds
+            // a reference into what may move.
+            unsafe { self.bytes.remap(len, memmap2::RemapOptions::new().may_move(true)) }?;
+            let _ = self.bytes.advise(memmap2::Advice::HugePage);
+            return Ok(());
+        }
+        let mut grown = Self::zeroed(len)?;
+        grown[..self.len()].copy_from_slice(self);
+        *self = grown;
+        Ok(())
+    }
+
     /// Ends the writing.
     pub fn freeze(self) -> io::Result<Map> {
         Ok(Map { bytes: self.bytes.make_read_only()? })
@@ -148,6 +166,23 @@ mod tests {
         let map = pages.freeze().unwrap();
         assert_eq!((map.len(), map[2_500_000], map[2_500_001]), (3 << 20, 7, 0));
         assert!(HugePages::zeroed(0).unwrap().freeze().unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_grows_with_its_content_and_zeros_after_it() {
+        for len in [0, 1, 5000, 3 << 20] {
+            let mut pages = HugePages::zeroed(len).unwrap();
+            pages.fill(7);
+            pages.grow(8 << 20).unwrap();
+            assert_eq!(pages.len(), 8 << 20);
+            assert!(pages[..len].iter().all(|&byte| byte == 7) && pages[len..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "3 bytes can not grow to 2")]
+    fn memory_does_not_shrink() {
+        let _ = HugePages::zeroed(3).unwrap().grow(2);
     }
 
     #[test]
