@@ -42,6 +42,14 @@ pub enum BuildError {
         /// NaN or an infinity.
         value: f32,
     },
+    /// Vectors inserted into an index of another dimension.
+    #[error("the index has {expected} components, the vectors {found}")]
+    Dimension {
+        /// Components of the index's vectors.
+        expected: usize,
+        /// Components of the vectors that were given.
+        found: usize,
+    },
     /// Ids would not fit.
     #[error("an index holds at most {expected} vectors, found {found}")]
     TooMany {

@@ -152,6 +152,21 @@ pub trait Build: Index + Sized {
     ) -> Result<Self, BuildError>;
 }
 
+/// Changes an index while it is searched. One change is made at a time; others wait for it.
+pub trait Mutable: Index {
+    /// Adds vectors, on the threads of `pool`; their ids, in the same order. Ids that [`optimize`](Self::optimize) has freed
+    /// are given again. NaN, infinities and vectors of another dimension are refused before anything changes.
+    ///
+    /// The same changes in the same order give the same index bit for bit on any number of threads.
+    fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError>;
+
+    /// Takes vectors out, so that no search that begins later finds them. How many of the `ids` there were.
+    fn delete(&self, ids: &[u32]) -> usize;
+
+    /// Frees what deleted vectors still take up, and restores the structure to what searches need.
+    fn optimize(&self, pool: &ThreadPool, progress: &dyn Progress) -> Result<(), BuildError>;
+}
+
 /// Saves an index to one file, and opens it by mapping that file.
 pub trait Persist: Sized {
     /// Writes the file whole or not at all.

@@ -54,6 +54,6 @@ mod top_k;
 
 pub use counters::Counters;
 pub use errors::{BuildError, OpenError, ParamError, SaveError};
-pub use index::{Build, Index, MAX_VECTORS, Persist, Progress, Searcher, Stage};
+pub use index::{Build, Index, MAX_VECTORS, Mutable, Persist, Progress, Searcher, Stage};
 pub use memory::Memory;
 pub use neighbor::Neighbor;

@@ -111,10 +111,23 @@ impl SelfQuery for Space<'_> {
     }
 }
 
+/// Cosine distances of copies of one vector, at most: rounding keeps them from being 0.
+const COPY_COSINE: f32 = 1e-6;
+
 impl Symmetric for Space<'_> {
     #[inline]
     fn score_row(&self, row: u32, ids: &[u32], out: &mut [f32]) {
         self.kernels.distances_by_id(self.metric, self.row(row), self.vectors, ids, out);
+    }
+
+    #[inline]
+    fn leads(&self, to_neighbor: f32, to_node: f32) -> bool {
+        match self.metric {
+            Metric::L2 => to_neighbor < to_node || to_neighbor == 0.0,
+            Metric::Cosine => to_neighbor < to_node || to_neighbor <= COPY_COSINE,
+            // No inner product says that two vectors are the same.
+            Metric::InnerProduct => to_neighbor <= to_node,
+        }
     }
 }
 

@@ -1,19 +1,15 @@
 //! The forms of the vectors that an index holds: what searches walk over, and what their candidates are scored by in the
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
-use std::io;
-
-use nearlab_storage::Buffer;
-
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
-use crate::quant::{Codes, Euclid, F16, F16Rows, Length, Lifted, Projection, Sq4, Sq8, Sq8Rows};
-use crate::space::{Space, base_of};
+use crate::quant::{Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows};
+use crate::space::Space;
 use crate::{BuildError, Counters, Neighbor};
 
 /// Base vectors as searches walk over them.
 #[derive(Debug)]
 pub(super) enum Traversal {
-    F32(Buffer<f32>),
+    F32(F32),
     F16(F16),
     Sq8(Sq8),
     Sq4(Sq4),
@@ -25,13 +21,13 @@ pub(super) enum Rerank {
     None,
     Sq8(Sq8),
     F16(F16),
-    F32(Buffer<f32>),
+    F32(F32),
 }
 
 impl Traversal {
     pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
         Ok(match params.codes {
-            TraversalCodes::F32 => Self::F32(base_of(source.vectors(), source.euclid().metric).into()),
+            TraversalCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
             TraversalCodes::F16 => Self::F16(F16::encode(source)?),
             TraversalCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             TraversalCodes::Sq4 => {
@@ -42,21 +38,21 @@ impl Traversal {
         })
     }
 
-    pub(super) fn into_resident(self) -> io::Result<Self> {
-        Ok(match self {
-            Self::F32(vectors) => Self::F32(vectors.into_resident()?),
-            Self::F16(f16) => Self::F16(F16 { codes: f16.codes.into_resident()?, ..f16 }),
-            Self::Sq8(sq8) => Self::Sq8(Sq8 { codes: sq8.codes.into_resident()?, ..sq8 }),
-            Self::Sq4(sq4) => Self::Sq4(Sq4 { codes: sq4.codes.into_resident()?, ..sq4 }),
-        })
+    pub(super) fn form(&self) -> &dyn Form {
+        match self {
+            Self::F32(f32) => f32,
+            Self::F16(f16) => f16,
+            Self::Sq8(sq8) => sq8,
+            Self::Sq4(sq4) => sq4,
+        }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn form_mut(&mut self) -> &mut dyn Form {
         match self {
-            Self::F32(vectors) => size_of_val(&**vectors),
-            Self::F16(f16) => size_of_val(&*f16.codes),
-            Self::Sq8(sq8) => size_of_val(&*sq8.codes),
-            Self::Sq4(sq4) => size_of_val(&*sq4.codes),
+            Self::F32(f32) => f32,
+            Self::F16(f16) => f16,
+            Self::Sq8(sq8) => sq8,
+            Self::Sq4(sq4) => sq4,
         }
     }
 }
@@ -67,35 +63,35 @@ impl Rerank {
             RerankCodes::None => Self::None,
             RerankCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             RerankCodes::F16 => Self::F16(F16::encode(source)?),
-            RerankCodes::F32 => Self::F32(base_of(source.vectors(), source.euclid().metric).into()),
+            RerankCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
         })
     }
 
-    pub(super) fn into_resident(self) -> io::Result<Self> {
-        Ok(match self {
-            Self::None => Self::None,
-            Self::Sq8(sq8) => Self::Sq8(Sq8 { codes: sq8.codes.into_resident()?, ..sq8 }),
-            Self::F16(f16) => Self::F16(F16 { codes: f16.codes.into_resident()?, ..f16 }),
-            Self::F32(vectors) => Self::F32(vectors.into_resident()?),
-        })
-    }
-
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn form(&self) -> Option<&dyn Form> {
         match self {
-            Self::None => 0,
-            Self::Sq8(sq8) => size_of_val(&*sq8.codes),
-            Self::F16(f16) => size_of_val(&*f16.codes),
-            Self::F32(vectors) => size_of_val(&**vectors),
+            Self::None => None,
+            Self::Sq8(sq8) => Some(sq8),
+            Self::F16(f16) => Some(f16),
+            Self::F32(f32) => Some(f32),
+        }
+    }
+
+    pub(super) fn form_mut(&mut self) -> Option<&mut dyn Form> {
+        match self {
+            Self::None => None,
+            Self::Sq8(sq8) => Some(sq8),
+            Self::F16(f16) => Some(f16),
+            Self::F32(f32) => Some(f32),
         }
     }
 
     /// The codes as searches see them.
-    pub(super) fn rows(&self, euclid: &Euclid) -> RerankRows<'_> {
+    pub(super) fn rows(&self) -> RerankRows<'_> {
         match self {
             Self::None => RerankRows::None,
             Self::Sq8(sq8) => RerankRows::Sq8(sq8.rows()),
             Self::F16(f16) => RerankRows::F16(f16.rows()),
-            Self::F32(vectors) => RerankRows::F32(Space::new(vectors, euclid.dim, euclid.metric)),
+            Self::F32(f32) => RerankRows::F32(f32.rows()),
         }
     }
 }

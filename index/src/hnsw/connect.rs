@@ -8,15 +8,40 @@
 //! Invariants: a step makes one node reachable and none unreachable, so the steps end with every node reachable. Nodes are
 //! taken in the order of their ids; the result does not depend on the number of threads.
 
+use super::deleted::NodeSet;
 use super::rows::Rows;
 use crate::quant::Symmetric;
 use crate::{Counters, Neighbor};
 
 /// Links every node into what can be reached from `entry_point`.
 pub(super) fn connect<C: Symmetric>(codes: C, base: &mut Rows, entry_point: u32, counters: &mut Counters) {
-    let mut reached = vec![false; codes.len()];
-    mark(base, entry_point, &mut reached);
-    let mut lost: Vec<u32> = (0..codes.len() as u32).filter(|&id| !reached[id as usize]).collect();
+    tie(codes, base, Lost::of(base, entry_point, &NodeSet::default()), counters);
+}
+
+/// Nodes that a search would never meet, and those that it can.
+pub(super) struct Lost {
+    entry_point: u32,
+    reached: Vec<bool>,
+    nodes: Vec<u32>,
+}
+
+impl Lost {
+    /// Looks for them in the whole graph; those that were `deleted` do not count.
+    pub(super) fn of(base: &Rows, entry_point: u32, deleted: &NodeSet) -> Self {
+        let mut reached = vec![false; base.len()];
+        mark(base, entry_point, &mut reached);
+        let nodes = (0..base.len() as u32).filter(|&id| !reached[id as usize] && !deleted.contains(id)).collect();
+        Self { entry_point, reached, nodes }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+}
+
+/// Links lost nodes into what can be reached.
+pub(super) fn tie<C: Symmetric>(codes: C, base: &mut Rows, lost: Lost, counters: &mut Counters) {
+    let Lost { entry_point, mut reached, nodes: mut lost } = lost;
     while !lost.is_empty() {
         let before = lost.len();
         lost.retain(|&id| {

@@ -1,4 +1,4 @@
-//! The file of an HNSW index: a container of kind `hnsw`, version 2.
+//! The file of an HNSW index: a container of kind `hnsw`, version 2; or 3, where ids are missing.
 //!
 //! | section | elements | content |
 //! |---|---|---|
@@ -17,23 +17,29 @@
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
 //!
-//! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 1 had
-//! f32 codes only, and 12 words in its header.
+//! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
+//! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
+//! Version 1 had f32 codes only, and 12 words in its header.
 
 use std::path::Path;
 
 use nearlab_storage::{Buffer, FileKind, SectionId};
 
 use super::codes::{Rerank, Traversal};
+use super::deleted::NodeSet;
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
-use crate::quant::{Euclid, F16, Levels, Projection, Sq4, Sq8, padded, sq4_row_bytes};
+use crate::quant::{Euclid, F16, F32, Levels, Projection, Sq4, Sq8, padded, sq4_row_bytes};
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("hnsw");
+/// Of files in which every id has its vector.
 const VERSION: u32 = 2;
+/// Of files in which some are missing.
+const VERSION_DELETED: u32 = 3;
+const DELETED: SectionId = SectionId::new("deleted");
 const LEVELS: SectionId = SectionId::new("levels");
 const BASE: SectionId = SectionId::new("base");
 const UPPER_OFFSETS: SectionId = SectionId::new("upperoff");
@@ -48,7 +54,8 @@ const DIRECTIONS: SectionId = SectionId::new("pcs");
 
 impl Persist for Hnsw {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
-        let header = Header { len: self.len(), dim: self.dim(), metric: self.metric(), counters: self.build_counters };
+        let nodes = self.graph.levels.len();
+        let header = Header { len: nodes, dim: self.dim(), metric: self.metric(), counters: self.build_counters };
         let own = [
             self.params.m as u64,
             self.params.ef_construction as u64,
@@ -63,13 +70,17 @@ impl Persist for Hnsw {
             self.params.replicas as u64,
             self.params.leaf as u64,
         ];
-        let mut writer = Writer::create(path, (KIND, VERSION), &header, &own)?;
+        let version = if self.deleted.count() == 0 { VERSION } else { VERSION_DELETED };
+        let mut writer = Writer::create(path, (KIND, version), &header, &own)?;
+        if version == VERSION_DELETED {
+            writer.section(DELETED, &self.deleted.words(nodes))?;
+        }
         writer.section(LEVELS, &self.graph.levels)?;
         writer.section(BASE, &self.graph.base)?;
         writer.section(UPPER_OFFSETS, &self.graph.upper_offsets)?;
         writer.section(UPPER, &self.graph.upper)?;
         match &self.traversal {
-            Traversal::F32(vectors) => writer.vectors(vectors)?,
+            Traversal::F32(f32) => writer.vectors(&f32.vectors)?,
             Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
             Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
@@ -78,17 +89,18 @@ impl Persist for Hnsw {
             Rerank::None => (),
             Rerank::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Rerank::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
-            Rerank::F32(vectors) => writer.vectors(vectors)?,
+            Rerank::F32(f32) => writer.vectors(&f32.vectors)?,
         }
         writer.finish()
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let (reader, header) = Reader::open(path, KIND, 1..=VERSION)?;
+        let (reader, header) = Reader::open(path, KIND, 1..=VERSION_DELETED)?;
         let own = own_words(&reader)?;
         let radius_squared = f32::from_bits(own[8] as u32);
         let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared };
         let params = params(&reader, &own, euclid.width())?;
+        let deleted = open_deleted(&reader, header.len)?;
         let upper_offsets = reader.buffer::<u32>(UPPER_OFFSETS, header.len + 1)?;
         let upper_len = upper_offsets[header.len] as usize * params.m;
         let graph = Graph {
@@ -97,12 +109,12 @@ impl Persist for Hnsw {
             levels: reader.buffer(LEVELS, header.len)?,
             upper: reader.buffer(UPPER, upper_len)?,
             upper_offsets,
-            entry_point: entry_point(&reader, own[4], header.len)?,
+            entry_point: entry_point(&reader, own[4], header.len - deleted.count(), header.len)?,
         };
-        check(&reader, &graph)?;
+        check(&reader, &graph, &deleted)?;
         let (len, width) = (header.len, euclid.width());
         let traversal = match params.codes {
-            TraversalCodes::F32 => Traversal::F32(reader.vectors(&header)?),
+            TraversalCodes::F32 => Traversal::F32(open_f32(&reader, &header)?),
             TraversalCodes::F16 => Traversal::F16(open_f16(&reader, len, width)?),
             TraversalCodes::Sq8 => Traversal::Sq8(open_sq8(&reader, len, width)?),
             TraversalCodes::Sq4 => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
@@ -111,9 +123,9 @@ impl Persist for Hnsw {
             RerankCodes::None => Rerank::None,
             RerankCodes::Sq8 => Rerank::Sq8(open_sq8(&reader, len, width)?),
             RerankCodes::F16 => Rerank::F16(open_f16(&reader, len, width)?),
-            RerankCodes::F32 => Rerank::F32(reader.vectors(&header)?),
+            RerankCodes::F32 => Rerank::F32(open_f32(&reader, &header)?),
         };
-        Ok(Self { params, euclid, traversal, rerank, graph, build_counters: header.counters })
+        Ok(Self { params, euclid, traversal, rerank, graph, deleted, build_counters: header.counters })
     }
 }
 
@@ -174,6 +186,10 @@ fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Resu
     writer.section(section, &numbers)
 }
 
+fn open_f32(reader: &Reader, header: &Header) -> Result<F32, OpenError> {
+    Ok(F32 { metric: header.metric, dim: header.dim, vectors: reader.vectors(header)? })
+}
+
 fn open_f16(reader: &Reader, len: usize, width: usize) -> Result<F16, OpenError> {
     Ok(F16 { components: width, codes: reader.buffer(F16_CODES, len * padded::<u16>(width))? })
 }
@@ -216,17 +232,35 @@ fn finite(reader: &Reader, section: SectionId, numbers: &[f32]) -> Result<(), Op
     }
 }
 
-fn entry_point(reader: &Reader, word: u64, len: usize) -> Result<Option<u32>, OpenError> {
-    if len == 0 {
+/// Where searches begin in an index of `nodes` ids, of which `left` have their vectors.
+fn entry_point(reader: &Reader, word: u64, left: usize, nodes: usize) -> Result<Option<u32>, OpenError> {
+    if left == 0 {
         reader.header_word("the entry point of an empty index", word, u64::from(NO_LINK)..u64::from(NO_LINK) + 1)?;
         return Ok(None);
     }
-    Ok(Some(reader.header_word("an entry point", word, 0..len as u64)? as u32))
+    Ok(Some(reader.header_word("an entry point", word, 0..nodes as u64)? as u32))
+}
+
+fn open_deleted(reader: &Reader, nodes: usize) -> Result<NodeSet, OpenError> {
+    if reader.version() < VERSION_DELETED {
+        return Ok(NodeSet::default());
+    }
+    let words = reader.buffer::<u64>(DELETED, nodes.div_ceil(64))?;
+    let deleted = NodeSet::of_words(&words);
+    let beyond = deleted.iter().find(|&id| id as usize >= nodes);
+    match beyond {
+        None => Ok(deleted),
+        Some(id) => Err(reader.refuse(DELETED, format!("ids below {nodes}"), id.to_string())),
+    }
 }
 
 /// Checks everything that searches rely on.
-fn check(reader: &Reader, graph: &Graph) -> Result<(), OpenError> {
-    let highest = graph.levels.iter().copied().max().unwrap_or(0);
+fn check(reader: &Reader, graph: &Graph, deleted: &NodeSet) -> Result<(), OpenError> {
+    if let Some(entry_point) = graph.entry_point.filter(|&id| deleted.contains(id)) {
+        return Err(reader.refuse(DELETED, "another id than the entry point".to_owned(), entry_point.to_string()));
+    }
+    let left = graph.levels.iter().zip(0..).filter(|&(_, id)| !deleted.contains(id));
+    let highest = left.map(|(&level, _)| level).max().unwrap_or(0);
     let allowed = MAX_LEVEL.min(graph.max_level());
     if highest > allowed {
         let expected = format!("levels up to the entry point's, {allowed}");
@@ -237,12 +271,12 @@ fn check(reader: &Reader, graph: &Graph) -> Result<(), OpenError> {
         return Err(reader.refuse(UPPER_OFFSETS, expected.to_owned(), found.to_owned()));
     }
     for (id, row) in graph.base.chunks_exact(2 * graph.m).enumerate() {
-        check_row(reader, (BASE, &graph.levels), row, (id, 0))?;
+        check_row(reader, (BASE, &graph.levels, deleted), row, (id, 0))?;
     }
     let mut rows = graph.upper.chunks_exact(graph.m);
     for (id, &level) in graph.levels.iter().enumerate() {
         for (layer, row) in (1..=level).zip(&mut rows) {
-            check_row(reader, (UPPER, &graph.levels), row, (id, layer))?;
+            check_row(reader, (UPPER, &graph.levels, deleted), row, (id, layer))?;
         }
     }
     Ok(())
@@ -251,12 +285,13 @@ fn check(reader: &Reader, graph: &Graph) -> Result<(), OpenError> {
 /// Checks that the links of a row lead to nodes of its layer and come before its empty places.
 fn check_row(
     reader: &Reader,
-    (section, levels): (SectionId, &[u8]),
+    (section, levels, deleted): (SectionId, &[u8], &NodeSet),
     row: &[u32],
     (id, layer): (usize, u8),
 ) -> Result<(), OpenError> {
     let filled = row.iter().position(|&link| link == NO_LINK).unwrap_or(row.len());
-    let leads_nowhere = |link: u32| levels.get(link as usize).is_none_or(|&level| level < layer);
+    let leads_nowhere =
+        |link: u32| deleted.contains(link) || levels.get(link as usize).is_none_or(|&level| level < layer);
     let wrong = row[..filled].iter().find(|&&link| leads_nowhere(link));
     match wrong.or_else(|| row[filled..].iter().find(|&&link| link != NO_LINK)) {
         None => Ok(()),
@@ -288,10 +323,11 @@ mod tests {
         };
         let mut hnsw = Hnsw {
             euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0 },
-            traversal: Traversal::F32(vec![0.0, 1.0, 2.0].into()),
+            traversal: Traversal::F32(F32 { metric: Metric::L2, dim: 1, vectors: vec![0.0, 1.0, 2.0].into() }),
             rerank: Rerank::None,
             params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
             graph,
+            deleted: NodeSet::default(),
             build_counters: Counters { hops: 3, ..Counters::default() },
         };
         damage(&mut hnsw);
@@ -304,7 +340,7 @@ mod tests {
     #[test]
     fn what_was_saved_is_mapped_again() {
         let hnsw = reopened(|_| ()).unwrap();
-        assert!(matches!(&hnsw.traversal, Traversal::F32(vectors) if vectors.is_mapped()));
+        assert!(matches!(&hnsw.traversal, Traversal::F32(f32) if f32.vectors.is_mapped()));
         assert!(hnsw.graph.base.is_mapped() && hnsw.graph.upper.is_mapped());
         assert_eq!((hnsw.params.m, hnsw.params.keep_pruned, hnsw.build_counters.hops), (2, true, 3));
     }

@@ -3,8 +3,11 @@
 //! A row of links is filled from the front; the first [`NO_LINK`] ends it. Base layer: row `id` of `n x 2m`. Upper
 //! layers: node `id` of level `l` has the `l` rows of `m` places from row `upper_offsets[id]`, layer 1 first.
 
+use std::collections::BTreeMap;
+
 use nearlab_simd::prefetch;
 use nearlab_storage::Buffer;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Fills the places of a row that hold no link.
 pub(super) const NO_LINK: u32 = u32::MAX;
@@ -73,6 +76,30 @@ impl<'a> Links<'a> {
         let row = self.upper_offsets[id as usize] as usize + usize::from(layer) - 1;
         &self.upper[row * self.m..][..self.m]
     }
+}
+
+/// The index's [`stats`](crate::Index::stats): `max_level`; `base_degree_mean` and `base_degree_max`, links per node;
+/// `upper_nodes`, nodes above the base layer.
+pub(super) fn stats(links: Links<'_>, levels: &[u8], max_level: u8) -> BTreeMap<String, f64> {
+    let rows = links.base.chunks_exact(2 * links.m);
+    let degrees: Vec<usize> = rows.map(|row| row.iter().filter(|&&link| link != NO_LINK).count()).collect();
+    let upper_nodes = levels.iter().filter(|&&level| level > 0).count();
+    BTreeMap::from([
+        ("max_level".to_owned(), f64::from(max_level)),
+        ("base_degree_mean".to_owned(), degrees.iter().sum::<usize>() as f64 / degrees.len().max(1) as f64),
+        ("base_degree_max".to_owned(), degrees.iter().copied().max().unwrap_or(0) as f64),
+        ("upper_nodes".to_owned(), upper_nodes as f64),
+    ])
+}
+
+/// XXH3-64 over links, levels and the entry point.
+pub(super) fn digest(links: Links<'_>, levels: &[u8], entry_point: Option<u32>) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(bytemuck::cast_slice(links.base));
+    hash.update(levels);
+    hash.update(bytemuck::cast_slice(links.upper));
+    hash.update(&entry_point.unwrap_or(NO_LINK).to_le_bytes());
+    hash.digest()
 }
 
 /// Codes and links: what is searched.

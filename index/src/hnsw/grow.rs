@@ -1,12 +1,13 @@
 //! Which builder grows the graph, over which codes.
 
 use super::batch::Batches;
-use super::build::{Builder, Scorers};
+use super::build::Builder;
 use super::codes::Traversal;
 use super::graph::Graph;
 use super::params::{Construction, HnswParams};
+use super::seek::Scorers;
 use crate::quant::{Lifted, SelfQuery, Sq7, Sq7Rows, Symmetric};
-use crate::space::{Space, step};
+use crate::space::step;
 use crate::{BuildError, Counters, Progress, Stage};
 
 /// The graph over the vectors of `source`, whose codes for searches are `traversal`, and the work it took.
@@ -19,9 +20,8 @@ pub(super) fn grow(
     batches: Batches,
     progress: &dyn Progress,
 ) -> Result<(Graph, Counters), BuildError> {
-    let euclid = source.euclid();
-    if let (Traversal::F32(vectors), Construction::Incremental) = (traversal, params.construction) {
-        let space = Space::new(vectors, euclid.dim, euclid.metric);
+    if let (Traversal::F32(f32), Construction::Incremental) = (traversal, params.construction) {
+        let space = f32.rows();
         let mut builder = Builder::new(Scorers { traversal: space, selection: space, rescore: false }, *params)?;
         builder.insert_all(batches, progress)?;
         return frozen(builder, progress);
@@ -29,9 +29,8 @@ pub(super) fn grow(
     let sq7 = Sq7::encode(source)?;
     let selection = sq7.rows();
     match traversal {
-        Traversal::F32(vectors) => {
-            let traversal = Space::new(vectors, euclid.dim, euclid.metric);
-            grow_over(Scorers { traversal, selection, rescore: true }, params, batches, progress)
+        Traversal::F32(f32) => {
+            grow_over(Scorers { traversal: f32.rows(), selection, rescore: true }, params, batches, progress)
         }
         Traversal::F16(_) | Traversal::Sq8(_) => {
             grow_over(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)

@@ -5,7 +5,7 @@
 //!
 //! | source | function | file |
 //! |---|---|---|
-//! | algorithm 1, INSERT | `Builder::insert_batch`: all points of a batch, in parallel | `build.rs`, `batch.rs` |
+//! | algorithm 1, INSERT | `Seeker`: all points of a batch, in parallel | `seek.rs`, `build.rs`, `batch.rs` |
 //! | algorithm 1, line 4, level | `level_of` | `level.rs` |
 //! | algorithm 2, SEARCH-LAYER | `Walk::step`, greedy above the layer where candidates are kept | `walk.rs`, `pool.rs`, `visited.rs` |
 //! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select_neighbors` | `select.rs` |
@@ -13,11 +13,12 @@
 //! | `HCNNG`, `PiPNN`: neighbours from groups | `Builder::link_all` | `bulk/` |
 //! | uniform scalar quantisation, principal components | `Levels`, `Projection` | `../quant/` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
+//! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | (not in the papers) reachability | `connect` | `connect.rs` |
 //!
 //! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
 //! reached from the entry point on the base layer, so a search with `ef_search >= n` meets every vector. A frozen graph is flat
-//! arrays; the builder is another type. Not here: insertion after the build, deletion, `extendCandidates` of algorithm 4.
+//! arrays; what changes, [`LiveHnsw`], is another type. Not here: `extendCandidates` of algorithm 4.
 //!
 //! How to choose. `m` 16 suits most sets; raise it to 24 or 32 where recall stays low at an `ef_search` of some hundreds. Then
 //! sweep `ef_search` from `k` upwards until the recall suffices. The defaults search the vectors as they are. For speed,
@@ -49,14 +50,19 @@ mod build;
 mod bulk;
 mod codes;
 mod connect;
+mod deleted;
 mod file;
 mod graph;
 mod grow;
+mod growth;
 mod level;
+mod live;
 mod params;
 mod pool;
+mod repair;
 mod rows;
 mod search;
+mod seek;
 mod select;
 mod visited;
 mod walk;
@@ -67,8 +73,8 @@ use std::io;
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
-use xxhash_rust::xxh3::Xxh3;
 
+pub use live::{LiveHnsw, LiveSearcher};
 pub use params::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 pub use search::HnswSearcher;
 
@@ -77,8 +83,10 @@ use crate::space::{check_base, step};
 use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
 use codes::{Rerank, Traversal};
-use graph::{Graph, NO_LINK};
+use deleted::NodeSet;
+use graph::Graph;
 use grow::grow;
+use search::Searched;
 
 /// A navigable graph over `n x d` vectors; see the [module](self).
 #[derive(Debug)]
@@ -88,6 +96,8 @@ pub struct Hnsw {
     traversal: Traversal,
     rerank: Rerank,
     graph: Graph,
+    /// Ids that nothing leads to, in an index that was changed.
+    deleted: NodeSet,
     build_counters: Counters,
 }
 
@@ -102,9 +112,23 @@ impl Hnsw {
     /// longer waits for the file.
     pub fn into_resident(mut self) -> io::Result<Self> {
         self.graph.base = self.graph.base.into_resident()?;
-        self.traversal = self.traversal.into_resident()?;
-        self.rerank = self.rerank.into_resident()?;
+        self.traversal.form_mut().codes_mut().make_resident()?;
+        self.rerank.form_mut().map_or(Ok(()), |form| form.codes_mut().make_resident())?;
         Ok(self)
+    }
+
+    fn searched(&self) -> Searched<'_> {
+        Searched {
+            euclid: &self.euclid,
+            traversal: &self.traversal,
+            rerank: &self.rerank,
+            links: self.graph.links(),
+            entry_point: self.graph.entry_point,
+            max_level: self.graph.max_level(),
+            deleted: &self.deleted,
+            linked: self.len(),
+            dead: 0,
+        }
     }
 
     fn build_in(
@@ -123,7 +147,7 @@ impl Hnsw {
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
         let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
-        Ok(Self { params: *params, euclid, traversal, rerank, graph, build_counters })
+        Ok(Self { params: *params, euclid, traversal, rerank, graph, deleted: NodeSet::default(), build_counters })
     }
 }
 
@@ -147,7 +171,7 @@ impl Index for Hnsw {
     type Searcher<'a> = HnswSearcher<'a>;
 
     fn len(&self) -> usize {
-        self.graph.levels.len()
+        self.graph.levels.len() - self.deleted.count()
     }
 
     fn dim(&self) -> usize {
@@ -164,39 +188,23 @@ impl Index for Hnsw {
         let graph = &self.graph;
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
         let mut memory = Memory::of([
-            (codes, self.traversal.bytes()),
+            (codes, self.traversal.form().codes().bytes()),
             ("base_graph", size_of_val(&*graph.base)),
             ("upper_graph", size_of_val(&*graph.upper) + size_of_val(&*graph.upper_offsets)),
             ("levels", size_of_val(&*graph.levels)),
         ]);
-        if self.params.rerank_codes != RerankCodes::None {
-            memory.0.insert("rerank_codes", self.rerank.bytes() as u64);
-        }
+        memory.0.extend(self.rerank.form().map(|form| ("rerank_codes", form.codes().bytes() as u64)));
         memory
     }
 
     /// `max_level`; `base_degree_mean` and `base_degree_max`, links per node; `upper_nodes`, nodes above the base layer.
     fn stats(&self) -> BTreeMap<String, f64> {
-        let rows = self.graph.base.chunks_exact(2 * self.graph.m);
-        let degrees: Vec<usize> = rows.map(|row| row.iter().filter(|&&link| link != NO_LINK).count()).collect();
-        let upper_nodes = self.graph.levels.iter().filter(|&&level| level > 0).count();
-        BTreeMap::from([
-            ("max_level".to_owned(), f64::from(self.graph.max_level())),
-            ("base_degree_mean".to_owned(), degrees.iter().sum::<usize>() as f64 / degrees.len().max(1) as f64),
-            ("base_degree_max".to_owned(), degrees.iter().copied().max().unwrap_or(0) as f64),
-            ("upper_nodes".to_owned(), upper_nodes as f64),
-        ])
+        graph::stats(self.graph.links(), &self.graph.levels, self.graph.max_level())
     }
 
     /// Over links, levels and the entry point.
     fn digest(&self) -> u64 {
-        let graph = &self.graph;
-        let mut hash = Xxh3::new();
-        hash.update(bytemuck::cast_slice(&graph.base));
-        hash.update(&graph.levels);
-        hash.update(bytemuck::cast_slice(&graph.upper));
-        hash.update(&graph.entry_point.unwrap_or(NO_LINK).to_le_bytes());
-        hash.digest()
+        graph::digest(self.graph.links(), &self.graph.levels, self.graph.entry_point)
     }
 
     fn build_counters(&self) -> Counters {

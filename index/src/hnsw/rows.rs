@@ -1,5 +1,7 @@
 //! Rows of links that still change: each link with its distance, so that nothing is computed twice.
 
+use rayon::prelude::*;
+
 use super::graph::NO_LINK;
 use crate::Neighbor;
 
@@ -14,6 +16,42 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn new(rows: usize, width: usize) -> Self {
         Self { width, links: vec![NO_LINK; rows * width], distances: vec![0.0; rows * width] }
+    }
+
+    /// Rows of given links, in any order, whose distances `score(row, its links, distances)` finds.
+    pub(super) fn measured(
+        width: usize,
+        mut links: Vec<u32>,
+        score: impl Fn(usize, &[u32], &mut [f32]) + Sync,
+    ) -> Self {
+        let mut distances = vec![0.0; links.len()];
+        let rows = links.par_chunks_mut(width).zip(distances.par_chunks_mut(width)).enumerate();
+        rows.for_each_init(Vec::new, |sorted: &mut Vec<Neighbor>, (row, (links, distances))| {
+            let filled = links.iter().take_while(|&&link| link != NO_LINK).count();
+            score(row, &links[..filled], &mut distances[..filled]);
+            sorted.clear();
+            let pairs = links[..filled].iter().zip(&distances[..filled]);
+            sorted.extend(pairs.map(|(&id, &distance)| Neighbor { id, distance }));
+            sorted.sort_unstable();
+            write(sorted, links, distances);
+        });
+        Self { width, links, distances }
+    }
+
+    /// Adds empty rows.
+    pub(super) fn append(&mut self, rows: usize) {
+        let len = self.links.len() + rows * self.width;
+        self.links.resize(len, NO_LINK);
+        self.distances.resize(len, 0.0);
+    }
+
+    /// Rows.
+    pub(super) fn len(&self) -> usize {
+        self.links.len() / self.width
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.links) + size_of_val(&*self.distances)
     }
 
     pub(super) fn width(&self) -> usize {
@@ -38,11 +76,15 @@ impl Rows {
     /// Replaces a row.
     pub(super) fn set(&mut self, row: usize, neighbors: &[Neighbor]) {
         let places = row * self.width..(row + 1) * self.width;
-        let (links, distances) = (&mut self.links[places.clone()], &mut self.distances[places]);
-        links[neighbors.len()..].fill(NO_LINK);
-        for ((link, distance), neighbor) in links.iter_mut().zip(distances).zip(neighbors) {
-            (*link, *distance) = (neighbor.id, neighbor.distance);
-        }
+        write(neighbors, &mut self.links[places.clone()], &mut self.distances[places]);
+    }
+}
+
+/// Writes one row.
+fn write(neighbors: &[Neighbor], links: &mut [u32], distances: &mut [f32]) {
+    links[neighbors.len()..].fill(NO_LINK);
+    for ((link, distance), neighbor) in links.iter_mut().zip(distances).zip(neighbors) {
+        (*link, *distance) = (neighbor.id, neighbor.distance);
     }
 }
 

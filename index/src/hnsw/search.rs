@@ -7,44 +7,29 @@
 use nearlab_storage::Vectors;
 
 use super::Hnsw;
-use super::codes::{EndQuery, Finish, RerankRows, Traversal};
-use super::graph::View;
+use super::codes::{EndQuery, Finish, Rerank, RerankRows, Traversal};
+use super::deleted::NodeSet;
+use super::graph::{Links, View};
 use super::params::HnswSearchParams;
 use super::walk::{Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row};
-use crate::quant::{Codes, Euclid, F16Rows, Length, Sq4Rows, Sq8Rows};
-use crate::space::Space;
+use crate::quant::{Codes, Euclid, Length, Sq4Query};
 use crate::{Counters, Neighbor, Searcher};
 
 /// Queries of a batch that walk at the same time.
 const INTERLEAVED: usize = 4;
 
 /// One thread's searches of an [`Hnsw`].
-pub struct HnswSearcher<'a>(AnySearch<'a>);
-
-enum AnySearch<'a> {
-    F32(Search<'a, Space<'a>>),
-    F16(Search<'a, F16Rows<'a>>),
-    Sq8(Search<'a, Sq8Rows<'a>>),
-    Sq4(Search<'a, Sq4Rows<'a>>),
+#[derive(Debug)]
+pub struct HnswSearcher<'a> {
+    searched: Searched<'a>,
+    params: HnswSearchParams,
+    scratch: Scratch,
 }
 
 impl<'a> HnswSearcher<'a> {
     pub(super) fn new(hnsw: &'a Hnsw, params: HnswSearchParams) -> Self {
-        Self(match &hnsw.traversal {
-            Traversal::F32(vectors) => {
-                AnySearch::F32(Search::new(hnsw, Space::new(vectors, hnsw.euclid.dim, hnsw.euclid.metric), params))
-            }
-            Traversal::F16(f16) => AnySearch::F16(Search::new(hnsw, f16.rows(), params)),
-            Traversal::Sq8(sq8) => AnySearch::Sq8(Search::new(hnsw, sq8.rows(), params)),
-            Traversal::Sq4(sq4) => AnySearch::Sq4(Search::new(hnsw, sq4.rows(), params)),
-        })
-    }
-}
-
-impl std::fmt::Debug for HnswSearcher<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HnswSearcher").finish_non_exhaustive()
+        Self { searched: hnsw.searched(), params, scratch: Scratch::default() }
     }
 }
 
@@ -52,41 +37,114 @@ impl Searcher for HnswSearcher<'_> {
     /// Algorithm 5. The base layer starts from where the descent ended and from the entry point too: every node is
     /// reachable from the latter, so with `ef_search >= n` every vector is scored.
     fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
-        match &mut self.0 {
-            AnySearch::F32(search) => search.one(query, k, out),
-            AnySearch::F16(search) => search.one(query, k, out),
-            AnySearch::Sq8(search) => search.one(query, k, out),
-            AnySearch::Sq4(search) => search.one(query, k, out),
-        }
+        self.scratch.one(self.searched, self.params, (query, k), out)
     }
 
     fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
-        match &mut self.0 {
-            AnySearch::F32(search) => search.batch(queries, k, out),
-            AnySearch::F16(search) => search.batch(queries, k, out),
-            AnySearch::Sq8(search) => search.batch(queries, k, out),
-            AnySearch::Sq4(search) => search.batch(queries, k, out),
+        self.scratch.batch(self.searched, self.params, (queries, k), out)
+    }
+}
+
+/// What is searched: a graph, codes and what is left of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Searched<'a> {
+    pub(super) euclid: &'a Euclid,
+    pub(super) traversal: &'a Traversal,
+    pub(super) rerank: &'a Rerank,
+    pub(super) links: Links<'a>,
+    /// None where nothing is left to find.
+    pub(super) entry_point: Option<u32>,
+    pub(super) max_level: u8,
+    pub(super) deleted: &'a NodeSet,
+    /// Nodes that are linked, of which `dead` were deleted.
+    pub(super) linked: usize,
+    pub(super) dead: usize,
+}
+
+/// The memory of one thread's searches, by the kind of a prepared query.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    plain: Vec<Slot<Vec<f32>>>,
+    sq4: Vec<Slot<Sq4Query>>,
+}
+
+impl Scratch {
+    /// Searches for one query.
+    pub(super) fn one(
+        &mut self,
+        searched: Searched<'_>,
+        params: HnswSearchParams,
+        (query, k): (&[f32], usize),
+        out: &mut Vec<Neighbor>,
+    ) -> Counters {
+        assert_query(query, searched.euclid.dim);
+        out.clear();
+        let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
+        match searched.traversal {
+            Traversal::F32(f32) => {
+                Plan::new(searched, entry_point, f32.rows(), params).one(&mut self.plain, query, k, out)
+            }
+            Traversal::F16(f16) => {
+                Plan::new(searched, entry_point, f16.rows(), params).one(&mut self.plain, query, k, out)
+            }
+            Traversal::Sq8(sq8) => {
+                Plan::new(searched, entry_point, sq8.rows(), params).one(&mut self.plain, query, k, out)
+            }
+            Traversal::Sq4(sq4) => {
+                Plan::new(searched, entry_point, sq4.rows(), params).one(&mut self.sq4, query, k, out)
+            }
+        }
+    }
+
+    /// Searches for the queries of a batch.
+    pub(super) fn batch(
+        &mut self,
+        searched: Searched<'_>,
+        params: HnswSearchParams,
+        (queries, k): (Vectors<'_, f32>, usize),
+        out: &mut [Neighbor],
+    ) -> Counters {
+        assert_batch(queries.len(), k, out.len());
+        if !queries.is_empty() {
+            assert_query(queries.row(0), searched.euclid.dim);
+        }
+        let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else {
+            out.fill(Neighbor::NONE);
+            return Counters::default();
+        };
+        match searched.traversal {
+            Traversal::F32(f32) => {
+                Plan::new(searched, entry_point, f32.rows(), params).batch(&mut self.plain, queries, k, out)
+            }
+            Traversal::F16(f16) => {
+                Plan::new(searched, entry_point, f16.rows(), params).batch(&mut self.plain, queries, k, out)
+            }
+            Traversal::Sq8(sq8) => {
+                Plan::new(searched, entry_point, sq8.rows(), params).batch(&mut self.plain, queries, k, out)
+            }
+            Traversal::Sq4(sq4) => {
+                Plan::new(searched, entry_point, sq4.rows(), params).batch(&mut self.sq4, queries, k, out)
+            }
         }
     }
 }
 
-/// Searches over one kind of codes.
-struct Search<'a, C: Codes> {
-    plan: Plan<'a, C>,
-    slots: Vec<Slot<C::Query>>,
-}
-
-/// What all searches of a searcher share.
+/// What all searches of a call share.
 struct Plan<'a, C> {
     view: View<'a, C>,
     rerank_rows: RerankRows<'a>,
     euclid: &'a Euclid,
-    entry_point: Option<u32>,
+    entry_point: u32,
     max_level: u8,
-    params: HnswSearchParams,
+    deleted: &'a NodeSet,
+    ef_search: usize,
+    /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
+    share: f64,
+    rerank: usize,
 }
 
 /// One walking query.
+#[derive(Debug)]
 struct Slot<Q> {
     walk: Walk<Q>,
     /// Whether the walk is over and its candidates' rerank codes are on their way.
@@ -97,90 +155,92 @@ struct Slot<Q> {
     finish: Finish,
 }
 
-impl<'a, C: Codes + 'a> Search<'a, C> {
-    fn new(hnsw: &'a Hnsw, codes: C, params: HnswSearchParams) -> Self {
-        let plan = Plan {
-            view: View { codes, links: hnsw.graph.links() },
-            rerank_rows: hnsw.rerank.rows(&hnsw.euclid),
-            euclid: &hnsw.euclid,
-            entry_point: hnsw.graph.entry_point,
-            max_level: hnsw.graph.max_level(),
-            params,
-        };
-        Self { plan, slots: Vec::new() }
+impl<Q: Default> Slot<Q> {
+    fn new(m: usize) -> Self {
+        Self {
+            walk: Walk::new(m),
+            arrived: false,
+            k: 0,
+            lifted: Vec::new(),
+            length: Length::default(),
+            finish: Finish::default(),
+        }
     }
+}
 
-    fn grow_slots(&mut self, slots: usize) {
-        while self.slots.len() < slots {
-            self.slots.push(Slot {
-                walk: Walk::new(self.plan.view.codes.len(), self.plan.view.links.m),
-                arrived: false,
-                k: 0,
-                lifted: Vec::new(),
-                length: Length::default(),
-                finish: Finish::default(),
-            });
+impl<'a, C: Codes + 'a> Plan<'a, C> {
+    fn new(searched: Searched<'a>, entry_point: u32, codes: C, params: HnswSearchParams) -> Self {
+        let Searched { linked, dead, .. } = searched;
+        Self {
+            view: View { codes, links: searched.links },
+            rerank_rows: searched.rerank.rows(),
+            euclid: searched.euclid,
+            entry_point,
+            max_level: searched.max_level,
+            deleted: searched.deleted,
+            ef_search: params.ef_search,
+            share: linked as f64 / (linked - dead).max(1) as f64,
+            rerank: params.rerank,
         }
     }
 
-    fn one(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
-        assert_query(query, self.plan.euclid.dim);
-        out.clear();
-        let Some(entry_point) = self.plan.entry_point.filter(|_| k > 0) else { return Counters::default() };
-        self.grow_slots(1);
-        let slot = &mut self.slots[0];
-        self.plan.begin(slot, entry_point, query, k);
-        while !self.plan.step(slot, query) {}
+    /// The first `count` slots, of which missing ones are made.
+    fn slots<'s>(&self, slots: &'s mut Vec<Slot<C::Query>>, count: usize) -> &'s mut [Slot<C::Query>] {
+        while slots.len() < count {
+            slots.push(Slot::new(self.view.links.m));
+        }
+        &mut slots[..count]
+    }
+
+    fn one(&self, slots: &mut Vec<Slot<C::Query>>, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
+        let slot = &mut self.slots(slots, 1)[0];
+        self.begin(slot, query, k);
+        while !self.step(slot, query) {}
         out.extend_from_slice(&slot.finish.found);
         slot.walk.take_counters()
     }
 
-    fn batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
-        assert_batch(queries.len(), k, out.len());
-        let Some(entry_point) = self.plan.entry_point.filter(|_| k > 0) else {
-            out.fill(Neighbor::NONE);
-            return Counters::default();
-        };
-        if !queries.is_empty() {
-            assert_query(queries.row(0), self.plan.euclid.dim);
-        }
-        let width = INTERLEAVED.min(queries.len());
-        self.grow_slots(width);
-        let slots = &mut self.slots[..width];
+    fn batch(
+        &self,
+        slots: &mut Vec<Slot<C::Query>>,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        let slots = self.slots(slots, INTERLEAVED.min(queries.len()));
         // The query that walks in each slot.
         let mut walking = [None; INTERLEAVED];
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
-            self.plan.begin(slot, entry_point, queries.row(i), k);
+            self.begin(slot, queries.row(i), k);
             *walking = Some(i);
         }
-        let (mut begun, mut left) = (width, queries.len());
+        let (mut begun, mut left) = (slots.len(), queries.len());
         while left > 0 {
             for (slot, walking) in slots.iter_mut().zip(&mut walking) {
                 let Some(query) = *walking else { continue };
-                if !self.plan.step(slot, queries.row(query)) {
+                if !self.step(slot, queries.row(query)) {
                     continue;
                 }
                 fill_row(&mut out[query * k..][..k], &slot.finish.found);
                 left -= 1;
                 *walking = (begun < queries.len()).then_some(begun);
                 if let Some(query) = *walking {
-                    self.plan.begin(slot, entry_point, queries.row(query), k);
+                    self.begin(slot, queries.row(query), k);
                     begun += 1;
                 }
             }
         }
         slots.iter_mut().map(|slot| slot.walk.take_counters()).sum()
     }
-}
 
-impl<C: Codes> Plan<'_, C> {
-    fn begin(&self, slot: &mut Slot<C::Query>, entry_point: u32, query: &[f32], k: usize) {
+    fn begin(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
         let codes = self.view.codes;
         (slot.k, slot.arrived) = (k, false);
         slot.length = self.euclid.lift_query(query, &mut slot.lifted);
         codes.prepare(if C::LIFTED { &slot.lifted } else { query }, &mut slot.walk.query);
-        let ef = self.params.ef_search.max(k).min(codes.len());
-        slot.walk.begin(self.view, Route { entry_point, max_level: self.max_level, layer: 0, ef });
+        let ef = (self.ef_search.max(k) as f64 * self.share).ceil() as usize;
+        let (entry_point, max_level) = (self.entry_point, self.max_level);
+        slot.walk.begin(self.view, Route { entry_point, max_level, layer: 0, ef: ef.min(codes.len()) });
     }
 
     /// Takes one step; whether it was the last.
@@ -193,12 +253,13 @@ impl<C: Codes> Plan<'_, C> {
             return true;
         }
         if slot.walk.step(self.view) {
-            let kept = match (self.rerank_rows, self.params.rerank) {
+            let kept = match (self.rerank_rows, self.rerank) {
                 (RerankRows::None, _) => slot.k,
                 (_, 0) => 2 * slot.k + 10,
                 (_, rerank) => rerank.max(slot.k),
             };
-            slot.finish.begin(self.rerank_rows, slot.walk.pool.iter().take(kept));
+            let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
+            slot.finish.begin(self.rerank_rows, left.take(kept));
             slot.arrived = true;
         }
         false

@@ -1,8 +1,9 @@
 //! Choosing a node's neighbours among candidates (algorithm 4, the heuristic).
 //!
-//! Nearest first, a candidate is taken unless it is at least as near to a neighbour already taken as to the node itself:
-//! that neighbour leads to it. The links that remain point in different directions. hnswlib takes a candidate on equality;
-//! here it is refused, so that copies of one vector do not fill each other's links and cut themselves off. The paper's
+//! Nearest first, a candidate is taken unless it is nearer to a neighbour already taken than to the node itself: that
+//! neighbour leads to it. The links that remain point in different directions. So far the paper and hnswlib; here a copy of a
+//! neighbour is refused too, so that copies of one vector do not fill each other's links. A copy of the node itself is as
+//! near to every candidate as the node, and refuses none: or two copies would know but each other. The paper's
 //! `extendCandidates` is left out, as in hnswlib.
 
 use crate::quant::Symmetric;
@@ -23,7 +24,24 @@ pub(super) fn select_neighbors<C: Symmetric>(
     counters: &mut Counters,
 ) -> Vec<Neighbor> {
     let mut selected = Vec::with_capacity(most.min(candidates.len()));
-    let mut ids: Vec<u32> = Vec::with_capacity(selected.capacity());
+    let refused = select_more(codes, (&mut selected, most), candidates, counters);
+    let free = most - selected.len();
+    if keep_pruned && free > 0 && !refused.is_empty() {
+        selected.extend(refused.into_iter().take(free));
+        selected.sort_unstable();
+    }
+    selected
+}
+
+/// Selects among the sorted `candidates` until `most` are selected, besides those that are already; those refused.
+pub(super) fn select_more<C: Symmetric>(
+    codes: C,
+    (selected, most): (&mut Vec<Neighbor>, usize),
+    candidates: &[Neighbor],
+    counters: &mut Counters,
+) -> Vec<Neighbor> {
+    let mut ids: Vec<u32> = Vec::with_capacity(most);
+    ids.extend(selected.iter().map(|neighbor| neighbor.id));
     let mut refused = Vec::new();
     candidates.iter().take(AHEAD * most).for_each(|candidate| codes.prefetch(candidate.id));
     for &candidate in candidates {
@@ -31,30 +49,23 @@ pub(super) fn select_neighbors<C: Symmetric>(
             break;
         }
         if is_led_to(codes, candidate, &ids, counters) {
-            if keep_pruned {
-                refused.push(candidate);
-            }
+            refused.push(candidate);
         } else {
             selected.push(candidate);
             ids.push(candidate.id);
         }
     }
-    let free = most - selected.len();
-    if !refused.is_empty() && free > 0 {
-        selected.extend(refused.into_iter().take(free));
-        selected.sort_unstable();
-    }
-    selected
+    refused
 }
 
-/// Whether one of the selected nodes is at least as near to the candidate as the candidate's own node is.
+/// Whether one of the selected nodes leads to the candidate.
 fn is_led_to<C: Symmetric>(codes: C, candidate: Neighbor, selected: &[u32], counters: &mut Counters) -> bool {
     selected.chunks(BLOCK).any(|ids| {
         let mut distances = [0.0; BLOCK];
         let distances = &mut distances[..ids.len()];
         codes.score_row(candidate.id, ids, distances);
         counters.add_scored(ids.len(), codes.row_bytes());
-        distances.iter().any(|&distance| distance <= candidate.distance)
+        distances.iter().any(|&distance| codes.leads(distance, candidate.distance))
     })
 }
 
@@ -88,7 +99,7 @@ mod tests {
 
     #[test]
     fn one_copy_of_a_vector_is_enough() {
-        assert_eq!(selected(&[0.0, 0.0, 0.0, 5.0], 3, false), [0]);
+        assert_eq!(selected(&[0.0, 0.0, 0.0, 5.0], 3, false), [0, 3]);
         assert_eq!(selected(&[1.0, 1.0, -2.0, -2.0], 4, false), [0, 2]);
     }
 }

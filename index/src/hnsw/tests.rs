@@ -41,7 +41,7 @@ fn recall(hnsw: &Hnsw, vectors: Vectors<'_, f32>, ef_search: usize) -> f64 {
 fn batches_cost_no_recall_against_single_insertion() {
     let data = clustered(6000, 24, 60, 1);
     let vectors = Vectors::new(&data, 24);
-    let single = recall(&built(vectors, Metric::L2, Batches { alone: usize::MAX }), vectors, 40);
+    let single = recall(&built(vectors, Metric::L2, Batches { alone: usize::MAX, ..Batches::GROWING }), vectors, 40);
     let growing = recall(&built(vectors, Metric::L2, Batches::GROWING), vectors, 40);
     assert!(single > 0.9, "single {single}");
     assert!(growing > single - 0.01, "growing {growing}, single {single}");

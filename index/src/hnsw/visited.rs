@@ -2,15 +2,19 @@
 //! Emptied by taking back what was put in.
 
 /// Marks nodes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Visited {
     words: Vec<u64>,
     met: Vec<u32>,
 }
 
 impl Visited {
-    pub(super) fn new(nodes: usize) -> Self {
-        Self { words: vec![0; nodes.div_ceil(64)], met: Vec::new() }
+    /// Makes room for ids below `nodes`.
+    #[inline]
+    pub(super) fn cover(&mut self, nodes: usize) {
+        if self.words.len() < nodes.div_ceil(64) {
+            self.words.resize(nodes.div_ceil(64), 0);
+        }
     }
 
     /// Forgets all nodes.
@@ -43,7 +47,8 @@ mod tests {
 
     #[test]
     fn nodes_are_forgotten_at_each_clear() {
-        let mut visited = Visited::new(130);
+        let mut visited = Visited::default();
+        visited.cover(130);
         for _ in 0..3 {
             assert!(visited.insert(1) && visited.insert(129) && visited.insert(64));
             assert!(!visited.insert(1) && !visited.insert(129));

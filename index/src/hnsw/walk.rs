@@ -50,7 +50,7 @@ pub(super) struct Walk<Q> {
 }
 
 impl<Q: Default> Walk<Q> {
-    pub(super) fn new(nodes: usize, m: usize) -> Self {
+    pub(super) fn new(m: usize) -> Self {
         Self {
             query: Q::default(),
             pool: Pool::default(),
@@ -58,7 +58,7 @@ impl<Q: Default> Walk<Q> {
             next: Next::Score(0),
             first: Neighbor::NONE,
             nearest: Neighbor::NONE,
-            visited: Visited::new(nodes),
+            visited: Visited::default(),
             ids: vec![0; 2 * m],
             gathered: 0,
             scores: vec![0.0; 2 * m],
@@ -77,6 +77,7 @@ impl<Q: Default> Walk<Q> {
     /// latter on the base layer, so with `ef >= n` all of them are met.
     pub(super) fn begin<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, route: Route) {
         self.route = route;
+        self.visited.cover(view.codes.len());
         let mut score = [0.0];
         view.codes.score(&self.query, &[route.entry_point], &mut score);
         self.counters.add_scored(1, view.codes.row_bytes());

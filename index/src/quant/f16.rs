@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Codes, Lifted, encode_all, padded};
+use super::{Bytes, Codes, Form, Source, encode_all, padded};
 use crate::BuildError;
 
 /// Codes of base vectors.
@@ -17,23 +17,57 @@ pub(crate) struct F16 {
 }
 
 impl F16 {
-    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
+    pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
         let components = source.width();
-        let width = padded::<u16>(components);
-        let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
-        let codes = encode_all(source, width, |rows, codes: &mut [u16]| {
-            let mut halves = vec![f16::ZERO; components];
-            for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(width)) {
-                let clamped: Vec<f32> = row.iter().map(|x| x.clamp(least, most)).collect();
-                halves.convert_from_f32_slice(&clamped);
-                code[..components].copy_from_slice(bytemuck::cast_slice(&halves));
-            }
-        })?;
+        let codes = encode_all(source, padded::<u16>(components), |rows, codes| write(components, rows, codes))?;
         Ok(Self { components, codes })
     }
 
     pub(crate) fn rows(&self) -> F16Rows<'_> {
         F16Rows { codes: &self.codes, width: padded::<u16>(self.components), kernels: code_kernels() }
+    }
+}
+
+/// Writes the halves of some rows to their codes, which are zeros.
+fn write(components: usize, rows: &[f32], codes: &mut [u16]) {
+    let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
+    let (mut clamped, mut halves) = (Vec::with_capacity(components), vec![f16::ZERO; components]);
+    for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(padded::<u16>(components))) {
+        clamped.clear();
+        clamped.extend(row.iter().map(|x| x.clamp(least, most)));
+        halves.convert_from_f32_slice(&clamped);
+        code[..components].copy_from_slice(bytemuck::cast_slice(&halves));
+    }
+}
+
+impl Form for F16 {
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
+        let mut codes = vec![0; lifted.len() / width * padded::<u16>(width)];
+        write(width, lifted, &mut codes);
+        bytemuck::cast_slice(&codes).to_vec()
+    }
+
+    fn codes(&self) -> &dyn Bytes {
+        &self.codes
+    }
+
+    fn codes_mut(&mut self) -> &mut dyn Bytes {
+        &mut self.codes
+    }
+}
+
+impl Source for F16 {
+    fn len(&self) -> usize {
+        self.codes.len() / padded::<u16>(self.components)
+    }
+
+    fn width(&self) -> usize {
+        self.components
+    }
+
+    fn append(&self, row: usize, out: &mut Vec<f32>) {
+        let codes = &self.codes[row * padded::<u16>(self.components)..][..self.components];
+        out.extend(codes.iter().map(|&bits| f16::from_bits(bits).to_f32()));
     }
 }
 

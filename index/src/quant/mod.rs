@@ -6,7 +6,7 @@
 //!
 //! | codes | bytes per vector of d components | query | after |
 //! |---|---|---|---|
-//! | `Space` | 4 d | itself | |
+//! | [`F32`] | 4 d | itself | |
 //! | [`F16`] | 2 d | itself | IEEE 754 binary16 |
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
 //! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
@@ -16,6 +16,7 @@
 
 mod euclid;
 mod f16;
+mod f32;
 mod levels;
 mod projection;
 mod sq4;
@@ -24,17 +25,21 @@ mod sq8;
 
 pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f16::{F16, F16Rows};
+pub(crate) use f32::F32;
 pub(crate) use levels::Levels;
 use levels::level_at;
 pub(crate) use projection::Projection;
-pub(crate) use sq4::{Sq4, Sq4Rows, row_bytes as sq4_row_bytes};
+pub(crate) use sq4::{Sq4, Sq4Query, row_bytes as sq4_row_bytes};
 pub(crate) use sq7::{Sq7, Sq7Rows};
 pub(crate) use sq8::{Sq8, Sq8Rows};
 
 use std::fmt::Debug;
+use std::io;
+use std::ops::Range;
 
+use bytemuck::Pod;
 use nearlab_simd::LINE_BYTES;
-use nearlab_storage::{Buffer, Resident};
+use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::prelude::*;
 
 use crate::BuildError;
@@ -67,6 +72,12 @@ pub(crate) trait Codes: Copy + Send + Sync {
 pub(crate) trait Symmetric: Codes {
     /// Scores of the rows `ids` against the row `row`.
     fn score_row(&self, row: u32, ids: &[u32], out: &mut [f32]);
+    /// Whether a neighbour leads to a candidate, given the candidate's scores with the neighbour and with the node: it does
+    /// when it is nearer than the node, or a copy of the candidate.
+    #[inline]
+    fn leads(&self, to_neighbor: f32, to_node: f32) -> bool {
+        to_neighbor < to_node || to_neighbor == 0.0
+    }
 }
 
 /// Base vectors of which any can be the query of a search.
@@ -75,36 +86,117 @@ pub(crate) trait SelfQuery: Codes {
     fn prepare_row(&self, row: u32, query: &mut Self::Query);
 }
 
+/// Base vectors in one form, whichever: what keeping and changing them needs.
+pub(crate) trait Form: Send + Sync {
+    /// Lifted vectors of `width` components in this form, row after row.
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8>;
+    /// All rows.
+    fn codes(&self) -> &dyn Bytes;
+    /// All rows.
+    fn codes_mut(&mut self) -> &mut dyn Bytes;
+}
+
+/// A buffer of whatever elements.
+pub(crate) trait Bytes {
+    /// Bytes in use.
+    fn bytes(&self) -> usize;
+    /// Moves the elements to memory of their own.
+    fn make_resident(&mut self) -> io::Result<()>;
+    /// Replaces the bytes from `at`; zeros come before them where the buffer ended earlier.
+    fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl<T: Pod> Bytes for Buffer<T> {
+    fn bytes(&self) -> usize {
+        size_of_val(&**self)
+    }
+
+    fn make_resident(&mut self) -> io::Result<()> {
+        *self = std::mem::take(self).into_resident()?;
+        Ok(())
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let elements = self.to_mut()?;
+        elements.grow((at + bytes.len()).div_ceil(size_of::<T>()))?;
+        bytemuck::cast_slice_mut::<T, u8>(elements)[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Lifted vectors, however they are kept.
+pub(crate) trait Source: Sync {
+    /// Number of vectors.
+    fn len(&self) -> usize;
+    /// Components of each.
+    fn width(&self) -> usize;
+    /// Appends one to `out`.
+    fn append(&self, row: usize, out: &mut Vec<f32>);
+
+    /// Replaces `out` by some rows.
+    fn rows(&self, range: Range<usize>, out: &mut Vec<f32>) {
+        out.clear();
+        range.for_each(|row| self.append(row, out));
+    }
+
+    /// At most `most` rows, evenly spread: the same for the same vectors.
+    fn sample(&self, most: usize) -> Vec<f32> {
+        let count = self.len().min(most);
+        let mut rows = Vec::with_capacity(count * self.width());
+        (0..count).for_each(|i| self.append(i * self.len() / count, &mut rows));
+        rows
+    }
+}
+
+/// Base vectors as given, read through the lift.
+#[derive(Clone, Copy)]
+pub(crate) struct Lifted<'a> {
+    vectors: Vectors<'a, f32>,
+    euclid: &'a Euclid,
+}
+
+impl<'a> Lifted<'a> {
+    pub(crate) fn new(vectors: Vectors<'a, f32>, euclid: &'a Euclid) -> Self {
+        Self { vectors, euclid }
+    }
+
+    pub(crate) fn vectors(&self) -> Vectors<'a, f32> {
+        self.vectors
+    }
+
+    pub(crate) fn euclid(&self) -> &'a Euclid {
+        self.euclid
+    }
+}
+
+impl Source for Lifted<'_> {
+    fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    fn width(&self) -> usize {
+        self.euclid.width()
+    }
+
+    fn append(&self, row: usize, out: &mut Vec<f32>) {
+        self.euclid.lift(self.vectors.row(row), out);
+    }
+}
+
 /// Rows that are lifted and encoded as one unit of parallel work.
 const CHUNK_ROWS: usize = 256;
+/// Rows that levels are learnt from.
+const SAMPLE_ROWS: usize = 8192;
 
 /// Elements of a row of `count` elements, padded to whole cache lines.
 pub(crate) fn padded<T>(count: usize) -> usize {
     count.next_multiple_of(LINE_BYTES / size_of::<T>())
 }
 
-/// Rows that levels are learnt from.
-const SAMPLE_ROWS: usize = 8192;
-
-/// Levels for the components of all rows of `source`, learnt from a sample, and the rows in these: a byte per component.
-fn encode_levels(source: &Lifted<'_>, count: u32) -> Result<(Levels, Buffer<u8>), BuildError> {
-    let components = source.width();
-    let levels = Levels::train(&source.sample(SAMPLE_ROWS), components, count);
-    let width = padded::<u8>(components);
-    let codes = encode_all(source, width, |rows, codes| {
-        for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(width)) {
-            for (level, position) in code.iter_mut().zip(levels.positions(row)) {
-                *level = level_at(position, count);
-            }
-        }
-    })?;
-    Ok((levels, codes))
-}
-
 /// Rows of codes of `width` elements for each row of `source`, made by `encode(lifted rows, their codes)` for some rows at a
 /// time.
-fn encode_all<T: bytemuck::Pod + Send + Sync>(
-    source: &Lifted<'_>,
+fn encode_all<T: Pod + Send + Sync>(
+    source: &dyn Source,
     width: usize,
     encode: impl Fn(&[f32], &mut [T]) + Sync,
 ) -> Result<Buffer<T>, BuildError> {
@@ -118,50 +210,84 @@ fn encode_all<T: bytemuck::Pod + Send + Sync>(
     codes.freeze().map_err(refused)
 }
 
-/// Base vectors as given, read through the lift.
-#[derive(Clone, Copy)]
-pub(crate) struct Lifted<'a> {
-    vectors: nearlab_storage::Vectors<'a, f32>,
-    euclid: &'a Euclid,
+/// Levels for the components of all rows of `source`, learnt from a sample, and the rows in these: a byte per component.
+fn encode_levels(source: &dyn Source, count: u32) -> Result<(Levels, Buffer<u8>), BuildError> {
+    let levels = Levels::train(&source.sample(SAMPLE_ROWS), source.width(), count);
+    let codes =
+        encode_all(source, padded::<u8>(source.width()), |rows, codes| write_levels(&levels, count, rows, codes))?;
+    Ok((levels, codes))
 }
 
-impl<'a> Lifted<'a> {
-    pub(crate) fn new(vectors: nearlab_storage::Vectors<'a, f32>, euclid: &'a Euclid) -> Self {
-        Self { vectors, euclid }
+/// Writes the levels of some rows to their codes, which are zeros.
+fn write_levels(levels: &Levels, count: u32, rows: &[f32], codes: &mut [u8]) {
+    let components = levels.offset.len();
+    for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(padded::<u8>(components))) {
+        for (level, position) in code.iter_mut().zip(levels.positions(row)) {
+            *level = level_at(position, count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+
+    use super::*;
+    use crate::random::SplitMix64;
+
+    /// Encodes 20 vectors at once, then again row by row in another order over the first ten; both must be the same bytes.
+    fn rows_put_one_by_one_are_those_encoded_together(metric: Metric, form: impl Fn(&Lifted<'_>) -> Box<dyn Form>) {
+        let mut random = SplitMix64::new(8);
+        let data: Vec<f32> = (0..20 * 70).map(|_| random.unit() as f32 - 0.5).collect();
+        let vectors = Vectors::new(&data, 70);
+        let euclid = Euclid::of(vectors, metric);
+        let source = Lifted::new(vectors, &euclid);
+        let whole = form(&source);
+        let row_bytes = whole.codes().bytes() / 20;
+        let mut changed: Buffer<u8> = vec![].into();
+        for row in (0..20).rev() {
+            let mut lifted = Vec::new();
+            source.rows(row..row + 1, &mut lifted);
+            let encoded = whole.encode_rows(&lifted, source.width());
+            assert_eq!(encoded.len(), row_bytes);
+            changed.put(row * row_bytes, &encoded).unwrap();
+        }
+        let mut lifted = Vec::new();
+        source.rows(0..20, &mut lifted);
+        assert_eq!(*changed, whole.encode_rows(&lifted, source.width()));
+        let mut again = form(&source);
+        again.codes_mut().put(0, &changed).unwrap();
+        again.codes_mut().make_resident().unwrap();
+        assert_eq!(again.codes().bytes(), whole.codes().bytes());
     }
 
-    pub(crate) fn vectors(&self) -> nearlab_storage::Vectors<'a, f32> {
-        self.vectors
-    }
-
-    pub(crate) fn euclid(&self) -> &'a Euclid {
-        self.euclid
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.vectors.len()
-    }
-
-    /// Components of a lifted vector.
-    pub(crate) fn width(&self) -> usize {
-        self.euclid.width()
-    }
-
-    /// Replaces `out` by some rows.
-    pub(crate) fn rows(&self, range: std::ops::Range<usize>, out: &mut Vec<f32>) {
-        out.clear();
-        for row in range {
-            self.euclid.lift(self.vectors.row(row), out);
+    #[test]
+    fn every_form_encodes_alike_at_once_and_row_by_row() {
+        for metric in Metric::ALL {
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(F32::copied(s.vectors(), metric)));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(F16::encode(s).unwrap()));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq4::encode(s, None).unwrap()));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                Box::new(Sq4::encode(s, Some(Projection::train(s, 16, 1))).unwrap())
+            });
         }
     }
 
-    /// At most `most` rows, evenly spread: the same for the same vectors.
-    pub(crate) fn sample(&self, most: usize) -> Vec<f32> {
-        let count = self.len().min(most);
-        let mut rows = Vec::with_capacity(count * self.width());
-        for i in 0..count {
-            self.euclid.lift(self.vectors.row(i * self.len() / count), &mut rows);
-        }
-        rows
+    #[test]
+    fn decoded_rows_are_near_what_was_encoded() {
+        let data: Vec<f32> = (0..70).map(|i| (i * 37 % 64) as f32 / 64.0 - 0.5).collect();
+        let vectors = Vectors::new(&data, 7);
+        let euclid = Euclid::of(vectors, Metric::L2);
+        let source = Lifted::new(vectors, &euclid);
+        let near = |form: &dyn Source, error: f32| {
+            assert_eq!((form.len(), form.width()), (10, 7));
+            for (kept, x) in form.sample(10).iter().zip(&data) {
+                assert!((kept - x).abs() <= error, "{x} became {kept}");
+            }
+        };
+        near(&F16::encode(&source).unwrap(), 0.0);
+        near(&Sq8::encode(&source).unwrap(), 0.02);
     }
 }

@@ -9,7 +9,7 @@ use nearlab_simd::{code_kernels, kernels};
 use nearlab_storage::Buffer;
 use rayon::prelude::*;
 
-use super::{Lifted, padded};
+use super::{Source, padded};
 use crate::random::SplitMix64;
 
 /// Rows that the covariance is taken over, at most.
@@ -50,7 +50,7 @@ pub(crate) struct CoarseScratch {
 
 impl Projection {
     /// Learns the `components` main directions of the vectors. On the rayon pool it is called in.
-    pub(crate) fn train(source: &Lifted<'_>, components: usize, seed: u64) -> Self {
+    pub(crate) fn train(source: &dyn Source, components: usize, seed: u64) -> Self {
         let d = source.width();
         if source.len() == 0 {
             return Self::new(vec![0.0; d].into(), vec![0.0; components * d].into());
@@ -200,7 +200,7 @@ mod tests {
     use nearlab_simd::Metric;
     use nearlab_storage::Vectors;
 
-    use super::super::Euclid;
+    use super::super::{Euclid, Lifted};
     use super::*;
 
     #[test]

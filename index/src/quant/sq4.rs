@@ -8,7 +8,7 @@ use nearlab_storage::Buffer;
 
 use super::levels::level_at;
 use super::projection::CoarseScratch;
-use super::{Codes, Levels, Lifted, Projection, SAMPLE_ROWS, SelfQuery, encode_all};
+use super::{Bytes, Codes, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, encode_all};
 use crate::BuildError;
 
 /// Levels of a component.
@@ -26,7 +26,7 @@ pub(crate) struct Sq4 {
 
 impl Sq4 {
     /// Encodes all vectors, after a projection where one is given.
-    pub(crate) fn encode(source: &Lifted<'_>, projection: Option<Projection>) -> Result<Self, BuildError> {
+    pub(crate) fn encode(source: &dyn Source, projection: Option<Projection>) -> Result<Self, BuildError> {
         let mut sample = source.sample(SAMPLE_ROWS);
         if let Some(projection) = &projection {
             let mut projected = Vec::new();
@@ -35,19 +35,8 @@ impl Sq4 {
         }
         let width = projection.as_ref().map_or(source.width(), Projection::components);
         let levels = Levels::train(&sample, width, COUNT);
-        let codes = encode_all(source, row_bytes(width), |rows, codes| {
-            let mut projected = Vec::new();
-            let rows = match &projection {
-                Some(projection) => {
-                    projection.apply(rows, &mut projected);
-                    &projected
-                }
-                None => rows,
-            };
-            for (row, code) in rows.chunks_exact(width).zip(codes.chunks_exact_mut(row_bytes(width))) {
-                pack(&levels, row, code);
-            }
-        })?;
+        let codes =
+            encode_all(source, row_bytes(width), |rows, codes| write((&levels, projection.as_ref()), rows, codes))?;
         Ok(Self { levels, projection, codes })
     }
 
@@ -71,6 +60,38 @@ pub(crate) fn row_bytes(width: usize) -> usize {
 fn place(i: usize) -> (usize, u32) {
     let (line, within) = (i / LINE_COMPONENTS, i % LINE_COMPONENTS);
     (line * LINE_BYTES + within % LINE_BYTES, if within < LINE_BYTES { 0 } else { 4 })
+}
+
+/// Writes the levels of some rows, which are projected where they are to be, to their codes, which are zeros.
+fn write((levels, projection): (&Levels, Option<&Projection>), rows: &[f32], codes: &mut [u8]) {
+    let mut projected = Vec::new();
+    let rows = match projection {
+        Some(projection) => {
+            projection.apply(rows, &mut projected);
+            &projected
+        }
+        None => rows,
+    };
+    let width = levels.offset.len();
+    for (row, code) in rows.chunks_exact(width).zip(codes.chunks_exact_mut(row_bytes(width))) {
+        pack(levels, row, code);
+    }
+}
+
+impl Form for Sq4 {
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
+        let mut codes = vec![0; lifted.len() / width * row_bytes(self.levels.offset.len())];
+        write((&self.levels, self.projection.as_ref()), lifted, &mut codes);
+        codes
+    }
+
+    fn codes(&self) -> &dyn Bytes {
+        &self.codes
+    }
+
+    fn codes_mut(&mut self) -> &mut dyn Bytes {
+        &mut self.codes
+    }
 }
 
 /// Writes the levels of `row` to `code`, which is zeros.

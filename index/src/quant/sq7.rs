@@ -3,25 +3,42 @@
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Codes, Lifted, SelfQuery, Symmetric, encode_levels, padded};
+use super::{Bytes, Codes, Form, Levels, SelfQuery, Source, Symmetric, encode_levels, padded, write_levels};
 use crate::BuildError;
 
 const COUNT: u32 = 128;
 
-/// Codes of base vectors. They live as long as a build.
+/// Codes of base vectors. They live as long as a build, or as an index that can be changed.
+#[derive(Debug)]
 pub(crate) struct Sq7 {
+    levels: Levels,
     codes: Buffer<u8>,
-    width: usize,
 }
 
 impl Sq7 {
-    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
-        let (_, codes) = encode_levels(source, COUNT)?;
-        Ok(Self { codes, width: padded::<u8>(source.width()) })
+    pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
+        let (levels, codes) = encode_levels(source, COUNT)?;
+        Ok(Self { levels, codes })
     }
 
     pub(crate) fn rows(&self) -> Sq7Rows<'_> {
-        Sq7Rows { codes: &self.codes, width: self.width, kernels: code_kernels() }
+        Sq7Rows { codes: &self.codes, width: padded::<u8>(self.levels.offset.len()), kernels: code_kernels() }
+    }
+}
+
+impl Form for Sq7 {
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
+        let mut codes = vec![0; lifted.len() / width * padded::<u8>(width)];
+        write_levels(&self.levels, COUNT, lifted, &mut codes);
+        codes
+    }
+
+    fn codes(&self) -> &dyn Bytes {
+        &self.codes
+    }
+
+    fn codes_mut(&mut self) -> &mut dyn Bytes {
+        &mut self.codes
     }
 }
 

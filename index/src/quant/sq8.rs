@@ -3,7 +3,7 @@
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Codes, Levels, Lifted, encode_levels, padded};
+use super::{Bytes, Codes, Form, Levels, Source, encode_levels, padded, write_levels};
 use crate::BuildError;
 
 const COUNT: u32 = 256;
@@ -18,7 +18,7 @@ pub(crate) struct Sq8 {
 }
 
 impl Sq8 {
-    pub(crate) fn encode(source: &Lifted<'_>) -> Result<Self, BuildError> {
+    pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
         let (levels, codes) = encode_levels(source, COUNT)?;
         Ok(Self { levels, codes })
     }
@@ -26,6 +26,37 @@ impl Sq8 {
     pub(crate) fn rows(&self) -> Sq8Rows<'_> {
         let width = padded::<u8>(self.levels.offset.len());
         Sq8Rows { levels: &self.levels, codes: &self.codes, width, kernels: code_kernels() }
+    }
+}
+
+impl Form for Sq8 {
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
+        let mut codes = vec![0; lifted.len() / width * padded::<u8>(width)];
+        write_levels(&self.levels, COUNT, lifted, &mut codes);
+        codes
+    }
+
+    fn codes(&self) -> &dyn Bytes {
+        &self.codes
+    }
+
+    fn codes_mut(&mut self) -> &mut dyn Bytes {
+        &mut self.codes
+    }
+}
+
+impl Source for Sq8 {
+    fn len(&self) -> usize {
+        self.codes.len() / padded::<u8>(self.width())
+    }
+
+    fn width(&self) -> usize {
+        self.levels.offset.len()
+    }
+
+    fn append(&self, row: usize, out: &mut Vec<f32>) {
+        let codes = &self.codes[row * padded::<u8>(self.width())..][..self.width()];
+        out.extend(codes.iter().enumerate().map(|(i, &level)| self.levels.value(level, i)));
     }
 }
 

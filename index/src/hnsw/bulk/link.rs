@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::Candidates;
 use crate::hnsw::batch::Batches;
-use crate::hnsw::build::{Builder, Insertion};
+use crate::hnsw::build::Builder;
+use crate::hnsw::seek::Insertion;
 use crate::hnsw::select::select_neighbors;
 use crate::index::Quietly;
 use crate::quant::{SelfQuery, Sq7Rows};
@@ -37,7 +38,7 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
             insertions.extend(self.chosen(&candidates, from as u32..to as u32));
         }
         drop(candidates);
-        self.apply(&insertions);
+        self.apply(insertions);
         step(progress, Stage::Construct, n, n)
     }
 

@@ -1,0 +1,186 @@
+//! A graph that still changes: each link beside its distance, so that nothing is computed twice.
+
+use super::graph::{Graph, Links, upper_offsets};
+use super::rows::Rows;
+use crate::Neighbor;
+use crate::quant::Symmetric;
+
+/// Levels and links. The places of a node are laid out as in [`Graph`].
+#[derive(Debug)]
+pub(super) struct Growth {
+    m: usize,
+    levels: Vec<u8>,
+    upper_offsets: Vec<u32>,
+    base: Rows,
+    upper: Rows,
+    pub(super) entry_point: Option<u32>,
+}
+
+/// What a node's row of links on one layer becomes.
+#[derive(Debug)]
+pub(super) struct RowChange {
+    pub(super) id: u32,
+    pub(super) layer: u8,
+    /// Sorted.
+    pub(super) neighbors: Vec<Neighbor>,
+}
+
+impl Growth {
+    /// Nodes of the given levels, without links; none when they have too many rows to number.
+    pub(super) fn new(levels: Vec<u8>, m: usize) -> Option<Self> {
+        let upper_offsets = upper_offsets(&levels)?;
+        let upper_rows = upper_offsets[levels.len()] as usize;
+        let (base, upper) = (Rows::new(levels.len(), 2 * m), Rows::new(upper_rows, m));
+        Some(Self { m, levels, upper_offsets, base, upper, entry_point: None })
+    }
+
+    /// A frozen graph, so that it can change again; its links are measured by `codes`. On the rayon pool it is called in.
+    pub(super) fn thawed<S: Symmetric>(graph: &Graph, codes: S) -> Self {
+        let of_nodes = graph.levels.iter().zip(0_u32..);
+        let owners: Vec<u32> = of_nodes.flat_map(|(&level, id)| std::iter::repeat_n(id, usize::from(level))).collect();
+        Self {
+            m: graph.m,
+            levels: graph.levels.to_vec(),
+            upper_offsets: graph.upper_offsets.to_vec(),
+            base: Rows::measured(2 * graph.m, graph.base.to_vec(), |row, links, out| {
+                codes.score_row(row as u32, links, out);
+            }),
+            upper: Rows::measured(graph.m, graph.upper.to_vec(), |row, links, out| {
+                codes.score_row(owners[row], links, out);
+            }),
+            entry_point: graph.entry_point,
+        }
+    }
+
+    /// Ends the changes.
+    pub(super) fn freeze(self) -> Graph {
+        Graph {
+            m: self.m,
+            base: self.base.into_links().into(),
+            levels: self.levels.into(),
+            upper_offsets: self.upper_offsets.into(),
+            upper: self.upper.into_links().into(),
+            entry_point: self.entry_point,
+        }
+    }
+
+    /// Nodes, linked or not.
+    pub(super) fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    pub(super) fn levels(&self) -> &[u8] {
+        &self.levels
+    }
+
+    pub(super) fn level(&self, id: u32) -> u8 {
+        self.levels[id as usize]
+    }
+
+    /// The highest layer, where there is an entry point.
+    pub(super) fn max_level(&self) -> Option<u8> {
+        self.entry_point.map(|id| self.level(id))
+    }
+
+    pub(super) fn links(&self) -> Links<'_> {
+        Links { m: self.m, base: self.base.links(), upper_offsets: &self.upper_offsets, upper: self.upper.links() }
+    }
+
+    /// Links that a row on `layer` has room for.
+    pub(super) fn width(&self, layer: u8) -> usize {
+        if layer == 0 { self.base.width() } else { self.upper.width() }
+    }
+
+    /// The links of a node on a layer with their distances, nearest first.
+    pub(super) fn neighbors(&self, id: u32, layer: u8) -> impl Iterator<Item = Neighbor> {
+        let (rows, row) = if layer == 0 { (&self.base, id as usize) } else { (&self.upper, self.upper_row(id, layer)) };
+        rows.neighbors(row)
+    }
+
+    pub(super) fn set(&mut self, change: &RowChange) {
+        if change.layer == 0 {
+            self.base.set(change.id as usize, &change.neighbors);
+        } else {
+            let row = self.upper_row(change.id, change.layer);
+            self.upper.set(row, &change.neighbors);
+        }
+    }
+
+    pub(super) fn set_all(&mut self, changes: &[RowChange]) {
+        for change in changes {
+            self.set(change);
+        }
+    }
+
+    /// The rows of the base layer.
+    pub(super) fn base(&self) -> &Rows {
+        &self.base
+    }
+
+    /// The rows of the base layer.
+    pub(super) fn base_mut(&mut self) -> &mut Rows {
+        &mut self.base
+    }
+
+    /// Adds a node without links; whether its rows could be numbered.
+    pub(super) fn append(&mut self, level: u8) -> bool {
+        let Some(rows) = self.upper_offsets[self.len()].checked_add(u32::from(level)) else { return false };
+        self.levels.push(level);
+        self.upper_offsets.push(rows);
+        self.base.append(1);
+        self.upper.append(usize::from(level));
+        true
+    }
+
+    /// Takes all links of a node, on all layers.
+    pub(super) fn clear(&mut self, id: u32) {
+        for layer in 0..=self.level(id) {
+            self.set(&RowChange { id, layer, neighbors: Vec::new() });
+        }
+    }
+
+    /// Bytes of links, with their distances, and of what finds them.
+    pub(super) fn bytes(&self) -> usize {
+        self.base.bytes() + self.upper.bytes() + size_of_val(&*self.upper_offsets) + self.levels.len()
+    }
+
+    fn upper_row(&self, id: u32, layer: u8) -> usize {
+        self.upper_offsets[id as usize] as usize + usize::from(layer) - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+
+    use super::super::graph::NO_LINK;
+    use super::*;
+    use crate::space::Space;
+
+    #[test]
+    fn a_thawed_graph_has_its_links_measured_and_freezes_to_itself() {
+        let line = [0.0, 1.0, 3.0];
+        let graph = Graph {
+            m: 2,
+            base: vec![2, 1, NO_LINK, NO_LINK, 0, NO_LINK, NO_LINK, NO_LINK, 1, 0, NO_LINK, NO_LINK].into(),
+            levels: vec![0, 1, 2].into(),
+            upper_offsets: vec![0, 0, 1, 3].into(),
+            upper: vec![2, NO_LINK, 1, NO_LINK, NO_LINK, NO_LINK].into(),
+            entry_point: Some(2),
+        };
+        let mut growth = Growth::thawed(&graph, Space::new(&line, 1, Metric::L2));
+        let of = |growth: &Growth, id, layer| {
+            growth.neighbors(id, layer).map(|neighbor| (neighbor.id, neighbor.distance)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&growth, 0, 0), [(1, 1.0), (2, 9.0)]);
+        assert_eq!((of(&growth, 1, 1), of(&growth, 2, 1), of(&growth, 2, 2)), (vec![(2, 4.0)], vec![(1, 4.0)], vec![]));
+        assert!(growth.append(1));
+        growth.set(&RowChange { id: 3, layer: 1, neighbors: vec![Neighbor { id: 1, distance: 5.0 }] });
+        assert_eq!((growth.len(), of(&growth, 3, 0), of(&growth, 3, 1)), (4, vec![], vec![(1, 5.0)]));
+        growth.clear(3);
+        assert!(of(&growth, 3, 1).is_empty());
+        let frozen = growth.freeze();
+        assert_eq!(frozen.base[..4], [1, 2, NO_LINK, NO_LINK]);
+        assert_eq!((&frozen.upper_offsets[..], frozen.upper.len()), (&[0, 0, 1, 3, 4][..], 8));
+    }
+}

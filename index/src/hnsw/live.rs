@@ -1,0 +1,488 @@
+//! An HNSW that is inserted into, deleted from and searched at the same time.
+//!
+//! There is one writer at a time, and it locks searches out only to copy what it has found: the codes of some new points, then
+//! the rows of links that they change. What takes time, seeking neighbours and choosing among them, reads like any search.
+//! So a search waits for at most one such copy, of some hundred rows, and the outcome of a sequence of changes depends neither on
+//! the threads nor on what is searched meanwhile (ADR 8).
+//!
+//! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
+//! rows that lead to it. From then on its id is free, and is given again to a vector inserted later.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use nearlab_simd::Metric;
+use nearlab_storage::Vectors;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::batch::Batches;
+use super::codes::{Rerank, Traversal};
+use super::connect::{Lost, tie};
+use super::deleted::NodeSet;
+use super::graph;
+use super::growth::{Growth, RowChange};
+use super::level::level_of;
+use super::repair::mended;
+use super::search::{Scratch, Searched};
+use super::seek::{Crews, Scorers, Seeker, anchored, own_rows};
+use super::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+use crate::index::MAX_VECTORS;
+use crate::quant::{Euclid, Form, Lifted, SelfQuery, Source, Sq4Query, Sq7, Symmetric};
+use crate::space::{check_base, step};
+use crate::{BuildError, Counters, Index, Memory, Mutable, Neighbor, ParamError, Progress, Searcher, Stage};
+
+/// Queries of a batch that are searched between two chances for the writer.
+const RUN: usize = 32;
+/// Nodes that are mended between two chances for searches.
+const MENDED_AT_ONCE: usize = 4096;
+
+/// A navigable graph that changes while it is searched; see [`Hnsw::into_live`].
+#[derive(Debug)]
+pub struct LiveHnsw {
+    params: HnswParams,
+    euclid: Euclid,
+    state: RwLock<State>,
+    writer: Mutex<Writer>,
+}
+
+/// What searches read.
+#[derive(Debug)]
+struct State {
+    traversal: Traversal,
+    rerank: Rerank,
+    /// Codes by which neighbours are chosen, where searches do not walk over the vectors themselves.
+    selection: Option<Sq7>,
+    growth: Growth,
+    deleted: NodeSet,
+    /// Deleted nodes that nothing leads to any more.
+    free: usize,
+}
+
+/// What only the writer needs.
+#[derive(Debug)]
+struct Writer {
+    /// Ids to give again, largest first.
+    free: Vec<u32>,
+    f32_crews: Crews<Vec<f32>>,
+    sq7_crews: Crews<Vec<u8>>,
+    sq4_crews: Crews<Sq4Query>,
+    counters: Counters,
+}
+
+impl Hnsw {
+    /// The same index, open to changes. On the threads of `pool`: the links are measured anew.
+    ///
+    /// It needs codes fine enough to choose neighbours by: `sq4` codes must have rerank codes. What codes learn from the
+    /// vectors (levels, principal components, the largest length under inner product) stays as it is, so an index that begins
+    /// empty must be over `f32`, and vectors unlike those of the build are kept less exactly by other codes.
+    pub fn into_live(self, pool: &ThreadPool) -> Result<LiveHnsw, BuildError> {
+        let refuse = |expected: &str, found: String| {
+            Err(BuildError::from(ParamError { name: "codes", expected: expected.to_owned(), found }))
+        };
+        let codes = self.params.codes;
+        if codes == TraversalCodes::Sq4 && self.params.rerank_codes == RerankCodes::None {
+            return refuse("finer than sq4, or have rerank codes, to be inserted into", codes.name().to_owned());
+        }
+        if codes != TraversalCodes::F32 && self.graph.levels.is_empty() {
+            return refuse("f32 in an index that begins empty", codes.name().to_owned());
+        }
+        pool.install(|| self.thawed())
+    }
+
+    fn thawed(self) -> Result<LiveHnsw, BuildError> {
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters } = self;
+        let selection = selection(&euclid, &traversal, &rerank)?;
+        let growth = match (&traversal, &selection) {
+            (_, Some(sq7)) => Growth::thawed(&graph, sq7.rows()),
+            (Traversal::F32(f32), None) => Growth::thawed(&graph, f32.rows()),
+            (_, None) => unreachable!("{NO_SELECTION}"),
+        };
+        let writer = Writer {
+            free: free_ids(&deleted),
+            f32_crews: Crews::new(params.m),
+            sq7_crews: Crews::new(params.m),
+            sq4_crews: Crews::new(params.m),
+            counters: build_counters,
+        };
+        let free = deleted.count();
+        let state = RwLock::new(State { traversal, rerank, selection, growth, deleted, free });
+        Ok(LiveHnsw { params, euclid, state, writer: Mutex::new(writer) })
+    }
+}
+
+const NO_SELECTION: &str = "only vectors as they are choose their own neighbours";
+
+/// 7-bit codes of the finest form there is; none for vectors as they are, which are compared themselves.
+fn selection(euclid: &Euclid, traversal: &Traversal, rerank: &Rerank) -> Result<Option<Sq7>, BuildError> {
+    let of = |source: &dyn Source| Sq7::encode(source).map(Some);
+    match (traversal, rerank) {
+        (Traversal::F32(_), _) => Ok(None),
+        (_, Rerank::F32(f32)) => of(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid)),
+        (_, Rerank::F16(f16)) | (Traversal::F16(f16), Rerank::None) => of(f16),
+        (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => of(sq8),
+        (Traversal::Sq4(_), Rerank::None) => unreachable!("refused before"),
+    }
+}
+
+fn free_ids(deleted: &NodeSet) -> Vec<u32> {
+    let mut ids: Vec<u32> = deleted.iter().collect();
+    ids.reverse();
+    ids
+}
+
+impl LiveHnsw {
+    /// The parameters of the build.
+    pub fn params(&self) -> &HnswParams {
+        &self.params
+    }
+
+    /// Ends the changes: optimises, and gives an index that can be saved. Ids stay; those that are free are not found.
+    pub fn freeze(self, pool: &ThreadPool, progress: &dyn Progress) -> Result<Hnsw, BuildError> {
+        self.optimize(pool, progress)?;
+        let Self { params, euclid, state, writer } = self;
+        let State { traversal, rerank, growth, deleted, .. } =
+            state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let build_counters = writer.into_inner().unwrap_or_else(PoisonError::into_inner).counters;
+        Ok(Hnsw { params, euclid, traversal, rerank, graph: growth.freeze(), deleted, build_counters })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert_here(&self, vectors: Vectors<'_, f32>) -> Result<Vec<u32>, BuildError> {
+        check_base(vectors)?;
+        let mut writer = self.lock_writer();
+        writer.man(self.params.m);
+        let mut ids = Vec::with_capacity(vectors.len());
+        while ids.len() < vectors.len() {
+            let batch = self.next_batch(&writer, vectors.len() - ids.len())?;
+            self.place(&batch, vectors.rows(ids.len()..ids.len() + batch.len()))?;
+            let (rows, counters) = self.read().links_of(&batch, &self.params, &writer);
+            writer.counters += counters;
+            let free = writer.free.len().saturating_sub(batch.len());
+            writer.free.truncate(free);
+            self.write().link(&batch, &rows);
+            ids.extend(batch);
+        }
+        Ok(ids)
+    }
+
+    /// The ids of the next of `left` points: free ones first, then new ones.
+    fn next_batch(&self, writer: &Writer, left: usize) -> Result<Vec<u32>, BuildError> {
+        let state = self.read();
+        let nodes = state.growth.len();
+        let new = nodes as u32..;
+        let mut ids: Vec<u32> =
+            writer.free.iter().rev().copied().chain(new).take(left.min(Batches::LIVE.most)).collect();
+        let levels: Vec<u8> = ids.iter().map(|&id| level_of(id, self.params.seed, self.params.m)).collect();
+        ids.truncate(Batches::LIVE.next(&levels, nodes - state.free, state.growth.max_level()));
+        match ids.iter().find(|&&id| id as usize >= MAX_VECTORS) {
+            None => Ok(ids),
+            Some(&id) => Err(BuildError::TooMany { expected: MAX_VECTORS, found: id as usize + 1 }),
+        }
+    }
+
+    /// Puts the codes of new points where searches will read them, once something leads there.
+    fn place(&self, ids: &[u32], vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
+        let source = Lifted::new(vectors, &self.euclid);
+        let mut lifted = Vec::new();
+        source.rows(0..vectors.len(), &mut lifted);
+        let encoded = self.read().forms().map(|form| form.map(|form| form.encode_rows(&lifted, source.width())));
+        let mut state = self.write();
+        for (form, rows) in state.forms_mut().into_iter().zip(&encoded) {
+            let (Some(form), Some(rows)) = (form, rows) else { continue };
+            let row_bytes = rows.len() / ids.len();
+            for (&id, row) in ids.iter().zip(rows.chunks_exact(row_bytes)) {
+                let put = form.codes_mut().put(id as usize * row_bytes, row);
+                put.map_err(|_| BuildError::Memory { bytes: form.codes().bytes() + rows.len() })?;
+            }
+        }
+        for &id in ids {
+            let level = level_of(id, self.params.seed, self.params.m);
+            if id as usize == state.growth.len() && !state.growth.append(level) {
+                return Err(BuildError::TooMany { expected: MAX_VECTORS, found: id as usize + 1 });
+            }
+        }
+        Ok(())
+    }
+
+    fn optimize_here(&self, progress: &dyn Progress) -> Result<(), BuildError> {
+        let mut writer = self.lock_writer();
+        let nodes = self.read().growth.len();
+        for first in (0..nodes).step_by(MENDED_AT_ONCE) {
+            step(progress, Stage::Optimise, first, nodes)?;
+            let ids = first as u32..(first + MENDED_AT_ONCE).min(nodes) as u32;
+            let (rows, counters) = self.read().mended(ids);
+            writer.counters += counters;
+            let mut state = self.write();
+            state.growth.set_all(&rows);
+        }
+        let entry_point = self.read().best_entry_point();
+        self.write().growth.entry_point = entry_point;
+        self.free_deleted(&mut writer);
+        self.tie_lost(&mut writer);
+        step(progress, Stage::Optimise, nodes, nodes)
+    }
+
+    /// Forgets the deleted nodes, to which nothing leads any more.
+    fn free_deleted(&self, writer: &mut Writer) {
+        let deleted = free_ids(&self.read().deleted);
+        for ids in deleted.chunks(MENDED_AT_ONCE) {
+            let mut state = self.write();
+            for &id in ids {
+                state.growth.clear(id);
+            }
+        }
+        self.write().free = deleted.len();
+        writer.free = deleted;
+    }
+
+    /// Links what no search would meet.
+    fn tie_lost(&self, writer: &mut Writer) {
+        let state = self.read();
+        let Some(entry_point) = state.growth.entry_point else { return };
+        let lost = Lost::of(state.growth.base(), entry_point, &state.deleted);
+        drop(state);
+        if lost.is_empty() {
+            return;
+        }
+        let mut state = self.write();
+        let State { growth, selection, traversal, .. } = &mut *state;
+        match (selection, traversal) {
+            (Some(sq7), _) => tie(sq7.rows(), growth.base_mut(), lost, &mut writer.counters),
+            (None, Traversal::F32(f32)) => tie(f32.rows(), growth.base_mut(), lost, &mut writer.counters),
+            (None, _) => unreachable!("{NO_SELECTION}"),
+        }
+    }
+}
+
+impl Writer {
+    /// Makes sure that each thread of the rayon pool has its walks.
+    fn man(&mut self, m: usize) {
+        self.f32_crews.man(m);
+        self.sq7_crews.man(m);
+        self.sq4_crews.man(m);
+    }
+}
+
+impl State {
+    /// The vectors in every form that is kept.
+    fn forms(&self) -> [Option<&dyn Form>; 3] {
+        let selection = self.selection.as_ref().map(|sq7| -> &dyn Form { sq7 });
+        [Some(self.traversal.form()), self.rerank.form(), selection]
+    }
+
+    fn forms_mut(&mut self) -> [Option<&mut dyn Form>; 3] {
+        let selection = self.selection.as_mut().map(|sq7| -> &mut dyn Form { sq7 });
+        [Some(self.traversal.form_mut()), self.rerank.form_mut(), selection]
+    }
+
+    fn searched<'a>(&'a self, euclid: &'a Euclid) -> Searched<'a> {
+        let linked = self.growth.len() - self.free;
+        Searched {
+            euclid,
+            traversal: &self.traversal,
+            rerank: &self.rerank,
+            links: self.growth.links(),
+            entry_point: self.growth.entry_point,
+            max_level: self.growth.max_level().unwrap_or(0),
+            deleted: &self.deleted,
+            linked,
+            dead: self.deleted.count() - self.free,
+        }
+    }
+
+    /// The rows that new points change, their own and those that link back.
+    fn links_of(&self, ids: &[u32], params: &HnswParams, writer: &Writer) -> (Vec<RowChange>, Counters) {
+        match (&self.traversal, &self.selection) {
+            (Traversal::F32(f32), None) => {
+                let scorers = Scorers { traversal: f32.rows(), selection: f32.rows(), rescore: false };
+                self.links_by(scorers, ids, params, &writer.f32_crews)
+            }
+            (Traversal::Sq4(sq4), Some(sq7)) => {
+                let scorers = Scorers { traversal: sq4.rows(), selection: sq7.rows(), rescore: true };
+                self.links_by(scorers, ids, params, &writer.sq4_crews)
+            }
+            (_, Some(sq7)) => {
+                let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };
+                self.links_by(scorers, ids, params, &writer.sq7_crews)
+            }
+            (_, None) => unreachable!("{NO_SELECTION}"),
+        }
+    }
+
+    fn links_by<T: SelfQuery, S: Symmetric>(
+        &self,
+        scorers: Scorers<T, S>,
+        ids: &[u32],
+        params: &HnswParams,
+        crews: &Crews<T::Query>,
+    ) -> (Vec<RowChange>, Counters) {
+        let seeker = Seeker { scorers, growth: &self.growth, deleted: &self.deleted, params, lowest: 0 };
+        let (mut rows, back) = own_rows(seeker.seek(ids, crews), 0);
+        let (merged, counters) = seeker.merged(back);
+        let merged = anchored(merged, &rows, self.growth.width(0));
+        rows.extend(merged);
+        (rows, counters)
+    }
+
+    /// Writes what was found for new points, and lets searches find them.
+    fn link(&mut self, ids: &[u32], rows: &[RowChange]) {
+        self.growth.set_all(rows);
+        for &id in ids {
+            if self.deleted.contains(id) {
+                self.deleted.remove(id);
+                self.free -= 1;
+            }
+            if self.growth.max_level().is_none_or(|max_level| self.growth.level(id) > max_level) {
+                self.growth.entry_point = Some(id);
+            }
+        }
+    }
+
+    /// The rows of some nodes that lead to deleted ones, mended.
+    fn mended(&self, ids: std::ops::Range<u32>) -> (Vec<RowChange>, Counters) {
+        match (&self.selection, &self.traversal) {
+            (Some(sq7), _) => self.mended_by(sq7.rows(), ids),
+            (None, Traversal::F32(f32)) => self.mended_by(f32.rows(), ids),
+            (None, _) => unreachable!("{NO_SELECTION}"),
+        }
+    }
+
+    fn mended_by<S: Symmetric>(&self, codes: S, ids: std::ops::Range<u32>) -> (Vec<RowChange>, Counters) {
+        let left = ids.into_par_iter().filter(|&id| !self.deleted.contains(id));
+        let mended: Vec<(Vec<RowChange>, Counters)> = left
+            .map(|id| {
+                let mut counters = Counters::default();
+                (mended(codes, (&self.growth, &self.deleted), id, &mut counters), counters)
+            })
+            .collect();
+        let (rows, counters): (Vec<_>, Vec<_>) = mended.into_iter().unzip();
+        (rows.into_iter().flatten().collect(), counters.into_iter().sum())
+    }
+
+    /// The entry point, or, where it was deleted, the first of the highest nodes left.
+    fn best_entry_point(&self) -> Option<u32> {
+        if self.growth.entry_point.is_some_and(|id| !self.deleted.contains(id)) {
+            return self.growth.entry_point;
+        }
+        let left = (0..self.growth.len() as u32).filter(|&id| !self.deleted.contains(id));
+        left.max_by_key(|&id| (self.growth.level(id), std::cmp::Reverse(id)))
+    }
+}
+
+impl Mutable for LiveHnsw {
+    /// A search sees a batch of up to 128 new vectors at once, as soon as it is linked.
+    fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError> {
+        if vectors.dim() != self.euclid.dim {
+            return Err(BuildError::Dimension { expected: self.euclid.dim, found: vectors.dim() });
+        }
+        pool.install(|| self.insert_here(vectors))
+    }
+
+    fn delete(&self, ids: &[u32]) -> usize {
+        let _writer = self.lock_writer();
+        let mut state = self.write();
+        let nodes = state.growth.len();
+        ids.iter().filter(|&&id| (id as usize) < nodes && state.deleted.insert(id)).count()
+    }
+
+    /// Mends the rows that lead to deleted vectors and makes every vector reachable. Inserts and deletes wait, searches do not.
+    fn optimize(&self, pool: &ThreadPool, progress: &dyn Progress) -> Result<(), BuildError> {
+        pool.install(|| self.optimize_here(progress))
+    }
+}
+
+impl Index for LiveHnsw {
+    type SearchParams = HnswSearchParams;
+    type Searcher<'a> = LiveSearcher<'a>;
+
+    fn len(&self) -> usize {
+        let state = self.read();
+        state.growth.len() - state.deleted.count()
+    }
+
+    fn dim(&self) -> usize {
+        self.euclid.dim
+    }
+
+    fn metric(&self) -> Metric {
+        self.euclid.metric
+    }
+
+    /// `vectors` or `codes`, what searches walk over; `rerank_codes` and `selection_codes`, where there are any; `graph`, links
+    /// with their distances.
+    fn memory(&self) -> Memory {
+        let state = self.read();
+        let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
+        let names = [codes, "rerank_codes", "selection_codes"];
+        let mut memory = Memory::of([("graph", state.growth.bytes())]);
+        for (name, form) in names.into_iter().zip(state.forms()) {
+            memory.0.extend(form.map(|form| (name, form.codes().bytes() as u64)));
+        }
+        memory
+    }
+
+    /// Those of [`Hnsw`], and `deleted`, vectors that were deleted since the last optimise.
+    fn stats(&self) -> BTreeMap<String, f64> {
+        let state = self.read();
+        let growth = &state.growth;
+        let mut stats = graph::stats(growth.links(), growth.levels(), growth.max_level().unwrap_or(0));
+        stats.insert("deleted".to_owned(), (state.deleted.count() - state.free) as f64);
+        stats
+    }
+
+    fn digest(&self) -> u64 {
+        let state = self.read();
+        graph::digest(state.growth.links(), state.growth.levels(), state.growth.entry_point)
+    }
+
+    /// The work of the build and of all changes since.
+    fn build_counters(&self) -> Counters {
+        self.lock_writer().counters
+    }
+
+    fn searcher(&self, params: &HnswSearchParams) -> Result<LiveSearcher<'_>, ParamError> {
+        params.validate()?;
+        Ok(LiveSearcher { live: self, params: *params, scratch: Scratch::default() })
+    }
+}
+
+/// One thread's searches of a [`LiveHnsw`].
+#[derive(Debug)]
+pub struct LiveSearcher<'a> {
+    live: &'a LiveHnsw,
+    params: HnswSearchParams,
+    scratch: Scratch,
+}
+
+impl Searcher for LiveSearcher<'_> {
+    fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
+        let state = self.live.read();
+        self.scratch.one(state.searched(&self.live.euclid), self.params, (query, k), out)
+    }
+
+    /// Some queries at a time see one state of the index.
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
+        crate::index::assert_batch(queries.len(), k, out.len());
+        let mut counters = Counters::default();
+        for first in (0..queries.len()).step_by(RUN) {
+            let run = first..(first + RUN).min(queries.len());
+            let out = &mut out[run.start * k..run.end * k];
+            let state = self.live.read();
+            let searched = state.searched(&self.live.euclid);
+            counters += self.scratch.batch(searched, self.params, (queries.rows(run), k), out);
+        }
+        counters
+    }
+}
