@@ -50,6 +50,7 @@ pub struct CodeKernels {
     pub(crate) within: Within,
     pub(crate) insert_key: InsertKey,
     pub(crate) hadamard: Hadamard,
+    pub(crate) products: Sieve,
 }
 
 /// `(query, codes, ids, out)`
@@ -74,6 +75,9 @@ pub(crate) type InsertKey = fn(&mut [u64], u64) -> usize;
 
 /// `(vector)`
 pub(crate) type Hadamard = fn(&mut [f32]);
+
+/// `(queries, rows, d, out)`
+pub(crate) type Sieve = fn(&[f32], &[f32], usize, &mut [f32]);
 
 /// Most scores that [`CodeKernels::within`] looks at.
 pub const WITHIN: usize = 64;
@@ -232,6 +236,21 @@ impl CodeKernels {
         (self.within)(scores, bound)
     }
 
+    /// Inner products of all `queries` with all `rows` of `d` components, to `out`, which is queries x rows: faster than
+    /// [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from the exact product by up to
+    /// [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.
+    pub fn products_tile(&self, queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
+        let counts = (queries.len().checked_div(d), rows.len().checked_div(d));
+        assert!(
+            matches!(counts, (Some(q), Some(r)) if q * d == queries.len() && r * d == rows.len() && q * r == out.len()),
+            "queries of {} floats and rows of {} floats, {d} elements each, do not make {} products",
+            queries.len(),
+            rows.len(),
+            out.len()
+        );
+        (self.products)(queries, rows, d, out);
+    }
+
     /// Replaces a vector, whose length is a power of two, by its Walsh and Hadamard transform: component `i` becomes the sum of
     /// all components `j`, negated where `i & j` has an odd number of bits. Its length grows by the root of that of the vector.
     #[inline]
@@ -253,6 +272,12 @@ impl fmt::Debug for CodeKernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodeKernels").field("tier", &self.tier).finish_non_exhaustive()
     }
+}
+
+/// What [`CodeKernels::products_tile`] may be off by for vectors of length 1 and `d` components: as many roundings follow a
+/// term on its way, at most, with four lanes or more.
+pub fn products_error(d: usize) -> f32 {
+    (d as f32 / 4.0 + 8.0) * (f32::EPSILON / 2.0)
 }
 
 /// The query byte of the `u4` kernel for a component at `x` levels (level c of a code stands for components from c to

@@ -51,7 +51,7 @@ mod normalize;
 
 pub use codes::{
     CodeKernels, LINE_BYTES, MINIMA, TILE_COLUMNS, TileColumns, WITHIN, available_codes, code_kernels, prefetch,
-    u4_query_level,
+    products_error, u4_query_level,
 };
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};

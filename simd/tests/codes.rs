@@ -1,6 +1,6 @@
 //! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
 
-use nearlab_simd::{CodeKernels, MINIMA, TileColumns, available_codes, u4_query_level};
+use nearlab_simd::{CodeKernels, MINIMA, TileColumns, available_codes, products_error, u4_query_level};
 
 /// Numbers from a fixed linear congruential sequence, below `bound`.
 fn numbers(count: usize, bound: u32, seed: u64) -> Vec<u32> {
@@ -196,6 +196,33 @@ fn products_with_codes_of_one_four_and_eight_bits_are_exact() {
             .collect();
         check("dot1", &dot1, 0.0, |k, ids, out| k.dot1_by_id(&planes, &codes, ids, out));
     }
+}
+
+#[test]
+fn products_for_a_sieve_are_within_their_error() {
+    let floats = |count: usize, seed: u64| -> Vec<f32> {
+        numbers(count, 2001, seed).into_iter().map(|x| x as f32 / 1000.0 - 1.0).collect()
+    };
+    for (queries, rows, d) in [(1, 1, 1), (4, 6, 16), (5, 7, 19), (9, 40, 128), (3, 26, 1537)] {
+        let (a, b) = (floats(queries * d, 41), floats(rows * d, 42));
+        for kernels in available_codes() {
+            let mut out = vec![f32::NAN; queries * rows];
+            kernels.products_tile(&a, &b, d, &mut out);
+            for (i, &found) in out.iter().enumerate() {
+                let (q, x) = (&a[i / rows * d..][..d], &b[i % rows * d..][..d]);
+                let exact: f64 = q.iter().zip(x).map(|(&q, &x)| f64::from(q) * f64::from(x)).sum();
+                let lengths = [q, x].map(|v| v.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt());
+                let most = f64::from(products_error(d)) * lengths[0] * lengths[1];
+                assert!((f64::from(found) - exact).abs() <= most, "{} {d}: {found} for {exact}", kernels.tier());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "queries of 4 floats and rows of 6 floats, 2 elements each, do not make 5 products")]
+fn products_for_a_sieve_without_room_are_refused() {
+    available_codes().next().expect("there is always one").products_tile(&[0.0; 4], &[0.0; 6], 2, &mut [0.0; 5]);
 }
 
 #[test]

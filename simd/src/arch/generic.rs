@@ -31,10 +31,10 @@ const ACCUMULATORS: usize = 4;
 /// rows came from memory, and cost up to a third when they were cached.
 const PREFETCH_BYTES: usize = 128;
 
-/// Rows that [`tile`] keeps in the first-level cache while queries pass over them.
-const TILE_ROWS_BYTES: usize = 16 * 1024;
-/// Queries that [`tile`] keeps in the second-level cache while rows pass under them.
-const TILE_QUERIES_BYTES: usize = 256 * 1024;
+/// Rows that a tile keeps in the first-level cache while queries pass over them.
+pub(super) const TILE_ROWS_BYTES: usize = 16 * 1024;
+/// Queries that a tile keeps in the second-level cache while rows pass under them.
+pub(super) const TILE_QUERIES_BYTES: usize = 256 * 1024;
 
 /// A vector cut up in the order of summation, into chunks `C`.
 #[derive(Clone, Copy)]
@@ -301,7 +301,7 @@ fn tile_half<I: Isa, S: Score, const Q: usize, const R: usize, const FIRST: usiz
 
 /// The first `N` rows of `d` elements.
 #[inline(always)]
-fn consecutive<const N: usize>(rows: &[f32], d: usize) -> [&[f32]; N] {
+pub(super) fn consecutive<const N: usize>(rows: &[f32], d: usize) -> [&[f32]; N] {
     let mut found: [&[f32]; N] = [&[]; N];
     for i in 0..N {
         found[i] = &rows[i * d..][..d];

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `isa` | the few operations an instruction set provides ([`isa::Isa`]) and the scores built from them |
 //! | `generic` | every kernel, once, over any [`isa::Isa`] and any score; safe code |
+//! | `products` | inner products in any order of summation, for sieves; safe code |
 //! | `lines` | every kernel for codes, once over what an instruction set does with a cache line of them; safe code |
 //! | `hadamard` | the Walsh and Hadamard transform, in plain loops for every instruction set |
 //! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
@@ -30,6 +31,7 @@ mod portable;
 mod portable_codes;
 mod portable_pick;
 mod prefetch;
+mod products;
 mod rows;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod unproven;

@@ -32,7 +32,7 @@ const fn scored<S: Score>() -> Scored {
 
 /// Needs no proof: every CPU can run it.
 #[derive(Clone, Copy)]
-struct Portable;
+pub(super) struct Portable;
 
 impl Isa for Portable {
     type Vector = [f32; LANES];

@@ -3,6 +3,7 @@
 use super::hadamard::hadamard;
 use super::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use super::portable_pick::{insert_key, minima, within};
+use super::products::products;
 use crate::codes::{CodeKernels, TILE_COLUMNS};
 use crate::kernels::Tier;
 
@@ -30,6 +31,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     within: |scores, bound| within(scores, bound),
     insert_key: |keys, key| insert_key(keys, key),
     hadamard: |vector| hadamard(vector),
+    products: |queries, rows, d, out| products::<_, 2, 2>(super::portable::Portable, queries, rows, d, out),
 };
 
 fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {

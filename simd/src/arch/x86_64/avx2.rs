@@ -61,13 +61,13 @@ fn tile<S: Score>(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
 
 /// Proof that the running CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
-struct Avx2(());
+pub(super) struct Avx2(());
 
 impl Avx2 {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(())
     }
 }

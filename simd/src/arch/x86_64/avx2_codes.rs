@@ -18,7 +18,7 @@ use std::mem::transmute;
 use super::avx2_pick::{below, insert_key, minima, within};
 use super::avx2_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
-use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Tile, Within};
+use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Sieve, Tile, Within};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -52,6 +52,8 @@ static CODES: CodeKernels = CodeKernels {
     insert_key: unsafe { transmute::<UnprovenInsertKey, InsertKey>(insert_key) },
     // SAFETY: as above.
     hadamard: unsafe { transmute::<UnprovenHadamard, Hadamard>(hadamard) },
+    // SAFETY: as above.
+    products: unsafe { transmute::<UnprovenSieve, Sieve>(products) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
@@ -60,6 +62,7 @@ type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
+type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -107,6 +110,12 @@ fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
+}
+
+/// 4 x 3 pairs at a time: their sums, a register of each row and one of a query.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
+    crate::arch::products::products::<_, 4, 3>(super::avx2::Avx2::new(), queries, rows, d, out);
 }
 
 /// Proof that the running CPU has AVX2, FMA and F16C.

@@ -65,13 +65,13 @@ fn tile<S: Score>(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
 
 /// Proof that the running CPU has AVX-512 F, BW, VL and DQ.
 #[derive(Clone, Copy)]
-struct Avx512(());
+pub(super) struct Avx512(());
 
 impl Avx512 {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(())
     }
 }
