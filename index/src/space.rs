@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nearlab_simd::{Kernels, Metric, kernels, normalize, prefetch};
+use nearlab_simd::{Kernels, Metric, code_kernels, kernels, normalize, prefetch};
 use nearlab_storage::Vectors;
 use rayon::prelude::*;
 
@@ -59,12 +59,18 @@ impl<'a> Space<'a> {
         counters.add_scored(out.len(), self.row_bytes());
     }
 
-    /// Distances from each of the `queries` to as many rows as `out` has room for, the first of which
-    /// is `from`; row-major by query.
-    pub(crate) fn score_tile(&self, queries: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
+    /// Rough inner products of each of the `queries` with as many rows as `out` has room for, the first of which is `from`;
+    /// row-major by query. Each counts as a distance.
+    pub(crate) fn products_tile(&self, queries: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
         let rows = out.len() / (queries.len() / self.dim);
-        self.kernels.distances_tile(self.metric, queries, self.rows(from, rows), self.dim, out);
+        code_kernels().products_tile(queries, self.rows(from, rows), self.dim, out);
         counters.add_scored(out.len(), self.row_bytes());
+    }
+
+    /// The distance from a query to a row.
+    #[inline]
+    pub(crate) fn score_one(&self, query: &[f32], row: usize) -> f32 {
+        self.kernels.distance(self.metric)(query, self.row(row as u32))
     }
 }
 

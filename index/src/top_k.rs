@@ -38,6 +38,12 @@ impl TopK {
         }
     }
 
+    /// The distance that a neighbour must not exceed to enter; NaN while anything can.
+    #[inline]
+    pub(crate) fn worst(&self) -> f32 {
+        self.worst
+    }
+
     fn insert(&mut self, key: u64) {
         if self.keys.len() < self.k {
             self.keys.push(key);

@@ -27,6 +27,6 @@ impl Persist for Flat {
     fn open(path: &Path) -> Result<Self, OpenError> {
         let (reader, header) = Reader::open(path, KIND, VERSION..=VERSION)?;
         let [] = reader.own_words()?;
-        Ok(Self { vectors: reader.vectors(&header)?, dim: header.dim, metric: header.metric })
+        Ok(Self::new(reader.vectors(&header)?, header.dim, header.metric))
     }
 }

@@ -1,9 +1,10 @@
 //! Exact search: every vector is compared with the query.
 //!
 //! The index is the vectors and nothing else; it is what other indexes are measured against. [`Searcher::search`] scans
-//! blocks of rows with the one-against-many kernel, [`Searcher::search_batch`] scores tiles of queries x rows, so that
-//! each row is read from memory once per block of queries. Both use kernels that give one pair of vectors one distance,
-//! bit for bit, so their results are equal, and so are those of an IVF that probes all its lists.
+//! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves: inner products of tiles of queries x
+//! rows, in the fastest order of summation, tell which rows can be among the nearest within what rounding may have added; only
+//! those are scored. What is scored is scored by kernels that give one pair of vectors one distance, bit for bit, so the
+//! results are equal, and so are those of an IVF that probes all its lists.
 //!
 //! Not here: threads (one searcher each), pruning of any kind.
 //!
@@ -22,6 +23,7 @@
 //! ```
 
 mod file;
+mod sieve;
 
 use std::collections::BTreeMap;
 
@@ -34,9 +36,10 @@ use crate::index::{assert_batch, assert_query, fill_row};
 use crate::space::{PreparedQuery, Space, base_of, check_base, step};
 use crate::top_k::TopK;
 use crate::{Build, BuildError, Counters, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
+use sieve::Sieve;
 
 /// Rows scored at once: their distances stay in the first-level cache.
-const BLOCK_ROWS: usize = 256;
+const BLOCK_ROWS: usize = 252;
 /// Queries of a batch that one block of rows is scored against.
 const BLOCK_QUERIES: usize = 32;
 
@@ -54,9 +57,15 @@ pub struct Flat {
     vectors: Buffer<f32>,
     dim: usize,
     metric: Metric,
+    sieve: Sieve,
 }
 
 impl Flat {
+    fn new(vectors: Buffer<f32>, dim: usize, metric: Metric) -> Self {
+        let sieve = Sieve::of(&vectors, dim, metric);
+        Self { vectors, dim, metric, sieve }
+    }
+
     fn space(&self) -> Space<'_> {
         Space::new(&self.vectors, self.dim, self.metric)
     }
@@ -78,7 +87,7 @@ impl Build for Flat {
             Ok::<_, BuildError>(base_of(vectors, metric))
         })?;
         step(progress, Stage::Construct, vectors.len(), vectors.len())?;
-        Ok(Self { vectors: base.into(), dim: vectors.dim(), metric })
+        Ok(pool.install(|| Self::new(base.into(), vectors.dim(), metric)))
     }
 }
 
@@ -98,9 +107,9 @@ impl Index for Flat {
         self.metric
     }
 
-    /// `vectors`.
+    /// `vectors`, and `lengths`, one number for each.
     fn memory(&self) -> Memory {
-        Memory::of([("vectors", size_of_val(&*self.vectors))])
+        Memory::of([("vectors", size_of_val(&*self.vectors)), ("lengths", self.sieve.bytes())])
     }
 
     /// None: there is no structure.
@@ -121,6 +130,7 @@ impl Index for Flat {
     fn searcher(&self, _: &FlatSearchParams) -> Result<FlatSearcher<'_>, ParamError> {
         Ok(FlatSearcher {
             space: self.space(),
+            sieve: &self.sieve,
             query: PreparedQuery::default(),
             top: TopK::default(),
             batch: Batch::default(),
@@ -132,6 +142,7 @@ impl Index for Flat {
 #[derive(Debug)]
 pub struct FlatSearcher<'a> {
     space: Space<'a>,
+    sieve: &'a Sieve,
     query: PreparedQuery,
     top: TopK,
     batch: Batch,
@@ -162,7 +173,7 @@ impl Searcher for FlatSearcher<'_> {
         counters
     }
 
-    /// Scores tiles of queries x rows; see the [module](self).
+    /// Sieves tiles of queries x rows; see the [module](self).
     fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
         assert_batch(queries.len(), k, out.len());
         let mut counters = Counters::default();
@@ -180,7 +191,7 @@ impl Searcher for FlatSearcher<'_> {
 
 impl FlatSearcher<'_> {
     fn search_block(&mut self, queries: &[f32], k: usize, out: &mut [Neighbor], counters: &mut Counters) {
-        let Self { space, query, batch: Batch { queries: prepared, tops, distances, found }, .. } = self;
+        let Self { space, sieve, query, batch: Batch { queries: prepared, tops, distances, found }, .. } = self;
         prepared.clear();
         for raw in queries.chunks_exact(space.dim()) {
             prepared.extend_from_slice(query.prepare(space.metric(), raw));
@@ -194,9 +205,10 @@ impl FlatSearcher<'_> {
         for from in (0..space.len()).step_by(BLOCK_ROWS) {
             let rows = BLOCK_ROWS.min(space.len() - from);
             let tile = &mut distances[..count * rows];
-            space.score_tile(prepared, from, tile, counters);
-            for (top, distances) in tops.iter_mut().zip(tile.chunks_exact(rows)) {
-                top.extend((from as u32..).zip(distances.iter().copied()));
+            space.products_tile(prepared, from, tile, counters);
+            let queries = prepared.chunks_exact(space.dim());
+            for ((top, products), query) in tops.iter_mut().zip(tile.chunks_exact_mut(rows)).zip(queries) {
+                sieve.pass(*space, (query, from), products, top);
             }
         }
         for (top, row) in tops.iter_mut().zip(out.chunks_exact_mut(k)) {
