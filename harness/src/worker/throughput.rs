@@ -1,7 +1,7 @@
 //! Throughput mode: all queries at once over a fixed number of threads, one wall clock.
 //!
 //! Threads, their searchers, their output memory and the warm-up passes all exist before the clock starts. Work is
-//! claimed in small runs of queries, so a slow query holds up one thread only. The wall time is the latest end minus
+//! claimed in runs of queries, so a slow query holds up one thread only. The wall time is the latest end minus
 //! the earliest start over the threads themselves: a coordinating thread's own wake-up is in neither.
 
 use std::{
@@ -17,10 +17,11 @@ use nearlab_index::{Counters, Index, Neighbor, ParamError, Searcher};
 
 use super::{Pass, engine::Job, usage::Usage};
 
-/// Most queries that a thread claims at once.
-const MAX_RUN: usize = 32;
-/// Runs per thread that there should be at least, so that threads finish together.
-const RUNS_PER_THREAD: usize = 8;
+/// Most queries that a thread claims at once. An index may work on several queries of a call side by side, and has less to do
+/// so with at the end of each call; peers get all queries in one.
+const MAX_RUN: usize = 1024;
+/// Runs per thread that there should be at least where there are several, so that threads finish together.
+const RUNS_PER_THREAD: usize = 16;
 
 /// What one thread did in the timed pass.
 struct Share {
@@ -37,7 +38,8 @@ pub(super) fn measure<I: Index>(index: &I, params: &I::SearchParams, job: &Job<'
     let (queries, k, threads) = (job.queries.len(), job.request.k, job.request.threads.max(1));
     // Refused parameters must be known before threads wait for each other.
     drop(index.searcher(params)?);
-    let run = queries.div_ceil(threads * RUNS_PER_THREAD).clamp(1, MAX_RUN);
+    let runs = if threads > 1 { threads * RUNS_PER_THREAD } else { 1 };
+    let run = queries.div_ceil(runs).clamp(1, MAX_RUN);
     let passes: Vec<AtomicUsize> = (0..=job.request.warmup).map(|_| AtomicUsize::new(0)).collect();
     let (warm, go) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let plan = Plan { index, params, job, run, passes: &passes, warm: &warm, go: &go };
