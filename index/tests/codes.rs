@@ -46,6 +46,11 @@ fn combinations() -> impl Iterator<Item = HnswParams> {
         (TraversalCodes::Sq4, 0, RerankCodes::Sq8),
         (TraversalCodes::Sq4, 0, RerankCodes::F32),
         (TraversalCodes::Sq4, 32, RerankCodes::F16),
+        (TraversalCodes::Lvq4, 0, RerankCodes::F16),
+        (TraversalCodes::Lvq8, 0, RerankCodes::None),
+        (TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
+        (TraversalCodes::Rabitq4, 0, RerankCodes::F32),
+        (TraversalCodes::Rabitq8, 0, RerankCodes::None),
     ];
     Construction::ALL.into_iter().flat_map(move |construction| {
         codes.map(|(codes, components, rerank_codes)| HnswParams {
@@ -89,9 +94,11 @@ fn every_form_of_codes_finds_the_nearest_under_every_metric() {
                 hits += truth.iter().filter(|expected| found.iter().any(|found| found.id == expected.id)).count();
                 // Distances are those of the finest codes: near the true ones, in the metric's own unit. Not so levels under
                 // inner product, whose lifted component they clamp.
-                let clamped = metric == Metric::InnerProduct
-                    && matches!(params.rerank_codes, RerankCodes::None | RerankCodes::Sq8)
-                    && matches!(params.codes, TraversalCodes::Sq8 | TraversalCodes::Sq4);
+                let by_levels = match params.rerank_codes {
+                    RerankCodes::None => matches!(params.codes, TraversalCodes::Sq8 | TraversalCodes::Sq4),
+                    rerank_codes => rerank_codes == RerankCodes::Sq8,
+                };
+                let clamped = metric == Metric::InnerProduct && by_levels;
                 let exact = truth.iter().find(|expected| !clamped && expected.id == found[0].id);
                 if let Some(exact) = exact {
                     let unit = if metric == Metric::Cosine { 1.0 } else { 80.0 };

@@ -58,12 +58,13 @@ fn params(codes: TraversalCodes, rerank_codes: RerankCodes) -> HnswParams {
 }
 
 /// Every kind of codes that can be changed.
-fn kinds() -> [HnswParams; 5] {
+fn kinds() -> [HnswParams; 6] {
     [
         params(TraversalCodes::F32, RerankCodes::None),
         params(TraversalCodes::F16, RerankCodes::None),
         params(TraversalCodes::Sq8, RerankCodes::F16),
         params(TraversalCodes::Sq4, RerankCodes::Sq8),
+        params(TraversalCodes::Rabitq4, RerankCodes::F16),
         HnswParams { components: 24, ..params(TraversalCodes::Sq4, RerankCodes::F32) },
     ]
 }
@@ -298,7 +299,7 @@ fn codes_too_coarse_to_choose_neighbours_by_and_untrained_ones_are_refused() {
     let data = Clusters::new().vectors(30);
     assert_eq!(
         refused(&data, &params(TraversalCodes::Sq4, RerankCodes::None)),
-        "parameter `codes` must be finer than sq4, or have rerank codes, to be inserted into, found sq4"
+        "parameter `codes` must be f32, f16 or sq8, or have rerank codes, to be inserted into, found sq4"
     );
     assert_eq!(
         refused(&[], &params(TraversalCodes::Sq8, RerankCodes::None)),

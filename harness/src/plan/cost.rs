@@ -80,6 +80,9 @@ pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
     }
 }
 
+/// Bytes of the numbers beside a vector's levels, where it has numbers of its own.
+const FACTORS: f64 = 12.0;
+
 /// Bytes of one vector's codes and rerank codes in HNSW.
 fn code_bytes(build: &Params, d: f64) -> Option<f64> {
     let params = Hnsw::build_params(build, 0).ok()?;
@@ -89,6 +92,9 @@ fn code_bytes(build: &Params, d: f64) -> Option<f64> {
         TraversalCodes::F16 => 2.0 * d,
         TraversalCodes::Sq8 => d,
         TraversalCodes::Sq4 => kept / 2.0,
+        TraversalCodes::Lvq4 | TraversalCodes::Rabitq4 => d / 2.0 + FACTORS,
+        TraversalCodes::Lvq8 | TraversalCodes::Rabitq8 => d + FACTORS,
+        TraversalCodes::Rabitq1 => d / 8.0 + FACTORS,
     };
     let rerank = match params.rerank_codes {
         RerankCodes::None => 0.0,

@@ -2,7 +2,9 @@
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
-use crate::quant::{Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows};
+use crate::quant::{
+    Affine, Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
+};
 use crate::space::Space;
 use crate::{BuildError, Counters, Neighbor};
 
@@ -13,6 +15,7 @@ pub(super) enum Traversal {
     F16(F16),
     Sq8(Sq8),
     Sq4(Sq4),
+    Affine(Affine),
 }
 
 /// Base vectors as the last candidates are scored.
@@ -26,11 +29,12 @@ pub(super) enum Rerank {
 
 impl Traversal {
     pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
-        Ok(match params.codes {
-            TraversalCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
-            TraversalCodes::F16 => Self::F16(F16::encode(source)?),
-            TraversalCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
-            TraversalCodes::Sq4 => {
+        Ok(match (params.codes, params.codes.affine()) {
+            (_, Some((kind, bits))) => Self::Affine(Affine::encode(source, kind, bits, params.seed)?),
+            (TraversalCodes::F32, _) => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
+            (TraversalCodes::F16, _) => Self::F16(F16::encode(source)?),
+            (TraversalCodes::Sq8, _) => Self::Sq8(Sq8::encode(source)?),
+            (_, None) => {
                 let components = params.components.min(source.width());
                 let projection = (components > 0).then(|| Projection::train(source, components, params.seed));
                 Self::Sq4(Sq4::encode(source, projection)?)
@@ -44,6 +48,7 @@ impl Traversal {
             Self::F16(f16) => f16,
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
+            Self::Affine(affine) => affine,
         }
     }
 
@@ -53,6 +58,7 @@ impl Traversal {
             Self::F16(f16) => f16,
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
+            Self::Affine(affine) => affine,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
+//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -16,6 +16,7 @@
 //! | f16 | `f16`: n rows of w u16, padded with zeros to a multiple of 32 |
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
+//! | lvq4, lvq8, rabitq1, rabitq4, rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits, bit i % 8 of byte i / 8 with one; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
 //!
 //! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
 //! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
@@ -30,7 +31,10 @@ use super::deleted::NodeSet;
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
-use crate::quant::{Euclid, F16, F32, Levels, Projection, Sq4, Sq8, padded, sq4_row_bytes};
+use crate::quant::{
+    Affine, AffineKind, Euclid, F16, F32, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
+    sq4_row_bytes,
+};
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
@@ -49,6 +53,9 @@ const SQ8_CODES: SectionId = SectionId::new("sq8");
 const SQ8_LEVELS: SectionId = SectionId::new("sq8level");
 const SQ4_CODES: SectionId = SectionId::new("sq4");
 const SQ4_LEVELS: SectionId = SectionId::new("sq4level");
+const AFFINE_CODES: SectionId = SectionId::new("affine");
+const AFFINE_MEAN: SectionId = SectionId::new("amean");
+const SIGNS: SectionId = SectionId::new("signs");
 const MEAN: SectionId = SectionId::new("mean");
 const DIRECTIONS: SectionId = SectionId::new("pcs");
 
@@ -84,6 +91,7 @@ impl Persist for Hnsw {
             Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
             Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
+            Traversal::Affine(affine) => save_affine(&mut writer, affine)?,
         }
         match &self.rerank {
             Rerank::None => (),
@@ -113,11 +121,12 @@ impl Persist for Hnsw {
         };
         check(&reader, &graph, &deleted)?;
         let (len, width) = (header.len, euclid.width());
-        let traversal = match params.codes {
-            TraversalCodes::F32 => Traversal::F32(open_f32(&reader, &header)?),
-            TraversalCodes::F16 => Traversal::F16(open_f16(&reader, len, width)?),
-            TraversalCodes::Sq8 => Traversal::Sq8(open_sq8(&reader, len, width)?),
-            TraversalCodes::Sq4 => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
+        let traversal = match (params.codes, params.codes.affine()) {
+            (_, Some(affine)) => Traversal::Affine(open_affine(&reader, len, width, affine)?),
+            (TraversalCodes::F32, _) => Traversal::F32(open_f32(&reader, &header)?),
+            (TraversalCodes::F16, _) => Traversal::F16(open_f16(&reader, len, width)?),
+            (TraversalCodes::Sq8, _) => Traversal::Sq8(open_sq8(&reader, len, width)?),
+            (_, None) => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
         };
         let rerank = match params.rerank_codes {
             RerankCodes::None => Rerank::None,
@@ -180,6 +189,12 @@ fn save_sq4(writer: &mut Writer, sq4: &Sq4) -> Result<(), SaveError> {
     Ok(())
 }
 
+fn save_affine(writer: &mut Writer, affine: &Affine) -> Result<(), SaveError> {
+    writer.section(AFFINE_CODES, &affine.codes)?;
+    writer.section(AFFINE_MEAN, &affine.mean)?;
+    affine.rotation.as_ref().map_or(Ok(()), |rotation| writer.section(SIGNS, &rotation.signs))
+}
+
 fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Result<(), SaveError> {
     let mut numbers = levels.offset.clone();
     numbers.push(levels.step);
@@ -213,6 +228,23 @@ fn open_sq4(reader: &Reader, len: usize, (width, components): (usize, usize)) ->
         None
     };
     Ok(Sq4 { levels, projection, codes })
+}
+
+fn open_affine(
+    reader: &Reader,
+    len: usize,
+    width: usize,
+    (kind, bits): (AffineKind, u32),
+) -> Result<Affine, OpenError> {
+    let mean = reader.buffer::<f32>(AFFINE_MEAN, width)?;
+    finite(reader, AFFINE_MEAN, &mean)?;
+    let rotation = match kind {
+        AffineKind::Lvq => None,
+        AffineKind::Rabitq => Some(Rotation::of_signs(width, reader.buffer(SIGNS, Rotation::signs_of(width))?)),
+    };
+    let levels = rotation.as_ref().map_or(width, Rotation::width);
+    let codes = reader.buffer(AFFINE_CODES, len * affine_row_bytes(levels, bits))?;
+    Ok(Affine { kind, bits, mean, rotation, codes })
 }
 
 fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Levels, OpenError> {

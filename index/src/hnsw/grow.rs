@@ -38,6 +38,9 @@ pub(super) fn grow(
         Traversal::Sq4(sq4) => {
             grow_over(Scorers { traversal: sq4.rows(), selection, rescore: true }, params, batches, progress)
         }
+        Traversal::Affine(affine) => {
+            grow_over(Scorers { traversal: affine.rows(), selection, rescore: true }, params, batches, progress)
+        }
     }
 }
 

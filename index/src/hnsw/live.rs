@@ -28,7 +28,7 @@ use super::search::{Scratch, Searched};
 use super::seek::{Crews, Scorers, Seeker, anchored, own_rows};
 use super::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use crate::index::MAX_VECTORS;
-use crate::quant::{Euclid, Form, Lifted, SelfQuery, Source, Sq4Query, Sq7, Symmetric};
+use crate::quant::{AffineQuery, Euclid, Form, Lifted, SelfQuery, Source, Sq4Query, Sq7, Symmetric};
 use crate::space::{check_base, step};
 use crate::{BuildError, Counters, Index, Memory, Mutable, Neighbor, ParamError, Progress, Searcher, Stage};
 
@@ -67,13 +67,14 @@ struct Writer {
     f32_crews: Crews<Vec<f32>>,
     sq7_crews: Crews<Vec<u8>>,
     sq4_crews: Crews<Sq4Query>,
+    affine_crews: Crews<AffineQuery>,
     counters: Counters,
 }
 
 impl Hnsw {
     /// The same index, open to changes. On the threads of `pool`: the links are measured anew.
     ///
-    /// It needs codes fine enough to choose neighbours by: `sq4` codes must have rerank codes. What codes learn from the
+    /// It needs codes fine enough to choose neighbours by: `f32`, `f16`, `sq8`, or rerank codes. What codes learn from the
     /// vectors (levels, principal components, the largest length under inner product) stays as it is, so an index that begins
     /// empty must be over `f32`, and vectors unlike those of the build are kept less exactly by other codes.
     pub fn into_live(self, pool: &ThreadPool) -> Result<LiveHnsw, BuildError> {
@@ -81,8 +82,9 @@ impl Hnsw {
             Err(BuildError::from(ParamError { name: "codes", expected: expected.to_owned(), found }))
         };
         let codes = self.params.codes;
-        if codes == TraversalCodes::Sq4 && self.params.rerank_codes == RerankCodes::None {
-            return refuse("finer than sq4, or have rerank codes, to be inserted into", codes.name().to_owned());
+        let fine = matches!(codes, TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Sq8);
+        if !fine && self.params.rerank_codes == RerankCodes::None {
+            return refuse("f32, f16 or sq8, or have rerank codes, to be inserted into", codes.name().to_owned());
         }
         if codes != TraversalCodes::F32 && self.graph.levels.is_empty() {
             return refuse("f32 in an index that begins empty", codes.name().to_owned());
@@ -103,6 +105,7 @@ impl Hnsw {
             f32_crews: Crews::new(params.m),
             sq7_crews: Crews::new(params.m),
             sq4_crews: Crews::new(params.m),
+            affine_crews: Crews::new(params.m),
             counters: build_counters,
         };
         let free = deleted.count();
@@ -121,7 +124,7 @@ fn selection(euclid: &Euclid, traversal: &Traversal, rerank: &Rerank) -> Result<
         (_, Rerank::F32(f32)) => of(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid)),
         (_, Rerank::F16(f16)) | (Traversal::F16(f16), Rerank::None) => of(f16),
         (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => of(sq8),
-        (Traversal::Sq4(_), Rerank::None) => unreachable!("refused before"),
+        (Traversal::Sq4(_) | Traversal::Affine(_), Rerank::None) => unreachable!("refused before"),
     }
 }
 
@@ -272,6 +275,7 @@ impl Writer {
         self.f32_crews.man(m);
         self.sq7_crews.man(m);
         self.sq4_crews.man(m);
+        self.affine_crews.man(m);
     }
 }
 
@@ -312,6 +316,10 @@ impl State {
             (Traversal::Sq4(sq4), Some(sq7)) => {
                 let scorers = Scorers { traversal: sq4.rows(), selection: sq7.rows(), rescore: true };
                 self.links_by(scorers, ids, params, &writer.sq4_crews)
+            }
+            (Traversal::Affine(affine), Some(sq7)) => {
+                let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true };
+                self.links_by(scorers, ids, params, &writer.affine_crews)
             }
             (_, Some(sq7)) => {
                 let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };

@@ -12,6 +12,8 @@
 //! | algorithm 5, K-NN-SEARCH | [`HnswSearcher`] | `search.rs` |
 //! | `HCNNG`, `PiPNN`: neighbours from groups | `Builder::link_all` | `bulk/` |
 //! | uniform scalar quantisation, principal components | `Levels`, `Projection` | `../quant/` |
+//! | Aguerrebere et al. 2023, LVQ | `lvq`, `AffineRows` | `../quant/fit.rs`, `../quant/affine.rs` |
+//! | Gao and Long 2024, Gao et al. 2025, `RaBitQ` | `rabitq`, `Rotation`, `AffineRows` | `../quant/fit.rs`, `../quant/rotation.rs` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | (not in the papers) reachability | `connect` | `connect.rs` |
@@ -42,6 +44,13 @@
 //! let mut found = Vec::new();
 //! hnsw.searcher(&HnswSearchParams::new(40))?.search(vectors.row(123), 10, &mut found);
 //! assert_eq!((found[0].id, found[0].distance), (123, 0.0));
+//!
+//! // To change it while other threads search:
+//! use nearlab_index::Mutable;
+//! let live = hnsw.into_live(&pool)?;
+//! let ids = live.insert(vectors.rows(0..2), &pool)?;
+//! assert_eq!((live.delete(&ids), live.len()), (2, 500));
+//! live.optimize(&pool, &())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -1,6 +1,7 @@
 //! Parameters of HNSW.
 
 use crate::ParamError;
+use crate::quant::AffineKind;
 
 /// The form in which searches score the vectors they pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,19 +14,44 @@ pub enum TraversalCodes {
     Sq8,
     /// Half a byte: 16 levels.
     Sq4,
+    /// Half a byte: 16 levels between each vector's own bounds, and 12 bytes.
+    Lvq4,
+    /// 1 byte: 256 levels between each vector's own bounds, and 12 bytes.
+    Lvq8,
+    /// 1 bit, after a random rotation, and 12 bytes.
+    Rabitq1,
+    /// Half a byte, after a random rotation, and 12 bytes.
+    Rabitq4,
+    /// 1 byte, after a random rotation, and 12 bytes.
+    Rabitq8,
 }
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Sq8, Self::Sq4];
+    pub const ALL: [Self; 9] = [
+        Self::F32,
+        Self::F16,
+        Self::Sq8,
+        Self::Sq4,
+        Self::Lvq4,
+        Self::Lvq8,
+        Self::Rabitq1,
+        Self::Rabitq4,
+        Self::Rabitq8,
+    ];
 
-    /// The name in experiments: `f32`, `f16`, `sq8` or `sq4`.
+    /// The name in experiments: `f32`, `f16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1`, `rabitq4` or `rabitq8`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Sq8 => "sq8",
             Self::Sq4 => "sq4",
+            Self::Lvq4 => "lvq4",
+            Self::Lvq8 => "lvq8",
+            Self::Rabitq1 => "rabitq1",
+            Self::Rabitq4 => "rabitq4",
+            Self::Rabitq8 => "rabitq8",
         }
     }
 
@@ -33,8 +59,18 @@ impl TraversalCodes {
         match self {
             Self::F32 => 32,
             Self::F16 => 16,
-            Self::Sq8 => 8,
-            Self::Sq4 => 4,
+            Self::Sq8 | Self::Lvq8 | Self::Rabitq8 => 8,
+            Self::Sq4 | Self::Lvq4 | Self::Rabitq4 => 4,
+            Self::Rabitq1 => 1,
+        }
+    }
+
+    /// The kind of affine codes, where they are such, and bits per component.
+    pub(super) const fn affine(self) -> Option<(AffineKind, u32)> {
+        match self {
+            Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
+            Self::Rabitq1 | Self::Rabitq4 | Self::Rabitq8 => Some((AffineKind::Rabitq, self.bits())),
+            Self::F32 | Self::F16 | Self::Sq8 | Self::Sq4 => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::graph::{Links, View};
 use super::params::HnswSearchParams;
 use super::walk::{Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row};
-use crate::quant::{Codes, Euclid, Length, Sq4Query};
+use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
 use crate::{Counters, Neighbor, Searcher};
 
 /// Queries of a batch that walk at the same time.
@@ -66,6 +66,7 @@ pub(super) struct Searched<'a> {
 pub(super) struct Scratch {
     plain: Vec<Slot<Vec<f32>>>,
     sq4: Vec<Slot<Sq4Query>>,
+    affine: Vec<Slot<AffineQuery>>,
 }
 
 impl Scratch {
@@ -92,6 +93,9 @@ impl Scratch {
             }
             Traversal::Sq4(sq4) => {
                 Plan::new(searched, entry_point, sq4.rows(), params).one(&mut self.sq4, query, k, out)
+            }
+            Traversal::Affine(affine) => {
+                Plan::new(searched, entry_point, affine.rows(), params).one(&mut self.affine, query, k, out)
             }
         }
     }
@@ -124,6 +128,9 @@ impl Scratch {
             }
             Traversal::Sq4(sq4) => {
                 Plan::new(searched, entry_point, sq4.rows(), params).batch(&mut self.sq4, queries, k, out)
+            }
+            Traversal::Affine(affine) => {
+                Plan::new(searched, entry_point, affine.rows(), params).batch(&mut self.affine, queries, k, out)
             }
         }
     }

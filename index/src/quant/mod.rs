@@ -10,25 +10,31 @@
 //! | [`F16`] | 2 d | itself | IEEE 754 binary16 |
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
 //! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
+//! | [`Affine`] | 12 and 1, 4 or 8 bits per component | products with 4-bit or 8-bit numbers | LVQ; `RaBitQ` |
 //! | [`Sq4`] | d / 2, or p / 2 after a projection to p components | 7-bit levels | the same with 16 levels |
 //!
 //! Rows are padded to whole cache lines.
 
+mod affine;
 mod euclid;
 mod f16;
 mod f32;
+mod fit;
 mod levels;
 mod projection;
+mod rotation;
 mod sq4;
 mod sq7;
 mod sq8;
 
+pub(crate) use affine::{Affine, AffineQuery, Kind as AffineKind, row_bytes as affine_row_bytes};
 pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f16::{F16, F16Rows};
 pub(crate) use f32::F32;
 pub(crate) use levels::Levels;
 use levels::level_at;
 pub(crate) use projection::Projection;
+pub(crate) use rotation::Rotation;
 pub(crate) use sq4::{Sq4, Sq4Query, row_bytes as sq4_row_bytes};
 pub(crate) use sq7::{Sq7, Sq7Rows};
 pub(crate) use sq8::{Sq8, Sq8Rows};
@@ -269,6 +275,13 @@ mod tests {
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq4::encode(s, None).unwrap()));
+            for (kind, bits) in
+                [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8), (AffineKind::Rabitq, 1), (AffineKind::Rabitq, 4)]
+            {
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                    Box::new(Affine::encode(s, kind, bits, 5).unwrap())
+                });
+            }
             rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                 Box::new(Sq4::encode(s, Some(Projection::train(s, 16, 1))).unwrap())
             });

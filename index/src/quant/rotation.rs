@@ -56,7 +56,9 @@ impl Rotation {
             vector.iter_mut().zip(signs).for_each(|(x, &sign)| *x = if sign == 1 { -*x } else { *x });
             let block = if round % 2 == 0 { &mut vector[..block] } else { &mut vector[width - block..] };
             code_kernels().hadamard(block);
-            block.iter_mut().for_each(|x| *x *= scale);
+            for x in block.iter_mut() {
+                *x *= scale;
+            }
             if block.len() < width {
                 let (low, high) = vector.split_at_mut(width / 2);
                 for (a, b) in low.iter_mut().zip(high) {

@@ -1,0 +1,318 @@
+//! Codes whose level `c` of a component stands for `a c + b`, with `a` and `b` the vector's own: scored by an inner product of
+//! levels with a query in small integers, and three numbers beside the levels.
+//!
+//! `LVQ` (Aguerrebere et al., VLDB 2023): the levels divide the range between the least and the largest component of a vector,
+//! less the mean of all vectors. `RaBitQ` (Gao and Long, SIGMOD 2024; Gao et al., SIGMOD 2025): the vector, less the mean, is
+//! rotated at random, and the levels point in nearly its direction; what the angle between the two loses on average is made up
+//! for, and how far an estimate can be off is known.
+//!
+//! A row is whole cache lines; its last 12 bytes are the three numbers, and the query is zero where they stand, so that the
+//! kernels need not know of them. With `r` the vector less the mean, `q` the query less the mean, both rotated, and `<c, q>`
+//! the kernel's product: the squared distance is about `|q|² + first + second (<c, q> + shift)`, and for LVQ `+ third Σ q`.
+
+use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, norm_squared, prefetch};
+use nearlab_storage::Buffer;
+
+use super::fit::{Fitted, lvq, rabitq};
+use super::{Bytes, Codes, Form, Rotation, SelfQuery, Source, encode_all};
+use crate::BuildError;
+
+/// Bytes of a row that hold its three numbers.
+const FACTORS: usize = 12;
+/// Rows that the mean is taken over, at most.
+const SAMPLE_ROWS: usize = 16_384;
+/// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
+const PREFETCH_BYTES: usize = 256;
+
+/// What the levels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Levels between the least and the largest component of each vector.
+    Lvq,
+    /// Directions after a rotation.
+    Rabitq,
+}
+
+/// Codes of base vectors, and how they were made.
+#[derive(Debug)]
+pub(crate) struct Affine {
+    pub(crate) kind: Kind,
+    /// Bits per component: 1 (`RaBitQ` only), 4 or 8.
+    pub(crate) bits: u32,
+    pub(crate) mean: Buffer<f32>,
+    /// Of `RaBitQ`.
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) codes: Buffer<u8>,
+}
+
+impl Affine {
+    /// Encodes all vectors.
+    pub(crate) fn encode(source: &dyn Source, kind: Kind, bits: u32, seed: u64) -> Result<Self, BuildError> {
+        let mean = mean_of(&source.sample(SAMPLE_ROWS), source.width()).into();
+        let rotation = (kind == Kind::Rabitq).then(|| Rotation::new(source.width(), seed));
+        let mut affine = Self { kind, bits, mean, rotation, codes: Buffer::default() };
+        affine.codes = encode_all(source, affine.row_bytes(), |rows, codes| affine.write(rows, codes))?;
+        Ok(affine)
+    }
+
+    pub(crate) fn rows(&self) -> AffineRows<'_> {
+        AffineRows { affine: self, codes: &self.codes, row_bytes: self.row_bytes(), kernels: code_kernels() }
+    }
+
+    /// Components that have levels.
+    fn width(&self) -> usize {
+        self.rotation.as_ref().map_or(self.mean.len(), Rotation::width)
+    }
+
+    /// Bytes of a row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        row_bytes(self.width(), self.bits)
+    }
+
+    /// Replaces `out` by a lifted vector less the mean, rotated where it is to be.
+    fn centred(&self, vector: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        out.extend(vector.iter().zip(&*self.mean).map(|(x, mean)| x - mean));
+        if let Some(rotation) = &self.rotation {
+            out.resize(rotation.width(), 0.0);
+            rotation.apply(out);
+        }
+    }
+
+    /// Writes the codes of some rows, which are zeros.
+    fn write(&self, rows: &[f32], codes: &mut [u8]) {
+        let (mut centred, mut fitted) = (Vec::new(), Fitted::default());
+        for (row, code) in rows.chunks_exact(self.mean.len()).zip(codes.chunks_exact_mut(self.row_bytes())) {
+            self.centred(row, &mut centred);
+            match self.kind {
+                Kind::Lvq => lvq(&centred, self.bits, &mut fitted),
+                Kind::Rabitq => rabitq(&centred, self.bits, &mut fitted),
+            }
+            let (levels, factors) = code.split_at_mut(code.len() - FACTORS);
+            for (i, &level) in fitted.levels.iter().enumerate() {
+                let (byte, shift) = place(i, levels.len(), self.bits);
+                levels[byte] |= level << shift;
+            }
+            for (bytes, factor) in factors.as_chunks_mut::<4>().0.iter_mut().zip(fitted.factors) {
+                *bytes = factor.to_le_bytes();
+            }
+        }
+    }
+}
+
+/// Bytes of a row of `width` levels.
+pub(crate) fn row_bytes(width: usize, bits: u32) -> usize {
+    ((width * bits as usize).div_ceil(8) + FACTORS).next_multiple_of(LINE_BYTES)
+}
+
+/// Byte and shift of level `i` in a row with room for levels in `room` bytes: one after another with eight bits and one bit, the
+/// low halves of all bytes before the high halves with four.
+fn place(i: usize, room: usize, bits: u32) -> (usize, u32) {
+    match bits {
+        1 => (i / 8, i as u32 % 8),
+        4 => (i % room, if i < room { 0 } else { 4 }),
+        _ => (i, 0),
+    }
+}
+
+fn mean_of(rows: &[f32], width: usize) -> Vec<f32> {
+    let count = (rows.len() / width).max(1) as f64;
+    let mut mean = vec![0.0_f64; width];
+    for row in rows.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / count);
+    }
+    mean.into_iter().map(|x| x as f32).collect()
+}
+
+impl Form for Affine {
+    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
+        let mut codes = vec![0; lifted.len() / width * self.row_bytes()];
+        self.write(lifted, &mut codes);
+        codes
+    }
+
+    fn codes(&self) -> &dyn Bytes {
+        &self.codes
+    }
+
+    fn codes_mut(&mut self) -> &mut dyn Bytes {
+        &mut self.codes
+    }
+}
+
+/// The codes as searches see them.
+#[derive(Clone, Copy)]
+pub(crate) struct AffineRows<'a> {
+    affine: &'a Affine,
+    codes: &'a [u8],
+    row_bytes: usize,
+    kernels: &'static CodeKernels,
+}
+
+/// A query in small integers, laid out as the levels are.
+#[derive(Debug, Default)]
+pub(crate) struct AffineQuery {
+    centred: Vec<f32>,
+    /// With four and eight bits.
+    numbers: Vec<i8>,
+    /// With one bit: four planes for each cache line.
+    planes: Vec<u8>,
+    /// `|q|²`
+    squared: f32,
+    /// `Σ q`, of the numbers as they are.
+    sum: f32,
+    /// What a number stands for: `lowest + step number`.
+    lowest: f32,
+    step: f32,
+}
+
+/// Numbers of a query that meets single bits: 0 to 15.
+const PLANES: usize = 4;
+const PLANE_MOST: f32 = 15.0;
+
+impl AffineRows<'_> {
+    /// Makes a vector ready that is centred and rotated already.
+    fn prepare_centred(&self, query: &mut AffineQuery) {
+        query.squared = norm_squared(&query.centred);
+        if self.affine.bits == 1 {
+            self.prepare_planes(query);
+        } else {
+            self.prepare_numbers(query);
+        }
+    }
+
+    fn prepare_numbers(&self, query: &mut AffineQuery) {
+        let (room, bits) = (self.row_bytes - FACTORS, self.affine.bits);
+        query.numbers.clear();
+        query.numbers.resize(self.row_bytes * 8 / bits as usize, 0);
+        let largest = query.centred.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+        (query.lowest, query.step) = (0.0, largest / 127.0);
+        let mut sum = 0;
+        for (i, x) in query.centred.iter().enumerate() {
+            let number = (x * (127.0 / largest)).round() as i8;
+            let (byte, shift) = place(i, room, bits);
+            // With four bits a line of the query has the numbers for all low halves first.
+            let at = if bits == 4 { byte / LINE_BYTES * 2 * LINE_BYTES + byte % LINE_BYTES } else { byte };
+            query.numbers[at + if shift == 4 { LINE_BYTES } else { 0 }] = number;
+            sum += i32::from(number);
+        }
+        query.sum = sum as f32 * query.step;
+    }
+
+    fn prepare_planes(&self, query: &mut AffineQuery) {
+        query.planes.clear();
+        query.planes.resize(self.row_bytes * PLANES, 0);
+        let (low, high) = query.centred.iter().fold((0.0_f32, f32::MIN_POSITIVE), |(a, b), &x| (a.min(x), b.max(x)));
+        (query.lowest, query.step) = (low, (high - low) / PLANE_MOST);
+        let mut sum = 0;
+        for (i, x) in query.centred.iter().enumerate() {
+            let number = ((x - low) / query.step).round().clamp(0.0, PLANE_MOST) as u8;
+            let byte = i / 8;
+            for plane in 0..PLANES {
+                let at = (byte / LINE_BYTES * PLANES + plane) * LINE_BYTES + byte % LINE_BYTES;
+                query.planes[at] |= (number >> plane & 1) << (i % 8);
+            }
+            sum += u32::from(number);
+        }
+        query.sum = query.centred.len() as f32 * low + sum as f32 * query.step;
+    }
+
+    /// The three numbers of a row.
+    #[inline]
+    fn factors(&self, id: u32) -> [f32; 3] {
+        let end = (id as usize + 1) * self.row_bytes;
+        let factors = self.codes[end - FACTORS..end].as_chunks::<4>().0;
+        [0, 1, 2].map(|i| f32::from_le_bytes(factors[i]))
+    }
+
+    /// What an estimate of the squared distance to row `id` is more than, but for one time in twenty: `RaBitQ`'s bound with
+    /// its constant 1.9. For LVQ none is known.
+    #[cfg(test)]
+    pub(crate) fn lower_bound(&self, query: &AffineQuery, id: u32, score: f32) -> Option<f32> {
+        let [first, second, third] = self.factors(id);
+        let width = self.affine.width() as f32;
+        let error = match (self.affine.kind, self.affine.bits) {
+            (Kind::Lvq, _) => return None,
+            (Kind::Rabitq, 1) => super::fit::error_of_bits(first, second, width),
+            (Kind::Rabitq, _) => third,
+        };
+        Some(score - error * query.squared.sqrt())
+    }
+}
+
+impl Codes for AffineRows<'_> {
+    type Query = AffineQuery;
+
+    fn len(&self) -> usize {
+        self.codes.len() / self.row_bytes
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    fn prepare(&self, vector: &[f32], query: &mut AffineQuery) {
+        self.affine.centred(vector, &mut query.centred);
+        self.prepare_centred(query);
+    }
+
+    #[inline]
+    fn score(&self, query: &AffineQuery, ids: &[u32], out: &mut [f32]) {
+        let Affine { kind, bits, .. } = *self.affine;
+        match bits {
+            1 => self.kernels.dot1_by_id(&query.planes, self.codes, ids, out),
+            4 => self.kernels.dot4_by_id(&query.numbers, self.codes, ids, out),
+            _ => self.kernels.dot8_by_id(&query.numbers, self.codes, ids, out),
+        }
+        // Half of the highest level, which a direction's levels are counted from.
+        let shift = if kind == Kind::Rabitq { -((1 << bits) as f32 - 1.0) * 0.5 * query.sum } else { 0.0 };
+        for (out, &id) in out.iter_mut().zip(ids) {
+            let [first, second, third] = self.factors(id);
+            let product = query.step * *out;
+            *out = query.squared
+                + first
+                + match (kind, bits) {
+                    (Kind::Lvq, _) => second * product + third * query.sum,
+                    // The third number of single bits is how many are set.
+                    (Kind::Rabitq, 1) => second * (product + query.lowest * third + shift),
+                    (Kind::Rabitq, _) => second * (product + shift),
+                };
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        let first = self.row_bytes.min(PREFETCH_BYTES);
+        if let Some(row) = self.codes.get(id as usize * self.row_bytes..).and_then(|rest| rest.get(..first)) {
+            prefetch(row);
+        }
+    }
+}
+
+impl SelfQuery for AffineRows<'_> {
+    /// What the code stands for.
+    fn prepare_row(&self, row: u32, query: &mut AffineQuery) {
+        let Affine { kind, bits, .. } = *self.affine;
+        let code = &self.codes[row as usize * self.row_bytes..][..self.row_bytes - FACTORS];
+        let [first, second, third] = self.factors(row);
+        let mask = ((1_u32 << bits) - 1) as u8;
+        let level = |i: usize| {
+            let (byte, shift) = place(i, code.len(), bits);
+            f32::from(code[byte] >> shift & mask)
+        };
+        let width = self.affine.width();
+        query.centred.clear();
+        match kind {
+            Kind::Lvq => query.centred.extend((0..width).map(|i| -0.5 * (third + second * level(i)))),
+            Kind::Rabitq => {
+                let middle = f32::from(mask) * 0.5;
+                query.centred.extend((0..width).map(|i| level(i) - middle));
+                let length = norm_squared(&query.centred).sqrt();
+                // As long as the vector, in the direction of its levels.
+                let scale = if length > 0.0 { first.max(0.0).sqrt() / length } else { 0.0 };
+                query.centred.iter_mut().for_each(|x| *x *= scale);
+            }
+        }
+        self.prepare_centred(query);
+    }
+}

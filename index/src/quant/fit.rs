@@ -1,0 +1,177 @@
+//! Levels and factors of one vector for [`Affine`](super::affine) codes.
+
+use nearlab_simd::norm_squared;
+
+/// Levels of a vector, and the three numbers beside them.
+#[derive(Debug, Default)]
+pub(super) struct Fitted {
+    pub(super) levels: Vec<u8>,
+    pub(super) factors: [f32; 3],
+}
+
+/// `LVQ`: level `c` stands for `low + c step`, with `low` the least component and `step` such that the highest level is the
+/// largest. The factors are `|x|²`, `-2 step` and `-2 low`, of the vector as the levels have it.
+pub(super) fn lvq(vector: &[f32], bits: u32, fitted: &mut Fitted) {
+    let (low, high) =
+        vector.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+    let most = (1_u32 << bits) as f32 - 1.0;
+    let step = (high - low) / most;
+    let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
+    fitted.levels.clear();
+    fitted.levels.extend(vector.iter().map(|x| ((x - low) * per_step).round().min(most) as u8));
+    let squared: f32 = fitted.levels.iter().map(|&level| (low + step * f32::from(level)).powi(2)).sum();
+    fitted.factors = [squared, -2.0 * step, -2.0 * low];
+}
+
+/// Scales that are tried for levels of more than one bit, in shares of the one at which the largest component just fits.
+const SCALES: [f32; 12] = [0.95, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 1.9, 2.1, 2.4];
+
+/// `RaBitQ`: the levels `c`, less their middle, point in nearly the direction of `vector`. Of some scales the one whose levels
+/// come nearest to it is taken; the paper looks through all that differ. With `u` the levels less their middle the factors are
+/// `|x|²`, `-2 |x|² / <u, x>`, and the error's bound per length of the query, or the number of set bits where there is one bit.
+pub(super) fn rabitq(vector: &[f32], bits: u32, fitted: &mut Fitted) {
+    let squared = norm_squared(vector);
+    let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let scales: &[f32] = if bits == 1 { &SCALES[..1] } else { &SCALES };
+    let mut best = (0.0, 0.0);
+    let half = (1_u32 << (bits - 1)) as f32;
+    for scale in scales {
+        let scale = scale * half / largest.max(f32::MIN_POSITIVE);
+        let (mut product, mut length) = (0.0_f32, 0.0_f32);
+        for &x in vector {
+            let level = level(x, scale, half) - (half - 0.5);
+            product += level * x;
+            length += level * level;
+        }
+        let cosine = product / length.sqrt();
+        if cosine > best.0 {
+            best = (cosine, scale);
+        }
+    }
+    fitted.levels.clear();
+    fitted.levels.extend(vector.iter().map(|&x| level(x, best.1, half) as u8));
+    let product: f32 = fitted.levels.iter().zip(vector).map(|(&c, x)| (f32::from(c) - (half - 0.5)) * x).sum();
+    let second = if product > 0.0 { -2.0 * squared / product } else { 0.0 };
+    let third = if bits == 1 {
+        fitted.levels.iter().map(|&bit| f32::from(bit)).sum()
+    } else {
+        error(squared, best.0 / squared.sqrt().max(f32::MIN_POSITIVE), vector.len() as f32)
+    };
+    fitted.factors = [squared, second, third];
+}
+
+/// The level of a component at a scale.
+fn level(x: f32, scale: f32, half: f32) -> f32 {
+    (x * scale + half).floor().clamp(0.0, 2.0 * half - 1.0)
+}
+
+/// `RaBitQ`'s constant: an estimate is off by more than the bound about once in twenty times.
+const EPSILON: f32 = 1.9;
+
+/// How far an estimated squared distance may be off per length of the query, for a vector of squared length `squared` whose
+/// levels have the given cosine with it.
+fn error(squared: f32, cosine: f32, width: f32) -> f32 {
+    let sine = (1.0 / (cosine * cosine).clamp(f32::MIN_POSITIVE, 1.0) - 1.0).sqrt();
+    2.0 * squared.sqrt() * sine * EPSILON / (width - 1.0).max(1.0).sqrt()
+}
+
+/// The same for single bits, from the two factors: all directions of levels are of one length, half the root of the width.
+#[cfg(test)]
+pub(super) fn error_of_bits(squared: f32, second: f32, width: f32) -> f32 {
+    if second == 0.0 {
+        return 0.0;
+    }
+    let product = -2.0 * squared / second;
+    error(squared, product / (0.5 * width.sqrt() * squared.sqrt()), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+    use nearlab_storage::Vectors;
+
+    use super::super::affine::{Affine, AffineQuery, Kind};
+    use super::super::{Codes, Euclid, Lifted, SelfQuery};
+    use crate::random::SplitMix64;
+
+    const DIM: usize = 200;
+    const N: usize = 300;
+
+    fn data() -> Vec<f32> {
+        let mut random = SplitMix64::new(11);
+        (0..N * DIM).map(|i| random.unit() as f32 + random.unit() as f32 - 1.0 + (i % DIM % 7) as f32).collect()
+    }
+
+    /// Mean and root mean square of the relative errors of all pairs of 20 queries and the rows, and the share of the pairs
+    /// nearer than the lower bound.
+    fn errors(kind: Kind, bits: u32) -> (f64, f64, f64) {
+        let data = data();
+        let vectors = Vectors::new(&data, DIM);
+        let euclid = Euclid::of(vectors, Metric::L2);
+        let affine = Affine::encode(&Lifted::new(vectors, &euclid), kind, bits, 3).unwrap();
+        let rows = affine.rows();
+        let (mut query, mut scores) = (AffineQuery::default(), vec![0.0; N - 20]);
+        let (mut sum, mut squares, mut beyond) = (0.0, 0.0, 0);
+        let ids: Vec<u32> = (20..N as u32).collect();
+        for q in 0..20 {
+            rows.prepare(vectors.row(q), &mut query);
+            rows.score(&query, &ids, &mut scores);
+            for (&id, &score) in ids.iter().zip(&scores) {
+                let exact = nearlab_simd::kernels().l2(vectors.row(q), vectors.row(id as usize));
+                let error = f64::from(score / exact - 1.0);
+                sum += error;
+                squares += error * error;
+                beyond += usize::from(rows.lower_bound(&query, id, score).is_some_and(|bound| exact < bound));
+            }
+        }
+        let pairs = (20 * ids.len()) as f64;
+        (sum / pairs, (squares / pairs).sqrt(), beyond as f64 / pairs)
+    }
+
+    #[test]
+    fn estimates_are_unbiased_and_better_with_every_bit() {
+        let (bias1, error1, beyond1) = errors(Kind::Rabitq, 1);
+        let (bias4, error4, beyond4) = errors(Kind::Rabitq, 4);
+        let (bias8, error8, _) = errors(Kind::Rabitq, 8);
+        assert!(bias1.abs() < 0.01 && bias4.abs() < 0.002 && bias8.abs() < 0.002, "{bias1} {bias4} {bias8}");
+        assert!(error1 < 0.1 && error4 < 0.015 && error8 < 0.005, "{error1} {error4} {error8}");
+        assert!(error1 > 4.0 * error4 && error4 > 2.0 * error8, "{error1} {error4} {error8}");
+        assert!(beyond1 < 0.05 && beyond4 < 0.05, "{beyond1} {beyond4}");
+        let (_, lvq4, _) = errors(Kind::Lvq, 4);
+        let (_, lvq8, _) = errors(Kind::Lvq, 8);
+        assert!(lvq4 < 0.02 && lvq8 < 0.005, "{lvq4} {lvq8}");
+    }
+
+    #[test]
+    fn a_row_as_a_query_is_nearest_to_itself() {
+        let data = data();
+        let vectors = Vectors::new(&data, DIM);
+        let euclid = Euclid::of(vectors, Metric::L2);
+        let ids: Vec<u32> = (0..N as u32).collect();
+        for (kind, bits) in [(Kind::Lvq, 4), (Kind::Lvq, 8), (Kind::Rabitq, 1), (Kind::Rabitq, 4), (Kind::Rabitq, 8)] {
+            let affine = Affine::encode(&Lifted::new(vectors, &euclid), kind, bits, 3).unwrap();
+            let (rows, mut query, mut scores) = (affine.rows(), AffineQuery::default(), vec![0.0; N]);
+            for row in [0, 17, 299] {
+                rows.prepare_row(row, &mut query);
+                rows.score(&query, &ids, &mut scores);
+                let nearest = ids.iter().min_by(|a, b| scores[**a as usize].total_cmp(&scores[**b as usize]));
+                assert_eq!(nearest, Some(&row), "{kind:?} {bits}");
+            }
+        }
+    }
+
+    #[test]
+    fn copies_of_the_mean_and_zeros_have_codes_too() {
+        for (kind, bits) in [(Kind::Lvq, 4), (Kind::Rabitq, 1), (Kind::Rabitq, 8)] {
+            for data in [vec![0.0; 30], vec![2.5; 30]] {
+                let vectors = Vectors::new(&data, 10);
+                let euclid = Euclid::of(vectors, Metric::L2);
+                let affine = Affine::encode(&Lifted::new(vectors, &euclid), kind, bits, 3).unwrap();
+                let (rows, mut query, mut scores) = (affine.rows(), AffineQuery::default(), vec![1.0; 3]);
+                rows.prepare(vectors.row(0), &mut query);
+                rows.score(&query, &[0, 1, 2], &mut scores);
+                assert!(scores.iter().all(|score| score.abs() < 1e-3), "{kind:?} {bits}: {scores:?}");
+            }
+        }
+    }
+}
