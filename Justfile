@@ -31,6 +31,14 @@ bench-instructions:
 gate *flags:
     cargo nearlab gate {{ flags }}
 
+# Fuzz what reads files, for some seconds: `just fuzz index 3600` or `just fuzz container 3600` (needs a nightly toolchain;
+# installs cargo-fuzz once). What it finds stays in fuzz/artifacts, what leads it on in fuzz/corpus.
+fuzz target seconds:
+    command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+    cargo run --release --manifest-path fuzz/Cargo.toml --bin seeds
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }} -max_len=65536 -timeout=20 -rss_limit_mb=4096
+
 # Install the peers (hnswlib, faiss and others: harness/workers/requirements.txt) from PyPI into .venv-peers.
 peers:
     python3 -m venv .venv-peers
