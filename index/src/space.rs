@@ -7,7 +7,7 @@
 use std::fmt;
 
 use nearlab_simd::{Kernels, Metric, code_kernels, kernels, normalize, prefetch};
-use nearlab_storage::Vectors;
+use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::prelude::*;
 
 use crate::index::MAX_VECTORS;
@@ -176,13 +176,14 @@ pub(crate) fn check_base(vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
 }
 
 /// What an index keeps of vectors that were checked: a copy, of unit length under cosine.
-pub(crate) fn base_of(vectors: Vectors<'_, f32>, metric: Metric) -> Vec<f32> {
+pub(crate) fn base_of(vectors: Vectors<'_, f32>, metric: Metric) -> Result<Buffer<f32>, BuildError> {
     let dim = vectors.dim();
-    let mut base = vectors.as_slice().to_vec();
+    let refused = |_| BuildError::Memory { bytes: size_of_val(vectors.as_slice()) };
+    let mut base = Resident::copied(vectors.as_slice()).map_err(refused)?;
     if metric == Metric::Cosine {
         base.par_chunks_mut(CHUNK_ROWS * dim).for_each(|rows| rows.chunks_exact_mut(dim).for_each(normalize_row));
     }
-    base
+    base.freeze().map_err(refused)
 }
 
 fn normalize_row(row: &mut [f32]) {
@@ -213,11 +214,11 @@ mod tests {
 
     #[test]
     fn cosine_bases_are_unit_vectors_and_zero_stays_zero() {
-        let base = base_of(Vectors::new(&[3.0, 4.0, 0.0, 0.0], 2), Metric::Cosine);
+        let base = base_of(Vectors::new(&[3.0, 4.0, 0.0, 0.0], 2), Metric::Cosine).unwrap();
         assert!((base[0] - 0.6).abs() < 1e-6 && (base[1] - 0.8).abs() < 1e-6);
         assert_eq!(base[2..], [0.0, 0.0]);
-        let base = base_of(Vectors::new(&[3.0, 4.0], 2), Metric::L2);
-        assert_eq!(base, [3.0, 4.0]);
+        let base = base_of(Vectors::new(&[3.0, 4.0], 2), Metric::L2).unwrap();
+        assert_eq!(*base, [3.0, 4.0]);
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! |---|---|---|---|---|---|
 //! | lanes | | 4, no FMA | 4 | 8 | 16 |
 //! | [`l2`](Kernels::l2), [`inner_product`](Kernels::inner_product), [`distance`](Kernels::distance) | 1 x 1 | 1 x 1 | 1 x 1 | 1 x 1 | 1 x 1 |
-//! | [`l2_many`](Kernels::l2_many), [`inner_product_many`](Kernels::inner_product_many), [`distances_many`](Kernels::distances_many) | 1 x n, contiguous | 1 x 1 | 1 x 4 | 1 x 3 | 1 x 4 |
+//! | [`l2_many`](Kernels::l2_many), [`inner_product_many`](Kernels::inner_product_many), [`distances_many`](Kernels::distances_many) | 1 x n, contiguous | 1 x 1 | 1 x 1 | 1 x 1 | 1 x 1 |
 //! | [`distances_by_id`](Kernels::distances_by_id) | 1 x n, gathered | 1 x 1, no prefetch | 1 x 4 | 1 x 3 | 1 x 4 |
 //! | [`inner_product_tile`](Kernels::inner_product_tile), [`distances_tile`](Kernels::distances_tile) | n x m | 1 x 1 | 4 x 3 | 2 x 3 | 4 x 3 |
 //!

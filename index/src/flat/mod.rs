@@ -1,7 +1,7 @@
 //! Exact search: every vector is compared with the query.
 //!
 //! The index is the vectors and nothing else; it is what other indexes are measured against. [`Searcher::search`] scans
-//! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves: inner products of tiles of queries x
+//! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves (docs/adr/0009): inner products of tiles of queries x
 //! rows, in the fastest order of summation, tell which rows can be among the nearest within what rounding may have added; only
 //! those are scored. What is scored is scored by kernels that give one pair of vectors one distance, bit for bit, so the
 //! results are equal, and so are those of an IVF that probes all its lists.
@@ -41,7 +41,7 @@ use sieve::Sieve;
 /// Rows scored at once: their distances stay in the first-level cache.
 const BLOCK_ROWS: usize = 252;
 /// Queries of a batch that one block of rows is scored against.
-const BLOCK_QUERIES: usize = 32;
+const BLOCK_QUERIES: usize = 36;
 
 /// Exact search takes no build parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,10 +84,10 @@ impl Build for Flat {
         step(progress, Stage::Construct, 0, vectors.len())?;
         let base = pool.install(|| {
             check_base(vectors)?;
-            Ok::<_, BuildError>(base_of(vectors, metric))
+            base_of(vectors, metric)
         })?;
         step(progress, Stage::Construct, vectors.len(), vectors.len())?;
-        Ok(pool.install(|| Self::new(base.into(), vectors.dim(), metric)))
+        Ok(pool.install(|| Self::new(base, vectors.dim(), metric)))
     }
 }
 

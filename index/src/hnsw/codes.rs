@@ -31,7 +31,7 @@ impl Traversal {
     pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
         Ok(match (params.codes, params.codes.affine()) {
             (_, Some((kind, bits))) => Self::Affine(Affine::encode(source, kind, bits, params.seed)?),
-            (TraversalCodes::F32, _) => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
+            (TraversalCodes::F32, _) => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
             (TraversalCodes::F16, _) => Self::F16(F16::encode(source)?),
             (TraversalCodes::Sq8, _) => Self::Sq8(Sq8::encode(source)?),
             (_, None) => {
@@ -69,7 +69,7 @@ impl Rerank {
             RerankCodes::None => Self::None,
             RerankCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             RerankCodes::F16 => Self::F16(F16::encode(source)?),
-            RerankCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)),
+            RerankCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
         })
     }
 

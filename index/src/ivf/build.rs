@@ -21,7 +21,7 @@ pub(super) fn build(
     progress: &dyn Progress,
 ) -> Result<Ivf, BuildError> {
     check_base(vectors)?;
-    let base = base_of(vectors, metric);
+    let base = base_of(vectors, metric)?;
     let base = Vectors::new(&base, vectors.dim());
     params.nlist = params.nlist.min(base.len()).max(1);
     let mut counters = Counters::default();

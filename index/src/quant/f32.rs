@@ -4,6 +4,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::{Buffer, Vectors};
 
 use super::{Bytes, Form};
+use crate::BuildError;
 use crate::space::{Space, base_of};
 
 /// Base vectors as they are compared.
@@ -17,8 +18,8 @@ pub(crate) struct F32 {
 
 impl F32 {
     /// A copy of vectors that were checked.
-    pub(crate) fn copied(vectors: Vectors<'_, f32>, metric: Metric) -> Self {
-        Self { metric, dim: vectors.dim(), vectors: base_of(vectors, metric).into() }
+    pub(crate) fn copied(vectors: Vectors<'_, f32>, metric: Metric) -> Result<Self, BuildError> {
+        Ok(Self { metric, dim: vectors.dim(), vectors: base_of(vectors, metric)? })
     }
 
     pub(crate) fn rows(&self) -> Space<'_> {

@@ -270,7 +270,9 @@ mod tests {
     #[test]
     fn every_form_encodes_alike_at_once_and_row_by_row() {
         for metric in Metric::ALL {
-            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(F32::copied(s.vectors(), metric)));
+            rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                Box::new(F32::copied(s.vectors(), metric).unwrap())
+            });
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(F16::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));

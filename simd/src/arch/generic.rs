@@ -63,20 +63,16 @@ pub(super) fn pair<I: Isa, S: Score>(isa: I, a: &[f32], b: &[f32]) -> f32 {
     score
 }
 
-/// The scores of `query` with contiguous rows, `R` at a time.
+/// The scores of `query` with contiguous rows, one after another: from memory they come more than twice as fast as three or
+/// four at a time, whose lines the hardware's prefetchers do not take for one stream; in the cache no slower.
 #[inline(always)]
-pub(super) fn many<I: Isa, S: Score, const R: usize>(isa: I, query: &[f32], rows: &[f32], out: &mut [f32]) {
+pub(super) fn many<I: Isa, S: Score>(isa: I, query: &[f32], rows: &[f32], out: &mut [f32]) {
     let d = query.len();
     if out.len().checked_mul(d) != Some(rows.len()) {
         refuse_rows(d, rows.len(), out.len());
     }
-    let (blocks, rest) = out.as_chunks_mut::<R>();
-    let (block_rows, rest_rows) = rows.split_at(blocks.len() * R * d);
-    for (i, block) in blocks.iter_mut().enumerate() {
-        *block = score_rows::<I, S, R>(isa, query, consecutive(&block_rows[i * R * d..], d));
-    }
-    for (i, score) in rest.iter_mut().enumerate() {
-        [*score] = score_rows::<I, S, 1>(isa, query, consecutive(&rest_rows[i * d..], d));
+    for (i, score) in out.iter_mut().enumerate() {
+        [*score] = score_rows::<I, S, 1>(isa, query, consecutive(&rows[i * d..], d));
     }
 }
 
@@ -149,7 +145,7 @@ pub(super) fn tile<I: Isa, S: Score, const Q: usize, const R: usize>(
                 } else {
                     for q in q..q_end {
                         let scores = &mut out[q * row_count..][r_start..r_end];
-                        many::<I, S, R>(isa, &queries[q * d..][..d], rows, scores);
+                        many::<I, S>(isa, &queries[q * d..][..d], rows, scores);
                     }
                 }
             }

@@ -27,6 +27,11 @@ pub(super) trait Isa: Copy {
     fn fmadd(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The sum of the lanes, added as a tree whose shape never changes.
     fn reduce(self, v: Self::Vector) -> f32;
+    /// The sum of the lanes of each, added in whatever order is fastest.
+    #[inline(always)]
+    fn reduce_rows<const R: usize>(self, rows: [Self::Vector; R]) -> [f32; R] {
+        rows.map(|v| self.reduce(v))
+    }
 }
 
 /// What is computed of a pair of vectors: a sum over their elements, and what is made of that sum.

@@ -22,7 +22,7 @@ pub(super) static KERNELS: Kernels = Kernels {
 const fn scored<S: Score>() -> Scored {
     Scored {
         pair: |a, b| generic::pair::<_, S>(Portable, a, b),
-        many: |query, rows, out| generic::many::<_, S, ROWS>(Portable, query, rows, out),
+        many: |query, rows, out| generic::many::<_, S>(Portable, query, rows, out),
         by_id: |query, base, ids, out| generic::by_id::<_, S, ROWS>(Portable, query, base, ids, out),
         tile: |queries, rows, d, out| {
             generic::tile::<_, S, { TILE.0 }, { TILE.1 }>(Portable, queries, rows, d, out);

@@ -4,6 +4,11 @@
 
 use super::generic::{TILE_QUERIES_BYTES, TILE_ROWS_BYTES, consecutive};
 use super::isa::Isa;
+use super::prefetch::prefetch;
+
+/// How far ahead rows are asked for when the first queries meet them: rows met some at a time do not look like one stream to
+/// the hardware's prefetchers.
+const PREFETCH_AHEAD: usize = 4096;
 
 /// The products of all `queries` with all `rows`, `Q` x `R` at a time, to `out`, which is queries x rows. The shapes fit.
 #[inline(always)]
@@ -25,6 +30,10 @@ pub(super) fn products<I: Isa, const Q: usize, const R: usize>(
             for q in (q_start..q_end).step_by(Q) {
                 let count = Q.min(q_end - q);
                 for r in (r_start..whole).step_by(R) {
+                    if q == q_start {
+                        let ahead = rows.as_ptr().wrapping_add(r * d).cast::<u8>().wrapping_add(PREFETCH_AHEAD);
+                        prefetch(ahead, R * d * size_of::<f32>());
+                    }
                     let rows = consecutive::<R>(&rows[r * d..], d);
                     if count == Q {
                         let products = block::<I, Q, R>(isa, consecutive(&queries[q * d..], d), rows);
@@ -89,9 +98,7 @@ fn block<I: Isa, const Q: usize, const R: usize>(isa: I, queries: [&[f32]; Q], r
     }
     let mut products = [[0.0; R]; Q];
     for q in 0..Q {
-        for r in 0..R {
-            products[q][r] = isa.reduce(sums[q][r]);
-        }
+        products[q] = isa.reduce_rows(sums[q]);
     }
     products
 }

@@ -43,7 +43,7 @@ fn pair<S: Score>(a: &[f32], b: &[f32]) -> f32 {
 
 #[target_feature(enable = "neon")]
 fn many<S: Score>(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    generic::many::<_, S, ROWS>(Neon::new(), query, rows, out);
+    generic::many::<_, S>(Neon::new(), query, rows, out);
 }
 
 #[target_feature(enable = "neon")]

@@ -46,7 +46,7 @@ fn pair<S: Score>(a: &[f32], b: &[f32]) -> f32 {
 
 #[target_feature(enable = "avx2,fma")]
 fn many<S: Score>(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    generic::many::<_, S, ROWS>(Avx2::new(), query, rows, out);
+    generic::many::<_, S>(Avx2::new(), query, rows, out);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -116,10 +116,10 @@ fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
 }
 
-/// 4 x 6 pairs at a time: their sums, a register of each row and one of a query.
+/// 6 x 4 pairs at a time: their sums, a register of each row and one of a query.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
 fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
-    crate::arch::products::products::<_, 4, 6>(super::avx512::Avx512::new(), queries, rows, d, out);
+    crate::arch::products::products::<_, 6, 4>(super::avx512::Avx512::new(), queries, rows, d, out);
 }
 
 /// Proof that the running CPU has AVX-512 F, BW, VL, DQ, VNNI and VPOPCNTDQ.
