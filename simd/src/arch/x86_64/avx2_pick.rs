@@ -42,6 +42,9 @@ pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
         let chunk = unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
         places |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(chunk, bounds)) as u64) << (8 * i);
     }
+    if rest.is_empty() {
+        return places;
+    }
     places | portable_pick::within(rest, bound) << (scores.len() - rest.len())
 }
 
