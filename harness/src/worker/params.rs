@@ -173,7 +173,9 @@ mod tests {
         assert_eq!(Hnsw::build_params(&Params::new(), 1), Ok(HnswParams::default()));
         for (value, found) in [("sq5".into(), "\"sq5\""), (4.into(), "4"), ("F32".into(), "\"F32\"")] {
             let error = Hnsw::build_params(&params(&[("codes", value)]), 1).unwrap_err();
-            let expected = format!("parameter `codes` must be one of f32, f16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq4, rabitq8, found {found}");
+            let expected = format!(
+                "parameter `codes` must be one of f32, f16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq4, rabitq8, found {found}"
+            );
             assert_eq!(error.to_string(), expected);
         }
     }
