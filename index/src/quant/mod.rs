@@ -108,6 +108,8 @@ pub(crate) trait Bytes {
     fn bytes(&self) -> usize;
     /// Moves the elements to memory of their own.
     fn make_resident(&mut self) -> io::Result<()>;
+    /// Moves the elements to where they can be changed.
+    fn make_writable(&mut self) -> io::Result<()>;
     /// Replaces the bytes from `at`; zeros come before them where the buffer ended earlier.
     fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
 }
@@ -120,6 +122,10 @@ impl<T: Pod> Bytes for Buffer<T> {
     fn make_resident(&mut self) -> io::Result<()> {
         *self = std::mem::take(self).into_resident()?;
         Ok(())
+    }
+
+    fn make_writable(&mut self) -> io::Result<()> {
+        self.to_mut().map(drop)
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {

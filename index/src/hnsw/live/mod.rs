@@ -97,8 +97,13 @@ impl Hnsw {
             counters: build_counters,
         };
         let free = deleted.count();
-        let state = RwLock::new(State { traversal, rerank, selection, growth, deleted, free });
-        Ok(LiveHnsw { params, euclid, state, writer: Mutex::new(writer) })
+        let mut state = State { traversal, rerank, selection, growth, deleted, free };
+        // Here, and not under the lock of the first insert.
+        for form in state.forms_mut().into_iter().flatten() {
+            let bytes = form.codes().bytes();
+            form.codes_mut().make_writable().map_err(|_| BuildError::Memory { bytes })?;
+        }
+        Ok(LiveHnsw { params, euclid, state: RwLock::new(state), writer: Mutex::new(writer) })
     }
 }
 
