@@ -69,6 +69,35 @@ pub(super) struct Scratch {
     affine: Vec<Slot<AffineQuery>>,
 }
 
+/// Does something with the plan over whichever codes are walked, and the slots for their queries: here the choice of codes is
+/// taken apart.
+macro_rules! with_plan {
+    ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr) => {
+        match $searched.traversal {
+            Traversal::F32(codes) => {
+                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
+                $search
+            }
+            Traversal::F16(codes) => {
+                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
+                $search
+            }
+            Traversal::Sq8(codes) => {
+                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
+                $search
+            }
+            Traversal::Sq4(codes) => {
+                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.sq4);
+                $search
+            }
+            Traversal::Affine(codes) => {
+                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.affine);
+                $search
+            }
+        }
+    };
+}
+
 impl Scratch {
     /// Searches for one query.
     pub(super) fn one(
@@ -81,23 +110,7 @@ impl Scratch {
         assert_query(query, searched.euclid.dim);
         out.clear();
         let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
-        match searched.traversal {
-            Traversal::F32(f32) => {
-                Plan::new(searched, entry_point, f32.rows(), params).one(&mut self.plain, query, k, out)
-            }
-            Traversal::F16(f16) => {
-                Plan::new(searched, entry_point, f16.rows(), params).one(&mut self.plain, query, k, out)
-            }
-            Traversal::Sq8(sq8) => {
-                Plan::new(searched, entry_point, sq8.rows(), params).one(&mut self.plain, query, k, out)
-            }
-            Traversal::Sq4(sq4) => {
-                Plan::new(searched, entry_point, sq4.rows(), params).one(&mut self.sq4, query, k, out)
-            }
-            Traversal::Affine(affine) => {
-                Plan::new(searched, entry_point, affine.rows(), params).one(&mut self.affine, query, k, out)
-            }
-        }
+        with_plan!(self, searched, entry_point, params, |plan, slots| plan.one(slots, query, k, out))
     }
 
     /// Searches for the queries of a batch.
@@ -116,23 +129,7 @@ impl Scratch {
             out.fill(Neighbor::NONE);
             return Counters::default();
         };
-        match searched.traversal {
-            Traversal::F32(f32) => {
-                Plan::new(searched, entry_point, f32.rows(), params).batch(&mut self.plain, queries, k, out)
-            }
-            Traversal::F16(f16) => {
-                Plan::new(searched, entry_point, f16.rows(), params).batch(&mut self.plain, queries, k, out)
-            }
-            Traversal::Sq8(sq8) => {
-                Plan::new(searched, entry_point, sq8.rows(), params).batch(&mut self.plain, queries, k, out)
-            }
-            Traversal::Sq4(sq4) => {
-                Plan::new(searched, entry_point, sq4.rows(), params).batch(&mut self.sq4, queries, k, out)
-            }
-            Traversal::Affine(affine) => {
-                Plan::new(searched, entry_point, affine.rows(), params).batch(&mut self.affine, queries, k, out)
-            }
-        }
+        with_plan!(self, searched, entry_point, params, |plan, slots| plan.batch(slots, queries, k, out))
     }
 }
 
