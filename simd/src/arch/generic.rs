@@ -32,9 +32,9 @@ const ACCUMULATORS: usize = 4;
 const PREFETCH_BYTES: usize = 128;
 
 /// Rows that a tile keeps in the first-level cache while queries pass over them.
-pub(super) const TILE_ROWS_BYTES: usize = 16 * 1024;
+const TILE_ROWS_BYTES: usize = 16 * 1024;
 /// Queries that a tile keeps in the second-level cache while rows pass under them.
-pub(super) const TILE_QUERIES_BYTES: usize = 256 * 1024;
+const TILE_QUERIES_BYTES: usize = 256 * 1024;
 
 /// A vector cut up in the order of summation, into chunks `C`.
 #[derive(Clone, Copy)]
@@ -131,8 +131,7 @@ pub(super) fn tile<I: Isa, S: Score, const Q: usize, const R: usize>(
     if !whole || query_count.checked_mul(row_count) != Some(out.len()) {
         refuse_tile(queries.len(), rows.len(), d, out.len());
     }
-    let panel = |bytes: usize, block: usize| (bytes / (d * size_of::<f32>())).next_multiple_of(block).max(block);
-    let (query_panel, row_panel) = (panel(TILE_QUERIES_BYTES, Q), panel(TILE_ROWS_BYTES, R));
+    let (query_panel, row_panel) = panels(d, Q, R);
     for q_start in (0..query_count).step_by(query_panel) {
         let q_end = (q_start + query_panel).min(query_count);
         for r_start in (0..row_count).step_by(row_panel) {
@@ -293,6 +292,12 @@ fn tile_half<I: Isa, S: Score, const Q: usize, const R: usize, const FIRST: usiz
         }
     }
     half
+}
+
+/// Queries and rows of `d` elements in a panel, for blocks of so many.
+pub(super) fn panels(d: usize, queries: usize, rows: usize) -> (usize, usize) {
+    let panel = |bytes: usize, block: usize| (bytes / (d * size_of::<f32>())).next_multiple_of(block).max(block);
+    (panel(TILE_QUERIES_BYTES, queries), panel(TILE_ROWS_BYTES, rows))
 }
 
 /// The first `N` rows of `d` elements.

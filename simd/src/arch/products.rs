@@ -2,7 +2,7 @@
 //! pair, as many pairs at a time as there are registers. Beside the kernels of `generic`, whose result for a pair never
 //! depends on its company, this is a sieve: what passes is scored again.
 
-use super::generic::{TILE_QUERIES_BYTES, TILE_ROWS_BYTES, consecutive};
+use super::generic::{consecutive, panels};
 use super::isa::Isa;
 use super::prefetch::prefetch;
 
@@ -20,8 +20,7 @@ pub(super) fn products<I: Isa, const Q: usize, const R: usize>(
     out: &mut [f32],
 ) {
     let (query_count, row_count) = (queries.len() / d, rows.len() / d);
-    let panel = |bytes: usize, block: usize| (bytes / (d * size_of::<f32>())).next_multiple_of(block).max(block);
-    let (query_panel, row_panel) = (panel(TILE_QUERIES_BYTES, Q), panel(TILE_ROWS_BYTES, R));
+    let (query_panel, row_panel) = panels(d, Q, R);
     for q_start in (0..query_count).step_by(query_panel) {
         let q_end = (q_start + query_panel).min(query_count);
         for r_start in (0..row_count).step_by(row_panel) {
