@@ -34,7 +34,7 @@
 //!
 //! No YAML, no HDF5, no clock, no global counters and no global thread pool: work runs on the pool that is passed in.
 //! `hnsw` and `ivf` never import each other; what they share stands beside them. There is no `dyn` call, no allocation and
-//! no lock in a search loop.
+//! no lock in a search loop; an index that changes while it is searched is locked for reading once a query.
 
 pub mod flat;
 pub mod hnsw;
