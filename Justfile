@@ -39,6 +39,10 @@ fuzz target seconds:
     mkdir -p fuzz/corpus/{{ target }}
     cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }} -max_len=65536 -timeout=20 -rss_limit_mb=4096
 
+# Rehearse disasters: histories with a crash at every call that reaches the disk, then processes killed while they write.
+crash histories="10000" kills="200":
+    NEARLAB_HISTORIES={{ histories }} NEARLAB_KILLS={{ kills }} cargo test --release --package nearlab-storage --test crash -- --nocapture --test-threads 1
+
 # Install the peers (hnswlib, faiss and others: harness/workers/requirements.txt) from PyPI into .venv-peers.
 peers:
     python3 -m venv .venv-peers

@@ -1,11 +1,13 @@
-//! Bytes and files: the one file format everything is kept in, files that are whole or absent, and memory maps.
+//! Bytes and files: the one file format everything is kept in, files that are whole or absent, memory maps, and the vector
+//! [`store`], which survives what befalls a machine.
 //!
 //! A prepared data set and a saved index are each one [`Container`]: a header, a table, and page-aligned sections of
 //! plain little-endian arrays, each with a checksum. `docs/formats.md` gives the layout byte by byte. A container is
 //! opened by mapping it, so opening costs nothing per byte and the arrays are used where they lie.
 //!
 //! Architecture invariants: nothing here knows a graph, a metric or a data set. A file written here is never changed
-//! again; it is replaced by another, in one step. `unsafe` exists in [`mmap`] and nowhere else.
+//! again; it is replaced by another, in one step. Only the store appends, to files of its own. `unsafe` exists in [`mmap`]
+//! and nowhere else.
 //!
 //! ```
 //! use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Verify};
@@ -30,8 +32,10 @@ compile_error!("nearlab maps its little-endian files as they are, so it cannot b
 mod atomic;
 mod buffer;
 mod container;
+pub mod disk;
 mod error;
 pub mod mmap;
+pub mod store;
 mod vectors;
 
 pub use atomic::AtomicFile;

@@ -1,9 +1,11 @@
-//! Read-only memory maps of whole files: the only `unsafe` of this crate.
+//! Memory maps of files: the only `unsafe` of this crate.
 //!
 //! What makes a map sound is the project's own rule that a finished file is never changed in place: it is replaced by
 //! a rename, or removed. Both leave the mapped file itself alive on Linux until the last map of it is dropped, so a
 //! map stays valid, with its old content, whatever happens to the name. What no program can guard against is another
 //! one that breaks the rule: a file truncated under a map ends the process with SIGBUS when the lost part is touched.
+//!
+//! A file that still grows is read through a [`Window`], which lends no byte before it was declared final.
 #![expect(unsafe_code, reason = "mapping a file is unsafe because other processes may write to it")]
 
 use std::fs::File;
@@ -11,7 +13,9 @@ use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 
-use memmap2::{Mmap, MmapMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
 /// How the caller means to read a range: a hint that changes speed, never a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,53 @@ impl Deref for Map {
     }
 }
 
+/// A file that is written from front to back by somebody else, readable as far as it is final.
+#[derive(Debug)]
+pub struct Window {
+    memory: MmapRaw,
+    len: AtomicUsize,
+}
+
+impl Window {
+    /// Maps the first `room` bytes of a file that has as many, of which the first `len` are final. `room` is not zero.
+    pub fn open(file: &File, room: usize, len: usize) -> io::Result<Self> {
+        assert!(len <= room, "{len} bytes of {room} can not be final");
+        let found = file.metadata()?.len();
+        if found < room as u64 {
+            let message = format!("expected at least {room} bytes, found {found}");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        let memory = MmapOptions::new().len(room).map_raw_read_only(file)?;
+        Ok(Self { memory, len: AtomicUsize::new(len) })
+    }
+
+    /// Declares the first `len` bytes final: from now on nobody writes there. Panics when they do not fit.
+    pub fn extend(&self, len: usize) {
+        assert!(len <= self.memory.len(), "{len} bytes do not fit into a window of {}", self.memory.len());
+        self.len.fetch_max(len, Ordering::Release);
+    }
+
+    /// Bytes that are final. Panics when the range goes beyond them.
+    #[inline]
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        let len = self.len.load(Ordering::Acquire);
+        assert!(range.start <= range.end && range.end <= len, "bytes {range:?} of a window with {len}");
+        // SAFETY: the range lies in the map, which lives as long as `self`, and its bytes were declared final, after which
+        // nobody writes them (see the module header).
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len()) }
+    }
+
+    /// How many bytes are final.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 fn native(advice: Advice) -> memmap2::Advice {
     match advice {
         Advice::Sequential => memmap2::Advice::Sequential,
@@ -183,6 +234,28 @@ mod tests {
     #[should_panic(expected = "3 bytes can not grow to 2")]
     fn memory_does_not_shrink() {
         let _ = HugePages::zeroed(3).unwrap().grow(2);
+    }
+
+    #[test]
+    fn a_window_lends_what_is_final_and_sees_what_is_written_later() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(10_000).unwrap();
+        let window = Window::open(&file, 10_000, 0).unwrap();
+        assert!(window.is_empty());
+        std::os::unix::fs::FileExt::write_at(&file, b"abc", 4095).unwrap();
+        window.extend(4098);
+        window.extend(3);
+        assert_eq!((window.bytes(4095..4098), window.len()), (&b"abc"[..], 4098));
+        let cut = Window::open(&file, 10_001, 0).unwrap_err();
+        assert_eq!(cut.to_string(), "expected at least 10001 bytes, found 10000");
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 2..4 of a window with 3")]
+    fn a_window_does_not_lend_what_may_change() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(10).unwrap();
+        let _ = Window::open(&file, 10, 3).unwrap().bytes(2..4);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::{AtomicFile, WriteError};
 /// A container in the making. It exists under its name only after [`finish`](ContainerWriter::finish); dropping it
 /// before leaves nothing, and an older file of that name stays.
 #[derive(Debug)]
-pub struct ContainerWriter {
-    file: AtomicFile,
+pub struct ContainerWriter<W = AtomicFile> {
+    file: W,
+    target: PathBuf,
     header: Header,
     unfinished: Option<SectionId>,
 }
@@ -25,20 +26,29 @@ impl ContainerWriter {
     /// Begins a container of this kind, in version `format_version` of the kind's own format, that will be called
     /// `path`. The folder must exist.
     pub fn create(path: impl Into<PathBuf>, kind: FileKind, format_version: u32) -> Result<Self, WriteError> {
-        Self::over(AtomicFile::create(path)?, kind, format_version)
+        let file = AtomicFile::create(path)?;
+        Self::over(file.target().to_owned(), file, kind, format_version)
     }
 
-    fn over(mut file: AtomicFile, kind: FileKind, format_version: u32) -> Result<Self, WriteError> {
+    /// Writes the header, makes everything durable and gives the file its name.
+    pub fn finish(self) -> Result<(), WriteError> {
+        self.complete()?.commit()
+    }
+}
+
+impl<W: Write + Seek> ContainerWriter<W> {
+    /// Begins a container in `file`, which is empty; messages call it `target`.
+    pub(crate) fn over(target: PathBuf, mut file: W, kind: FileKind, format_version: u32) -> Result<Self, WriteError> {
         let header = Header { kind, format_version, file_len: PAGE, sections: Vec::new() };
         // Room for the header, which is written last.
         let outcome = file.write_all(&[0; PAGE as usize]);
-        outcome.map_err(|cause| WriteError::from_io(file.target(), cause))?;
-        Ok(Self { file, header, unfinished: None })
+        outcome.map_err(|cause| WriteError::from_io(&target, cause))?;
+        Ok(Self { file, target, header, unfinished: None })
     }
 
     /// The name the file will have.
     pub fn path(&self) -> &Path {
-        self.file.target()
+        &self.target
     }
 
     /// Writes a whole section: the elements as they are in memory, which may be none.
@@ -53,7 +63,7 @@ impl ContainerWriter {
     /// Begins a section whose bytes come piece by piece, and ends with [`SectionWriter::finish`].
     ///
     /// Panics when the file already has a section of this name or has [`MAX_SECTIONS`].
-    pub fn begin(&mut self, id: SectionId) -> Result<SectionWriter<'_>, WriteError> {
+    pub fn begin(&mut self, id: SectionId) -> Result<SectionWriter<'_, W>, WriteError> {
         self.check_finished()?;
         let sections = &self.header.sections;
         assert!(sections.len() < MAX_SECTIONS, "a container has at most {MAX_SECTIONS} sections");
@@ -63,18 +73,18 @@ impl ContainerWriter {
         Ok(SectionWriter { container: self, section, hash: Xxh3Default::new() })
     }
 
-    /// Writes the header, makes everything durable and gives the file its name.
-    pub fn finish(mut self) -> Result<(), WriteError> {
+    /// Writes the header; the file is then complete, but not durable.
+    pub(crate) fn complete(mut self) -> Result<W, WriteError> {
         self.check_finished()?;
         let page = self.header.encode();
         let outcome = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(&page));
-        outcome.map_err(|cause| WriteError::from_io(self.file.target(), cause))?;
-        self.file.commit()
+        outcome.and_then(|()| self.file.flush()).map_err(|cause| WriteError::from_io(&self.target, cause))?;
+        Ok(self.file)
     }
 
     fn check_finished(&self) -> Result<(), WriteError> {
         match self.unfinished {
-            Some(section) => Err(WriteError::Unfinished { path: self.file.target().to_owned(), section }),
+            Some(section) => Err(WriteError::Unfinished { path: self.target.clone(), section }),
             None => Ok(()),
         }
     }
@@ -86,13 +96,13 @@ impl ContainerWriter {
 /// Writes are gathered in a buffer of the file, so it need not be wrapped in another. An error of [`Write`] names the
 /// final file and keeps its [`io::ErrorKind`].
 #[must_use = "a section that is dropped without `finish` spoils its container"]
-pub struct SectionWriter<'a> {
-    container: &'a mut ContainerWriter,
+pub struct SectionWriter<'a, W = AtomicFile> {
+    container: &'a mut ContainerWriter<W>,
     section: Section,
     hash: Xxh3Default,
 }
 
-impl SectionWriter<'_> {
+impl<W: Write + Seek> SectionWriter<'_, W> {
     /// Appends elements as they are in memory.
     pub fn put<T: Pod>(&mut self, elements: &[T]) -> Result<(), WriteError> {
         let outcome = self.write_all(bytemuck::cast_slice(elements));
@@ -110,8 +120,8 @@ impl SectionWriter<'_> {
         let end = self.section.offset + self.section.len;
         let next = end.next_multiple_of(PAGE);
         let padding = &[0; PAGE as usize][..(next - end) as usize];
-        let file = &mut self.container.file;
-        file.write_all(padding).map_err(|cause| WriteError::from_io(file.target(), cause))?;
+        let outcome = self.container.file.write_all(padding);
+        outcome.map_err(|cause| WriteError::from_io(self.container.path(), cause))?;
         self.container.header.sections.push(self.section);
         self.container.header.file_len = next;
         self.container.unfinished = None;
@@ -119,7 +129,7 @@ impl SectionWriter<'_> {
     }
 }
 
-impl Write for SectionWriter<'_> {
+impl<W: Write> Write for SectionWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.container.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
@@ -146,7 +156,7 @@ mod tests {
     fn a_full_disk_is_an_error_with_the_path_wherever_it_strikes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.nearlab");
-        let create = || ContainerWriter::over(AtomicFile::on_a_full_disk(&path), KIND, 1).unwrap();
+        let create = || ContainerWriter::over(path.clone(), AtomicFile::on_a_full_disk(&path), KIND, 1).unwrap();
         let large = vec![1u8; 1 << 20];
 
         let in_a_section = create().section(A, &large).unwrap_err();

@@ -1,0 +1,76 @@
+//! Writing a new manifest, and beginning a new log after it.
+
+use super::log::{LogWriter, log_name};
+use super::manifest::{self, Meta};
+use super::segment::segment_name;
+use super::stamp::Stamp;
+use super::view::View;
+use super::write::Writer;
+use super::{Durability, StoreError, VectorStore};
+
+impl VectorStore {
+    /// Makes everything durable and writes it into a new manifest, so that the log begins anew and the store opens fast.
+    /// It happens by itself when the log has grown longer than the manifest, and than
+    /// [`StoreOptions::checkpoint_bytes`](super::StoreOptions::checkpoint_bytes).
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut writer = self.lock_writer()?;
+        writer.check(self)?;
+        self.checkpoint_by(&mut writer)
+    }
+
+    pub(super) fn checkpoint_by(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let view = self.read_view().clone();
+        self.replace_manifest(writer, &view)
+    }
+
+    /// Makes `view` the one that the store opens with. On an error it is the old one still, or nobody knows.
+    pub(super) fn replace_manifest(&self, writer: &mut Writer, view: &View) -> Result<(), StoreError> {
+        writer.settle(self, Durability::Sync)?;
+        let folder = self.disk.folder();
+        let number = writer.next_file();
+        let meta = Meta { log: number, next_file: writer.next_file, ..self.meta };
+        let log = match self.prepare(&meta, view) {
+            Ok(log) => log,
+            Err(cause) => {
+                self.abandon(number);
+                return Err(cause);
+            }
+        };
+        self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
+        if let Err(cause) = self.disk.rename(manifest::UNFINISHED, manifest::NAME) {
+            self.abandon(number);
+            return Err(StoreError::io("rename", &self.disk.path(manifest::UNFINISHED))(cause));
+        }
+        // Which of the two manifests, each with its own log, a power cut leaves is open until the folder is synced.
+        self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
+        let (log, manifest_bytes) = log;
+        let old = std::mem::replace(&mut writer.log, log);
+        writer.checkpoint_at = manifest_bytes.max(self.meta.checkpoint_bytes);
+        // What is left behind is removed when the store is opened next.
+        let _ = self.disk.remove(&log_name(old.number()));
+        Ok(())
+    }
+
+    fn prepare(&self, meta: &Meta, view: &View) -> Result<(LogWriter, u64), StoreError> {
+        let stamp = self.log_stamp(meta.log);
+        let log = LogWriter::create(&*self.disk, &stamp, view.sequence)?;
+        Ok((log, manifest::write(&*self.disk, meta, view)?))
+    }
+
+    pub(super) fn log_stamp(&self, number: u32) -> Stamp {
+        Stamp { kind: Stamp::LOG, store: self.meta.store, number, row_bytes: 0, capacity: 0 }
+    }
+
+    /// Removes what a checkpoint left that did not succeed. What can not be removed now is when the store is opened next.
+    fn abandon(&self, log: u32) {
+        let _ = self.disk.remove(manifest::UNFINISHED);
+        let _ = self.disk.remove(&log_name(log));
+    }
+
+    /// Removes the files of segments that no manifest names any more.
+    pub(super) fn remove_segments(&self, numbers: impl Iterator<Item = u32>) {
+        for number in numbers {
+            let _ = self.disk.remove(&segment_name(number));
+        }
+    }
+}

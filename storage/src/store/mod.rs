@@ -1,0 +1,136 @@
+//! The vector store: vectors in memory-mapped segments, found by ids of the user's own, that survive what befalls a machine.
+//!
+//! A store is a folder:
+//!
+//! | file              | holds                                                                                  |
+//! |-------------------|----------------------------------------------------------------------------------------|
+//! | `manifest`        | everything at one moment but the rows: ids, slots, checksums; replaced as a whole      |
+//! | `log-N`           | what happened since; a change counts once its record stands there whole                |
+//! | `segment-N`       | rows, page-aligned, appended and never changed                                         |
+//! | `lock`            | nothing: who writes holds a lock on it                                                 |
+//!
+//! A vector has an **id**, which the user chose, and a **slot**, a small number that indexes and metadata know it by for as long
+//! as it lives; the slot of one that was deleted is given again. Where the row lies is the store's own business, and changes
+//! when it is compacted. There is one writer at a time and any number of readers, none of which waits for a disk; a
+//! [`Snapshot`] sees what was there when it was taken for as long as it is kept.
+//!
+//! What a change promises is chosen with each ([`Durability`]), and what is promised is tested by crashing at every call that
+//! reaches the disk (`tests/crash.rs`). `docs/durability.md` states it; `docs/formats.md` gives every byte; ADR 12 says why.
+//!
+//! ```
+//! use nearlab_storage::Vectors;
+//! use nearlab_storage::store::{Durability, ElementKind, IdKind, Shape, StoreOptions, VectorStore};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().join("store");
+//! let shape = Shape { dim: 2, element: ElementKind::F32, ids: IdKind::Names };
+//! let store = VectorStore::create(&folder, &StoreOptions::new(shape))?;
+//! store.write(&["north", "east"], Vectors::new(&[0.0_f32, 1.0, 1.0, 0.0], 2), Durability::Sync)?;
+//! let before = store.snapshot();
+//! store.delete(&["north"], Durability::Flush)?;
+//!
+//! let (mut rows, mut found) = ([0.0_f32; 4], [false; 2]);
+//! store.read(&["east", "north"], &mut rows, &mut found)?;
+//! assert_eq!((rows, found), ([1.0, 0.0, 0.0, 0.0], [true, false]));
+//! assert_eq!(before.read(&["east", "north"], &mut rows, &mut found)?, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod checkpoint;
+mod compact;
+mod error;
+mod keys;
+mod log;
+mod manifest;
+mod open;
+mod paged;
+mod segment;
+mod shape;
+mod snapshot;
+mod stamp;
+mod stats;
+mod view;
+mod write;
+
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use compact::{CompactOptions, Compacted};
+pub use error::StoreError;
+pub use open::StoreOptions;
+pub use shape::{Durability, Element, ElementKind, Id, IdKind, Ids, MAX_DIM, Rows, Shape};
+pub use snapshot::{SegmentView, Snapshot};
+pub use stats::StoreStats;
+pub use write::{Change, Committed, Past};
+
+use crate::disk::Disk;
+use manifest::Meta;
+use view::View;
+use write::Writer;
+
+/// Vectors on the disk; see the [module](self).
+#[derive(Debug)]
+pub struct VectorStore {
+    disk: Box<dyn Disk>,
+    meta: Meta,
+    view: RwLock<View>,
+    /// None where the store is open read-only.
+    writer: Option<Mutex<Writer>>,
+    /// Held while compacting.
+    compacting: Mutex<()>,
+    /// Held open for its lock.
+    _lock: Option<File>,
+}
+
+impl VectorStore {
+    /// What all its vectors have in common.
+    pub fn shape(&self) -> Shape {
+        self.meta.shape
+    }
+
+    /// How many vectors there are.
+    pub fn len(&self) -> usize {
+        self.read_view().live
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of the last change: each has one more than the one before, the first has 1.
+    pub fn sequence(&self) -> u64 {
+        self.read_view().sequence
+    }
+
+    /// What is there now, and stays so for as long as the snapshot is kept. Costs some microseconds.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { shape: self.meta.shape, view: self.read_view().clone() }
+    }
+
+    /// Reads vectors into `rows`, which has room for one for each of the `ids`; how many there are. Where `found` says false
+    /// there is none of that id, and the row is zeros.
+    ///
+    /// Panics when `rows` or `found` has another length.
+    pub fn read<'a, T: Element>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        rows: &mut [T],
+        found: &mut [bool],
+    ) -> Result<usize, StoreError> {
+        snapshot::read(&self.read_view(), self.meta.shape, ids.into(), (rows, found))
+    }
+
+    fn read_view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_view(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        let writer = self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.disk.folder().to_owned()))?;
+        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

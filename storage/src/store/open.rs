@@ -1,0 +1,344 @@
+//! Making and opening a store: the manifest, then the log after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::log::{Entry, LogWriter, Replayed, Span, key_of, log_name, replay};
+use super::manifest::{self, Manifest, Meta};
+use super::segment::{ROWS_AT, Segment, segment_name};
+use super::shape::Shape;
+use super::stamp::Stamp;
+use super::view::View;
+use super::write::Writer;
+use super::{StoreError, VectorStore};
+use crate::disk::{Disk, Folder};
+use crate::mmap::Map;
+
+/// The name of the file whose lock the writer holds.
+const LOCK: &str = "lock";
+/// How often a reader begins anew when a compaction removes files under it.
+const ATTEMPTS: usize = 5;
+
+/// How a store is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// What all vectors have in common.
+    pub shape: Shape,
+    /// Bytes of rows in a segment, about; at least one row, at most 2^32 - 1 rows. 1 GiB unless said otherwise.
+    pub segment_bytes: u64,
+    /// How long the log may grow before a manifest is written, in bytes; it may always grow as long as the manifest.
+    /// 16 MiB unless said otherwise.
+    pub checkpoint_bytes: u64,
+}
+
+impl StoreOptions {
+    /// The defaults for vectors of this shape.
+    pub fn new(shape: Shape) -> Self {
+        Self { shape, segment_bytes: 1 << 30, checkpoint_bytes: 16 << 20 }
+    }
+}
+
+impl VectorStore {
+    /// Makes an empty store in a folder that is empty or missing, and opens it for writing.
+    pub fn create(folder: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        Self::create_on(Folder::at(folder), options)
+    }
+
+    /// As [`create`](Self::create), on any disk whose folder exists.
+    pub fn create_on(disk: impl Disk + 'static, options: &StoreOptions) -> Result<Self, StoreError> {
+        options.shape.check()?;
+        let lock = lock(disk.folder())?;
+        let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
+        if names.iter().any(|name| name == manifest::NAME) {
+            return Err(StoreError::Exists(disk.folder().to_owned()));
+        }
+        // What an earlier attempt left that did not come to an end.
+        remove_strays(&disk, &names, |_| false);
+        let rows = (options.segment_bytes / options.shape.row_bytes() as u64).clamp(1, u64::from(u32::MAX - 1));
+        let store = [0, 1].map(|half: u64| RandomState::new().hash_one(half));
+        let meta = Meta {
+            store: bytemuck::cast(store),
+            shape: options.shape,
+            segment_rows: rows as u32,
+            checkpoint_bytes: options.checkpoint_bytes,
+            log: 1,
+            next_file: 2,
+        };
+        let view = View::empty(options.shape.ids);
+        let stamp = log_stamp(&meta);
+        let log = LogWriter::create(&disk, &stamp, 0)?;
+        manifest::write(&disk, &meta, &view)?;
+        disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
+        let unfinished = disk.path(manifest::UNFINISHED);
+        disk.rename(manifest::UNFINISHED, manifest::NAME).map_err(StoreError::io("rename", &unfinished))?;
+        disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
+        let writer = Writer::new(log, 2, options.checkpoint_bytes);
+        Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
+    }
+
+    /// Opens a store for writing, with everything that was acknowledged as durable.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_on(Folder::at(folder.as_ref()))
+    }
+
+    /// As [`open`](Self::open), on any disk.
+    pub fn open_on(disk: impl Disk + 'static) -> Result<Self, StoreError> {
+        look_for_manifest(disk.folder())?;
+        let lock = lock(disk.folder())?;
+        let recovered = Recovered::from(&disk, true)?;
+        let Recovered { meta, view, before, tail, next_file, manifest_bytes } = recovered;
+        for &span in &tail.spans {
+            view.segment(span.segment).expect("its rows were found there").rewrite(span)?;
+        }
+        let touched = |segment: &&Arc<Segment>| tail.spans.iter().any(|span| span.segment == segment.number());
+        view.segments.iter().filter(touched).try_for_each(|segment| segment.sync())?;
+        let log = LogWriter::resume(&disk, &log_stamp(&meta), (before, tail.from), &tail.records)?;
+        let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
+        let used = |name: &str| {
+            name == log_name(meta.log) || view.segments.iter().any(|segment| name == segment_name(segment.number()))
+        };
+        remove_strays(&disk, &names, used);
+        let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes));
+        writer.active = view.segments.last().filter(|segment| segment.grows()).cloned();
+        writer.free = (0..view.slots.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
+        Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
+    }
+
+    /// Opens a store for reading only, as it is now: it changes nothing, needs no right to, and sees nothing of what another
+    /// process writes later.
+    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let disk = Folder::at(folder.as_ref());
+        look_for_manifest(disk.folder())?;
+        let mut attempt = 1;
+        loop {
+            match Recovered::from(&disk, false) {
+                Ok(Recovered { meta, view, .. }) => return Ok(Self::over(Box::new(disk), meta, view, None)),
+                // Another process has compacted the store between the manifest and this file.
+                Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn over(disk: Box<dyn Disk>, meta: Meta, view: View, writer: Option<(Writer, File)>) -> Self {
+        let (writer, lock) = writer.unzip();
+        let (view, writer) = (RwLock::new(view), writer.map(Mutex::new));
+        Self { disk, meta, view, writer, compacting: Mutex::new(()), _lock: lock }
+    }
+}
+
+impl Drop for VectorStore {
+    /// Hands what waits in memory to the system. Errors have nobody to go to: call [`VectorStore::sync`] first.
+    fn drop(&mut self) {
+        if let Ok(mut writer) = self.lock_writer()
+            && writer.unsure.is_none()
+        {
+            let _ = writer.log.flush();
+        }
+    }
+}
+
+impl Writer {
+    fn new(log: LogWriter, next_file: u32, checkpoint_at: u64) -> Self {
+        Self { log, next_file, active: None, dirty: Vec::new(), free: Vec::new(), unsure: None, checkpoint_at }
+    }
+}
+
+fn log_stamp(meta: &Meta) -> Stamp {
+    Stamp { kind: Stamp::LOG, store: meta.store, number: meta.log, row_bytes: 0, capacity: 0 }
+}
+
+fn look_for_manifest(folder: &Path) -> Result<(), StoreError> {
+    match fs::metadata(folder.join(manifest::NAME)) {
+        Ok(_) => Ok(()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(StoreError::NoStore(folder.to_owned())),
+        Err(cause) => Err(StoreError::io("read", &folder.join(manifest::NAME))(cause)),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(StoreError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(StoreError::io("lock", &path)(cause)),
+    }
+}
+
+/// Removes files of ours that are not used. One that stays takes up room and nothing else.
+fn remove_strays(disk: &dyn Disk, names: &[String], used: impl Fn(&str) -> bool) {
+    let ours = |name: &str| name.starts_with("log-") || name.starts_with("segment-") || name == manifest::UNFINISHED;
+    for name in names.iter().filter(|name| ours(name) && !used(name)) {
+        let _ = disk.remove(name);
+    }
+}
+
+/// The end of a log, of which nobody knows whether it is durable. It is written again before it is synced: a sync that failed
+/// may have left it in the system's memory alone, where no later sync takes notice of it.
+struct Tail {
+    from: u64,
+    records: Vec<u8>,
+    /// The rows that it speaks of.
+    spans: Vec<Span>,
+}
+
+/// A store that was read from the disk.
+struct Recovered {
+    meta: Meta,
+    view: View,
+    /// The change that the log follows.
+    before: u64,
+    tail: Tail,
+    next_file: u32,
+    manifest_bytes: u64,
+}
+
+impl Recovered {
+    fn from(disk: &dyn Disk, writable: bool) -> Result<Self, StoreError> {
+        let manifest = manifest::read(disk)?;
+        let meta = manifest.meta;
+        let path = disk.path(&log_name(meta.log));
+        let file = disk.read(&log_name(meta.log)).map_err(StoreError::io("read", &path))?;
+        log_stamp(&meta).check(&file, &path)?;
+        let replayed = replay(&file, &path, key_of(&meta.store, meta.log), manifest.sequence)?;
+        let mut files = Files::of(disk, &manifest, &path);
+        let log = files.follow(replayed)?;
+        let segments = files.open(writable)?;
+        let view = load(disk, &manifest, segments, &log)?;
+        let from = log.synced.min(log.end);
+        let spans = log.entries.iter().filter(|(at, _)| *at >= from).flat_map(|(_, entry)| match entry {
+            Entry::Commit(commit) => &commit.spans[..],
+            _ => &[],
+        });
+        let tail =
+            Tail { from, records: file[from as usize..log.end as usize].to_vec(), spans: spans.copied().collect() };
+        let highest = view.segments.last().map_or(0, |segment| segment.number()).max(meta.log);
+        Ok(Self {
+            meta,
+            view,
+            before: manifest.sequence,
+            tail,
+            next_file: meta.next_file.max(highest + 1),
+            manifest_bytes: manifest.bytes,
+        })
+    }
+}
+
+/// The view of a manifest and a log, over their segments.
+fn load(disk: &dyn Disk, manifest: &Manifest, segments: Vec<Arc<Segment>>, log: &Replayed) -> Result<View, StoreError> {
+    let mut view = View::empty(manifest.meta.shape.ids);
+    view.segments = segments;
+    let wrong = |path: &str, at, found: String| StoreError::corrupt(&disk.path(path), at, "what fits together", found);
+    view.load(&manifest.slots, &manifest.ids).map_err(|found| wrong(manifest::NAME, 0, found))?;
+    view.sequence = manifest.sequence;
+    for (at, entry) in &log.entries {
+        if let Entry::Commit(commit) = entry {
+            view.apply(commit).map_err(|found| wrong(&log_name(manifest.meta.log), *at, found))?;
+        }
+    }
+    Ok(view)
+}
+
+/// The segments, as manifest and log tell of them.
+struct Files<'a> {
+    disk: &'a dyn Disk,
+    meta: Meta,
+    log_path: &'a Path,
+    /// By number: the rows there is room for, and the spans of those that count.
+    segments: BTreeMap<u32, (u32, Vec<Span>)>,
+    /// Those with rows that may not be durable.
+    doubtful: BTreeSet<u32>,
+}
+
+impl<'a> Files<'a> {
+    fn of(disk: &'a dyn Disk, manifest: &Manifest, log_path: &'a Path) -> Self {
+        let known = manifest.segments.iter();
+        let segments = known.map(|segment| (segment.number, (segment.capacity, segment.spans.clone()))).collect();
+        Self { disk, meta: manifest.meta, log_path, segments, doubtful: BTreeSet::new() }
+    }
+
+    fn stamp(&self, number: u32, capacity: u32) -> Stamp {
+        let row_bytes = self.meta.shape.row_bytes() as u32;
+        Stamp { kind: Stamp::SEGMENT, store: self.meta.store, number, row_bytes, capacity }
+    }
+
+    /// Follows the log as far as it counts: up to the first change whose rows are not there, unless they were durable once.
+    fn follow(&mut self, mut log: Replayed) -> Result<Replayed, StoreError> {
+        for i in 0..log.entries.len() {
+            let (at, entry) = &log.entries[i];
+            let durable = *at < log.synced;
+            let whole = match entry {
+                Entry::Segment { number, capacity } => self.begin(*number, *capacity, *at).map(|()| true)?,
+                // What was durable is compared when it is first read.
+                Entry::Commit(commit) => {
+                    let whole = durable || commit.spans.iter().all(|&span| self.holds(span));
+                    let spans = if whole { &commit.spans[..] } else { &[] };
+                    spans.iter().try_for_each(|&span| self.add(span, *at)).map(|()| whole)?
+                }
+                Entry::Mark => true,
+            };
+            if !whole {
+                log.end = *at;
+                log.entries.truncate(i);
+                break;
+            }
+        }
+        Ok(log)
+    }
+
+    /// A segment that the log begins; the file was made durable before the log told of it.
+    fn begin(&mut self, number: u32, capacity: u32, at: u64) -> Result<(), StoreError> {
+        if self.segments.last_key_value().is_some_and(|(last, _)| *last >= number) {
+            let expected = "a segment with a number higher than those before";
+            return Err(StoreError::corrupt(self.log_path, at, expected, number));
+        }
+        self.segments.insert(number, (capacity, Vec::new()));
+        Ok(())
+    }
+
+    fn add(&mut self, span: Span, at: u64) -> Result<(), StoreError> {
+        let Some((capacity, spans)) = self.segments.get_mut(&span.segment) else {
+            let expected = "rows of a segment that there is";
+            return Err(StoreError::corrupt(self.log_path, at, expected, format_args!("segment {}", span.segment)));
+        };
+        let next = spans.last().map_or(0, |last| last.first + last.rows);
+        let end = u64::from(span.first) + u64::from(span.rows);
+        if span.first != next || span.rows == 0 || end > u64::from(*capacity) {
+            let expected = format_args!("rows from {next} of {capacity}");
+            return Err(StoreError::corrupt(self.log_path, at, expected, format_args!("{} to {end}", span.first)));
+        }
+        spans.push(span);
+        Ok(())
+    }
+
+    /// Whether the rows of a span are there, of which nobody knows whether they are durable.
+    fn holds(&mut self, span: Span) -> bool {
+        self.doubtful.insert(span.segment);
+        let row_bytes = self.meta.shape.row_bytes();
+        let from = ROWS_AT + span.first as usize * row_bytes;
+        let map = Map::open(&self.disk.path(&segment_name(span.segment))).ok();
+        let rows = map.as_ref().and_then(|map| map.get(from..from + span.rows as usize * row_bytes));
+        rows.is_some_and(|rows| xxhash_rust::xxh3::xxh3_64(rows) == span.hash)
+    }
+
+    /// Opens them; the last to go on, where the store is writable.
+    fn open(&self, writable: bool) -> Result<Vec<Arc<Segment>>, StoreError> {
+        let last = self.segments.last_key_value().map(|(number, _)| *number);
+        let open = |(&number, (capacity, spans)): (&u32, &(u32, Vec<Span>))| {
+            let stamp = self.stamp(number, *capacity);
+            let grows = writable && (Some(number) == last || self.doubtful.contains(&number));
+            Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
+        };
+        self.segments.iter().map(open).collect()
+    }
+}

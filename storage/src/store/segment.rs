@@ -1,0 +1,264 @@
+//! A segment: rows of vectors in a file, from front to back.
+//!
+//! The rows begin on the second page of the file, so that they can be used where they lie. They come in blocks of some 64 KiB,
+//! and each has a checksum: spans of consecutive rows that were written together, and whole blocks once a manifest was
+//! written. Rows that were there when the file was opened are compared with theirs when a row of the span is first read.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::StoreError;
+use super::log::Span;
+use super::stamp::Stamp;
+use crate::disk::{Disk, DiskFile};
+use crate::mmap::Window;
+
+/// Where the rows begin.
+pub(super) const ROWS_AT: usize = 4096;
+/// Bytes of a block, at most, unless one row is longer.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// The name of the file of segment `number`.
+pub(super) fn segment_name(number: u32) -> String {
+    format!("segment-{number:08}")
+}
+
+/// Rows of a block.
+pub(super) fn block_rows(row_bytes: usize) -> u32 {
+    (BLOCK_BYTES / row_bytes).max(1) as u32
+}
+
+/// Rows that were there when the file was opened.
+#[derive(Debug)]
+struct Opened {
+    span: Span,
+    /// Whether they were compared with their checksum.
+    sound: AtomicBool,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    stamp: Stamp,
+    path: PathBuf,
+    window: Window,
+    /// For writing, where the segment may still grow.
+    file: Option<Box<dyn DiskFile>>,
+    opened: Vec<Opened>,
+    opened_rows: u32,
+    /// Spans written since.
+    appended: Mutex<Vec<Span>>,
+}
+
+impl Segment {
+    /// Begins a segment and makes it durable, but for its name.
+    pub(super) fn create(disk: &dyn Disk, stamp: Stamp) -> Result<Self, StoreError> {
+        let name = segment_name(stamp.number);
+        let path = disk.path(&name);
+        let file = disk.create(&name).map_err(StoreError::io("create", &path))?;
+        file.write_all_at(0, &stamp.encode()).map_err(StoreError::io("write", &path))?;
+        file.set_len(file_len(&stamp, stamp.capacity) as u64).map_err(StoreError::io("lengthen", &path))?;
+        file.sync().map_err(StoreError::io("sync", &path))?;
+        let window = window(&path, file_len(&stamp, stamp.capacity), ROWS_AT)?;
+        let (opened, appended) = (Vec::new(), Mutex::new(Vec::new()));
+        Ok(Self { stamp, path, window, file: Some(file), opened, opened_rows: 0, appended })
+    }
+
+    /// Opens a segment that holds the rows of `spans`, which follow one another from row 0; to go on where `grows` says so.
+    pub(super) fn open(disk: &dyn Disk, stamp: Stamp, spans: &[Span], grows: bool) -> Result<Self, StoreError> {
+        let name = segment_name(stamp.number);
+        let path = disk.path(&name);
+        let rows = spans.last().map_or(0, |span| span.first + span.rows);
+        let file = if grows {
+            let file = disk.open(&name).map_err(StoreError::io("open", &path))?;
+            let len = file.len().map_err(StoreError::io("read", &path))?;
+            check_len(&path, len, file_len(&stamp, rows))?;
+            if len < file_len(&stamp, stamp.capacity) as u64 {
+                let full = file_len(&stamp, stamp.capacity) as u64;
+                file.set_len(full).map_err(StoreError::io("lengthen", &path))?;
+            }
+            Some(file)
+        } else {
+            let found = std::fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
+            check_len(&path, found, file_len(&stamp, rows))?;
+            None
+        };
+        let used = file_len(&stamp, rows);
+        let window = window(&path, if grows { file_len(&stamp, stamp.capacity) } else { used }, used)?;
+        stamp.check(window.bytes(0..ROWS_AT), &path)?;
+        let opened = spans.iter().map(|&span| Opened { span, sound: AtomicBool::new(false) }).collect();
+        Ok(Self { stamp, path, window, file, opened, opened_rows: rows, appended: Mutex::new(Vec::new()) })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.stamp.number
+    }
+
+    /// Rows that the segment has room for.
+    pub(super) fn capacity(&self) -> u32 {
+        self.stamp.capacity
+    }
+
+    /// Rows that were committed.
+    pub(super) fn rows(&self) -> u32 {
+        ((self.window.len() - ROWS_AT) / self.row_bytes()) as u32
+    }
+
+    pub(super) fn row_bytes(&self) -> usize {
+        self.stamp.row_bytes as usize
+    }
+
+    /// Whether rows may follow.
+    pub(super) fn grows(&self) -> bool {
+        self.file.is_some() && self.rows() < self.capacity()
+    }
+
+    /// Writes rows after those that are there. They do not count yet.
+    pub(super) fn write(&self, first: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        let file = self.file.as_ref().expect("only a segment that grows is written to");
+        let offset = file_len(&self.stamp, first) as u64;
+        file.write_all_at(offset, bytes).map_err(StoreError::io("write", &self.path))
+    }
+
+    /// The spans of rows that would follow those that are there.
+    pub(super) fn spans(&self, mut first: u32, bytes: &[u8]) -> Vec<Span> {
+        let block = block_rows(self.row_bytes());
+        let mut rest = bytes;
+        let mut spans = Vec::new();
+        while !rest.is_empty() {
+            let rows = (block - first % block).min((rest.len() / self.row_bytes()) as u32);
+            let (taken, left) = rest.split_at(rows as usize * self.row_bytes());
+            spans.push(Span { segment: self.number(), first, rows, hash: xxh3_64(taken) });
+            first += rows;
+            rest = left;
+        }
+        spans
+    }
+
+    /// Writes rows again as they are: the system may have given up on them when a sync failed.
+    pub(super) fn rewrite(&self, span: Span) -> Result<(), StoreError> {
+        self.write(span.first, self.bytes(span.first..span.first + span.rows))
+    }
+
+    /// Lets rows count that were written: those of `span`, which follows what is there.
+    pub(super) fn extend(&self, span: Span) {
+        self.appended.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+        self.window.extend(file_len(&self.stamp, span.first + span.rows));
+    }
+
+    /// Makes the rows durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let file = self.file.as_ref().map_or(Ok(()), |file| file.sync());
+        file.map_err(StoreError::io("sync", &self.path))
+    }
+
+    /// A row's bytes; the first time, an error when they are not what was written.
+    #[inline]
+    pub(super) fn row(&self, row: u32) -> Result<&[u8], StoreError> {
+        if row < self.opened_rows {
+            let opened = &self.opened[self.opened_with(row)];
+            if !opened.sound.load(Ordering::Acquire) {
+                self.check(opened)?;
+            }
+        }
+        Ok(self.bytes(row..row + 1))
+    }
+
+    /// The bytes of all rows, compared with their checksums.
+    pub(super) fn all(&self) -> Result<&[u8], StoreError> {
+        for opened in self.opened.iter().filter(|opened| !opened.sound.load(Ordering::Acquire)) {
+            self.check(opened)?;
+        }
+        Ok(self.bytes(0..self.rows()))
+    }
+
+    /// Every span of rows that are not what was written.
+    pub(super) fn damage(&self) -> impl Iterator<Item = StoreError> {
+        self.checksums().into_iter().filter_map(|span| self.compare(span).err())
+    }
+
+    /// Whether rows of the span are what was written.
+    pub(super) fn compare(&self, span: Span) -> Result<(), StoreError> {
+        let found = xxh3_64(self.bytes(span.first..span.first + span.rows));
+        if found == span.hash {
+            return Ok(());
+        }
+        let offset = file_len(&self.stamp, span.first) as u64;
+        let expected = format_args!("{} rows with checksum {:016x}", span.rows, span.hash);
+        Err(StoreError::corrupt(&self.path, offset, expected, format_args!("{found:016x}")))
+    }
+
+    /// The checksums of all rows, in order; blocks that came to be in pieces have one each afterwards.
+    pub(super) fn blocks(&self) -> Result<Vec<Span>, StoreError> {
+        let mut appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        *appended = self.joined(&appended)?;
+        let opened = self.opened.iter().map(|opened| opened.span);
+        self.joined(&opened.chain(appended.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// Makes one span of those that lie in one block.
+    fn joined(&self, spans: &[Span]) -> Result<Vec<Span>, StoreError> {
+        let block = block_rows(self.row_bytes());
+        let pieces = spans.chunk_by(|a, b| a.first / block == b.first / block);
+        let whole = |pieces: &[Span]| {
+            let [first, .., last] = pieces else { return Ok(pieces[0]) };
+            // A new checksum must not vouch for what an old one does not.
+            pieces.iter().try_for_each(|&piece| self.compare(piece))?;
+            let rows = last.first + last.rows - first.first;
+            let hash = xxh3_64(self.bytes(first.first..first.first + rows));
+            Ok(Span { rows, hash, ..*first })
+        };
+        pieces.map(whole).collect()
+    }
+
+    fn checksums(&self) -> Vec<Span> {
+        let appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        self.opened.iter().map(|opened| opened.span).chain(appended.iter().copied()).collect()
+    }
+
+    fn check(&self, opened: &Opened) -> Result<(), StoreError> {
+        self.compare(opened.span)?;
+        opened.sound.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The span with which a row was there at the open.
+    #[inline]
+    fn opened_with(&self, row: u32) -> usize {
+        let guess = (row / block_rows(self.row_bytes())) as usize;
+        match self.opened.get(guess) {
+            Some(Opened { span, .. }) if (span.first..span.first + span.rows).contains(&row) => guess,
+            _ => self.opened.partition_point(|opened| opened.span.first <= row) - 1,
+        }
+    }
+
+    fn bytes(&self, rows: Range<u32>) -> &[u8] {
+        self.window.bytes(file_len(&self.stamp, rows.start)..file_len(&self.stamp, rows.end))
+    }
+}
+
+/// The length of a file with so many rows.
+fn file_len(stamp: &Stamp, rows: u32) -> usize {
+    ROWS_AT + rows as usize * stamp.row_bytes as usize
+}
+
+fn check_len(path: &Path, found: u64, expected: usize) -> Result<(), StoreError> {
+    if found >= expected as u64 {
+        return Ok(());
+    }
+    Err(StoreError::corrupt(
+        path,
+        found,
+        format_args!("at least {expected} bytes"),
+        format_args!("the end of the file"),
+    ))
+}
+
+fn window(path: &Path, room: usize, len: usize) -> Result<Window, StoreError> {
+    let open = File::open(path).and_then(|file| Window::open(&file, room, len));
+    open.map_err(StoreError::io("map", path))
+}

@@ -1,0 +1,165 @@
+//! Reading.
+
+use super::shape::{Element, Id, Ids, Shape};
+use super::view::{Place, View};
+use super::{ElementKind, StoreError};
+use crate::Vectors;
+
+/// Rows whose places are looked up before the first of them is read, so that the memory of one is not waited for alone.
+const LOOKED_UP: usize = 64;
+
+/// The store as it was when this was taken. It keeps the files that it needs, even when they were compacted away.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) shape: Shape,
+    pub(super) view: View,
+}
+
+impl Snapshot {
+    /// What all vectors have in common.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// How many vectors there are.
+    pub fn len(&self) -> usize {
+        self.view.live
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.view.live == 0
+    }
+
+    /// The number of the last change that it sees.
+    pub fn sequence(&self) -> u64 {
+        self.view.sequence
+    }
+
+    /// As [`VectorStore::read`](super::VectorStore::read).
+    pub fn read<'a, T: Element>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        rows: &mut [T],
+        found: &mut [bool],
+    ) -> Result<usize, StoreError> {
+        read(&self.view, self.shape, ids.into(), (rows, found))
+    }
+
+    /// The slot of each of the ids, in order.
+    pub fn slots_of<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Vec<Option<u32>>, StoreError> {
+        let ids = checked_ids(self.shape, ids.into())?;
+        let mut slots = Vec::with_capacity(ids.len());
+        self.view.keys.slots_of(ids, |slot| slots.push(slot));
+        Ok(slots)
+    }
+
+    /// The slots that hold a vector, in order, each with the number of the change that the vector came with.
+    pub fn slots(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.view.live().map(|(slot, known)| (slot, known.sequence))
+    }
+
+    /// The id of the vector in a slot, if there is one.
+    pub fn id(&self, slot: u32) -> Option<Id> {
+        self.view.place(slot).map(|_| self.view.keys.id(slot))
+    }
+
+    /// The vector in a slot, if there is one, where it lies.
+    pub fn row<T: Element>(&self, slot: u32) -> Result<Option<&[T]>, StoreError> {
+        check_element(self.shape, T::KIND)?;
+        let Some(place) = self.view.place(slot) else { return Ok(None) };
+        row(&self.view, place).map(|bytes| Some(bytemuck::cast_slice(bytes)))
+    }
+
+    /// The segments, so that an index can be built over the rows where they lie; every row is compared with its checksum first.
+    pub fn segments<T: Element>(&self) -> Result<Vec<SegmentView<'_, T>>, StoreError> {
+        check_element(self.shape, T::KIND)?;
+        let mut views = Vec::with_capacity(self.view.segments.len());
+        for segment in &self.view.segments {
+            let vectors = Vectors::new(bytemuck::cast_slice(segment.all()?), self.shape.dim);
+            let slots = vec![SegmentView::<T>::NO_SLOT; vectors.len()];
+            views.push(SegmentView { number: segment.number(), vectors, slots });
+        }
+        for (slot, known) in self.view.live() {
+            let at = views.binary_search_by_key(&known.place.segment, |view: &SegmentView<'_, T>| view.number);
+            let view = &mut views[at.expect("a place lies in a segment of its view")];
+            view.slots[known.place.row as usize] = slot;
+        }
+        Ok(views)
+    }
+}
+
+/// The rows of a segment, and which slot each belongs to.
+#[derive(Debug)]
+pub struct SegmentView<'a, T> {
+    number: u32,
+    /// All rows, those of deleted vectors too.
+    pub vectors: Vectors<'a, T>,
+    /// The slot of each, or [`NO_SLOT`](Self::NO_SLOT).
+    pub slots: Vec<u32>,
+}
+
+impl<T> SegmentView<'_, T> {
+    /// Stands where a slot would, of a row that was deleted or replaced.
+    pub const NO_SLOT: u32 = u32::MAX;
+}
+
+pub(super) fn checked_ids(shape: Shape, ids: Ids<'_>) -> Result<Ids<'_>, StoreError> {
+    if ids.kind() == shape.ids || ids.is_empty() {
+        return Ok(ids);
+    }
+    Err(StoreError::Ids { expected: shape.ids, found: ids.kind() })
+}
+
+fn check_element(shape: Shape, found: ElementKind) -> Result<(), StoreError> {
+    if found == shape.element {
+        return Ok(());
+    }
+    Err(StoreError::Element { expected: shape.element, found })
+}
+
+fn row(view: &View, place: Place) -> Result<&[u8], StoreError> {
+    view.segment(place.segment).expect("a place lies in a segment of its view").row(place.row)
+}
+
+pub(super) fn read<T: Element>(
+    view: &View,
+    shape: Shape,
+    ids: Ids<'_>,
+    (rows, found): (&mut [T], &mut [bool]),
+) -> Result<usize, StoreError> {
+    check_element(shape, T::KIND)?;
+    let ids = checked_ids(shape, ids)?;
+    assert!(rows.len() == ids.len() * shape.dim, "{} components do not hold {} vectors", rows.len(), ids.len());
+    assert!(found.len() == ids.len(), "{} answers do not serve {} ids", found.len(), ids.len());
+    let mut places = [Place::NONE; LOOKED_UP];
+    let (mut at, mut read) = (0, 0);
+    while at < ids.len() {
+        let until = ids.len().min(at + LOOKED_UP);
+        let places = &mut places[..until - at];
+        let mut next = places.iter_mut();
+        view.keys.slots_of(part(ids, at, until), |slot| {
+            let place = next.next().expect("one for each id");
+            *place = slot.and_then(|slot| view.place(slot)).unwrap_or(Place::NONE);
+        });
+        let out = rows[at * shape.dim..until * shape.dim].chunks_exact_mut(shape.dim);
+        for ((place, out), found) in places.iter().zip(out).zip(&mut found[at..until]) {
+            *found = *place != Place::NONE;
+            read += usize::from(*found);
+            if *found {
+                out.copy_from_slice(bytemuck::cast_slice(row(view, *place)?));
+            } else {
+                out.fill(T::zeroed());
+            }
+        }
+        at = until;
+    }
+    Ok(read)
+}
+
+fn part(ids: Ids<'_>, from: usize, until: usize) -> Ids<'_> {
+    match ids {
+        Ids::Numbers(ids) => Ids::Numbers(&ids[from..until]),
+        Ids::Names(ids) => Ids::Names(&ids[from..until]),
+    }
+}

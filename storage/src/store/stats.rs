@@ -1,0 +1,46 @@
+//! Figures about a store, and the check of all of it.
+
+use super::{StoreError, VectorStore};
+
+/// Figures about a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    /// Vectors.
+    pub vectors: usize,
+    /// Rows in segments, those of deleted and replaced vectors too.
+    pub rows: u64,
+    /// Segments.
+    pub segments: usize,
+    /// The number of the last change.
+    pub sequence: u64,
+    /// Bytes of rows on the disk.
+    pub row_bytes: u64,
+    /// Bytes of the log; none where the store is open read-only.
+    pub log_bytes: u64,
+    /// Bytes of memory that ids and slots take up, about. Rows are mapped and are the system's to keep or to drop.
+    pub memory_bytes: u64,
+}
+
+impl VectorStore {
+    /// Figures about the store.
+    pub fn stats(&self) -> StoreStats {
+        let log_bytes = self.lock_writer().map_or(0, |writer| writer.log.len());
+        let view = self.read_view();
+        let rows = view.segments.iter().map(|segment| u64::from(segment.rows())).sum();
+        StoreStats {
+            vectors: view.live,
+            rows,
+            segments: view.segments.len(),
+            sequence: view.sequence,
+            row_bytes: rows * self.meta.shape.row_bytes() as u64,
+            log_bytes,
+            memory_bytes: view.memory() as u64,
+        }
+    }
+
+    /// Compares every row with its checksum; what does not fit. The rest was compared when the store was opened.
+    pub fn verify(&self) -> Vec<StoreError> {
+        let snapshot = self.snapshot();
+        snapshot.view.segments.iter().flat_map(|segment| segment.damage().collect::<Vec<_>>()).collect()
+    }
+}

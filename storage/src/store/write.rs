@@ -1,0 +1,333 @@
+//! Changing a store: rows first, then the record that makes them count, then what readers see.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::log::{Commit, Entry, LogWriter, OwnedIds, Span, Stuck, key_of, log_name, replay};
+use super::segment::Segment;
+use super::shape::{Durability, Element, Ids, Rows};
+use super::snapshot::checked_ids;
+use super::stamp::Stamp;
+use super::{StoreError, VectorStore};
+use crate::Vectors;
+
+/// Records that wait in memory are handed to the system when they are as many bytes as this.
+const UNWRITTEN: usize = 1 << 20;
+/// The most slots there can be: an index's ids are `i32` in files.
+const MAX_SLOTS: usize = i32::MAX as usize;
+
+/// What is changed at once: all of it is visible and kept, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Ids of the vectors to put; one that is there is replaced.
+    pub put: Ids<'a>,
+    /// The vectors, one for each of these.
+    pub rows: Rows<'a>,
+    /// Ids of vectors to take out; those that are not there are passed over.
+    pub delete: Ids<'a>,
+    /// Kept with the change in the log, for whoever follows it; see [`VectorStore::since`].
+    pub attachment: &'a [u8],
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// Its number.
+    pub sequence: u64,
+    /// The slot of each vector that was put, in order.
+    pub slots: Vec<u32>,
+    /// The slots of vectors that are no more: deleted, or replaced.
+    pub freed: Vec<u32>,
+}
+
+/// A change that was made before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// What it did.
+    pub committed: Committed,
+    /// What was attached to it.
+    pub attachment: Vec<u8>,
+}
+
+/// What only the writer needs.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) log: LogWriter,
+    /// The number of the next file.
+    pub(super) next_file: u32,
+    /// The segment that rows are appended to.
+    pub(super) active: Option<Arc<Segment>>,
+    /// Segments with rows that may not be durable.
+    pub(super) dirty: Vec<Arc<Segment>>,
+    /// Slots to give again; the last is the next.
+    pub(super) free: Vec<u32>,
+    /// Why nothing can be changed any more.
+    pub(super) unsure: Option<String>,
+    /// A manifest is written when the log is longer than this.
+    pub(super) checkpoint_at: u64,
+}
+
+impl VectorStore {
+    /// Puts a vector for each of the `ids`, in place of any that is there.
+    pub fn write<'a, T: Element>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        vectors: Vectors<'a, T>,
+        durability: Durability,
+    ) -> Result<Committed, StoreError> {
+        let change = Change { put: ids.into(), rows: vectors.into(), delete: Ids::NONE, attachment: &[] };
+        self.commit(&change, durability)
+    }
+
+    /// Takes the vectors of the `ids` out, as far as they are there.
+    pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>, durability: Durability) -> Result<Committed, StoreError> {
+        let none = Vectors::<u8>::new(&[], self.meta.shape.dim);
+        let change = Change { put: Ids::NONE, rows: none.into(), delete: ids.into(), attachment: &[] };
+        self.commit(&change, durability)
+    }
+
+    /// Makes a change. A change of nothing has no number of its own, but what was changed before becomes as durable as it says.
+    pub fn commit(&self, change: &Change<'_>, durability: Durability) -> Result<Committed, StoreError> {
+        let mut writer = self.lock_writer()?;
+        writer.check(self)?;
+        let bytes = self.check(change)?;
+        let freed = self.freed(change);
+        if change.put.is_empty() && freed.is_empty() && change.attachment.is_empty() {
+            writer.settle(self, durability)?;
+            return Ok(Committed { sequence: self.sequence(), ..Committed::default() });
+        }
+        let slots = self.slots(&writer, change.put.len())?;
+        let spans = self.place(&mut writer, bytes)?;
+        let sequence = self.sequence() + 1;
+        let ids = OwnedIds::of(self.meta.shape.ids, change.put);
+        let commit = Commit { sequence, spans, freed, slots, ids, attachment: change.attachment.to_vec() };
+        self.log(&mut writer, &commit, durability)?;
+        self.publish(&mut writer, &commit);
+        if durability == Durability::Sync {
+            writer.mark(sequence);
+        }
+        if writer.log.len() > writer.checkpoint_at && self.checkpoint_by(&mut writer).is_err() {
+            // The change is made, whatever becomes of the manifest: it is tried again when the log has doubled.
+            writer.checkpoint_at = writer.log.len() * 2;
+        }
+        Ok(Committed { sequence, slots: commit.slots, freed: commit.freed })
+    }
+
+    /// Makes everything that was changed so far durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let mut writer = self.lock_writer()?;
+        writer.check(self)?;
+        writer.settle(self, Durability::Sync)?;
+        writer.mark(self.sequence());
+        Ok(())
+    }
+
+    /// The changes after number `sequence`, in order, or none when the log does not go back so far: then whoever follows the
+    /// store compares it as a whole ([`Snapshot::slots`](super::Snapshot::slots)).
+    pub fn since(&self, sequence: u64) -> Result<Option<Vec<Past>>, StoreError> {
+        let mut writer = self.lock_writer()?;
+        writer.check(self)?;
+        writer.settle(self, Durability::Flush)?;
+        let number = writer.log.number();
+        let name = log_name(number);
+        let path = self.disk.path(&name);
+        let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
+        if sequence < writer.log.before() {
+            return Ok(None);
+        }
+        let entries = replay(&file, &path, key_of(&self.meta.store, number), writer.log.before())?.entries;
+        let past = |(_, entry)| match entry {
+            Entry::Commit(commit) if commit.sequence > sequence => {
+                let Commit { sequence, slots, freed, attachment, .. } = commit;
+                Some(Past { committed: Committed { sequence, slots, freed }, attachment })
+            }
+            _ => None,
+        };
+        Ok(Some(entries.into_iter().filter_map(past).collect()))
+    }
+
+    /// The bytes of the rows to put, if the change is sound.
+    fn check<'a>(&self, change: &Change<'a>) -> Result<&'a [u8], StoreError> {
+        let shape = self.meta.shape;
+        checked_ids(shape, change.put)?;
+        checked_ids(shape, change.delete)?;
+        if change.put.len() != change.rows.len() {
+            return Err(StoreError::Count { expected: change.rows.len(), found: change.put.len() });
+        }
+        match (change.put, change.delete) {
+            (Ids::Numbers(put), Ids::Numbers(delete)) => distinct(put.iter().chain(delete))?,
+            (Ids::Names(put), Ids::Names(delete)) => distinct(put.iter().chain(delete))?,
+            (Ids::Numbers(ids), Ids::Names(_)) | (Ids::Names(_), Ids::Numbers(ids)) if !ids.is_empty() => {
+                distinct(ids.iter())?;
+            }
+            (Ids::Names(ids), _) | (_, Ids::Names(ids)) => distinct(ids.iter())?,
+        }
+        if change.rows.is_empty() { Ok(&[]) } else { shape.bytes_of(change.rows) }
+    }
+
+    /// The slots of vectors that the change replaces or deletes.
+    fn freed(&self, change: &Change<'_>) -> Vec<u32> {
+        let view = self.read_view();
+        let mut freed = Vec::with_capacity(change.delete.len());
+        for ids in [change.put, change.delete] {
+            view.keys.slots_of(ids, |slot| freed.extend(slot));
+        }
+        freed
+    }
+
+    /// Slots for so many vectors: free ones first.
+    fn slots(&self, writer: &Writer, count: usize) -> Result<Vec<u32>, StoreError> {
+        let known = self.read_view().slots.len();
+        let new = count.saturating_sub(writer.free.len());
+        if known + new > MAX_SLOTS {
+            return Err(StoreError::Full { expected: MAX_SLOTS as u64, found: (known + new) as u64 });
+        }
+        Ok(writer.free.iter().rev().copied().chain(known as u32..).take(count).collect())
+    }
+
+    /// Writes rows into segments, where they do not count yet.
+    fn place(&self, writer: &mut Writer, mut rest: &[u8]) -> Result<Vec<Span>, StoreError> {
+        let mut spans = Vec::new();
+        while !rest.is_empty() {
+            let segment = match &writer.active {
+                // One that these rows have filled counts fewer than it will hold.
+                Some(active) if active.grows() && room(active, &spans) > 0 => Arc::clone(active),
+                _ => self.begin_segment(writer)?,
+            };
+            let first = segment.capacity() - room(&segment, &spans);
+            let rows = (room(&segment, &spans) as usize).min(rest.len() / segment.row_bytes());
+            let (bytes, left) = rest.split_at(rows * segment.row_bytes());
+            segment.write(first, bytes)?;
+            spans.extend(segment.spans(first, bytes));
+            if !writer.dirty.iter().any(|dirty| dirty.number() == segment.number()) {
+                writer.dirty.push(segment);
+            }
+            rest = left;
+        }
+        Ok(spans)
+    }
+
+    fn begin_segment(&self, writer: &mut Writer) -> Result<Arc<Segment>, StoreError> {
+        let number = writer.next_file();
+        let segment = self.new_segment(number)?;
+        let folder = self.disk.folder();
+        self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
+        let segment = Arc::new(segment);
+        writer.log.segment((number, segment.capacity()), self.sequence());
+        self.write_view().add_segment(Arc::clone(&segment));
+        writer.active = Some(Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    pub(super) fn new_segment(&self, number: u32) -> Result<Segment, StoreError> {
+        Segment::create(&*self.disk, self.segment_stamp(number, self.meta.segment_rows))
+    }
+
+    pub(super) fn segment_stamp(&self, number: u32, capacity: u32) -> Stamp {
+        let row_bytes = self.meta.shape.row_bytes() as u32;
+        Stamp { kind: Stamp::SEGMENT, store: self.meta.store, number, row_bytes, capacity }
+    }
+
+    /// Puts the record of a change where `durability` wants it. On an error the change has not happened, or nobody knows.
+    fn log(&self, writer: &mut Writer, commit: &Commit, durability: Durability) -> Result<(), StoreError> {
+        let before = writer.log.len();
+        writer.log.commit(commit);
+        let durability = match durability {
+            Durability::None if writer.log.unwritten() > UNWRITTEN => Durability::Flush,
+            chosen => chosen,
+        };
+        writer.settle(self, durability).inspect_err(|_| {
+            if writer.unsure.is_none() {
+                writer.log.forget(before);
+            }
+        })
+    }
+
+    fn publish(&self, writer: &mut Writer, commit: &Commit) {
+        let mut view = self.write_view();
+        for &span in &commit.spans {
+            view.segment(span.segment).expect("its rows were written there").extend(span);
+        }
+        view.apply(commit).expect("what was checked fits");
+        drop(view);
+        let used = writer.free.len().min(commit.slots.len());
+        writer.free.truncate(writer.free.len() - used);
+        writer.free.extend(&commit.freed);
+    }
+}
+
+/// Rows that the segment has room for after those that count and those of `spans`.
+fn room(segment: &Segment, spans: &[Span]) -> u32 {
+    let ours = spans.iter().rev().take_while(|span| span.segment == segment.number());
+    segment.capacity() - segment.rows() - ours.map(|span| span.rows).sum::<u32>()
+}
+
+fn distinct<K: std::hash::Hash + Ord + ToString>(ids: impl Iterator<Item = K> + Clone) -> Result<(), StoreError> {
+    // As most bulk loads have them.
+    if ids.clone().is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    let mut met = HashSet::with_capacity_and_hasher(ids.size_hint().0, foldhash::fast::RandomState::default());
+    for id in ids {
+        if let Some(twice) = met.replace(id) {
+            return Err(StoreError::Twice(twice.to_string()));
+        }
+    }
+    Ok(())
+}
+
+impl Writer {
+    pub(super) fn check(&self, store: &VectorStore) -> Result<(), StoreError> {
+        match &self.unsure {
+            None => Ok(()),
+            Some(cause) => Err(StoreError::Unsure { path: store.disk.folder().to_owned(), cause: cause.clone() }),
+        }
+    }
+
+    /// Accepts no more changes, because of `cause`.
+    pub(super) fn unsure(&mut self, store: &VectorStore, cause: &StoreError) -> StoreError {
+        let cause = self.unsure.insert(cause.to_string()).clone();
+        StoreError::Unsure { path: store.disk.folder().to_owned(), cause }
+    }
+
+    /// A number for a file that no file had.
+    pub(super) fn next_file(&mut self) -> u32 {
+        let number = self.next_file;
+        self.next_file += 1;
+        number
+    }
+
+    /// Makes everything so far as durable as that.
+    pub(super) fn settle(&mut self, store: &VectorStore, durability: Durability) -> Result<(), StoreError> {
+        if durability == Durability::None {
+            return Ok(());
+        }
+        let flushed = self.log.flush();
+        flushed.map_err(|stuck| self.stuck(store, stuck))?;
+        if durability == Durability::Sync && !self.log.is_synced() {
+            let dirty = std::mem::take(&mut self.dirty);
+            dirty.iter().try_for_each(|segment| segment.sync()).map_err(|cause| self.unsure(store, &cause))?;
+            let synced = self.log.sync();
+            synced.map_err(|stuck| self.stuck(store, stuck))?;
+        }
+        Ok(())
+    }
+
+    fn stuck(&mut self, store: &VectorStore, stuck: Stuck) -> StoreError {
+        match stuck {
+            Stuck::Refused(cause) => cause,
+            Stuck::Unsure(cause) => self.unsure(store, &cause),
+        }
+    }
+
+    /// Notes that everything so far is durable. Only damage is told from interruption by it, so nothing hangs on it.
+    fn mark(&mut self, sequence: u64) {
+        let before = self.log.len();
+        self.log.mark(sequence);
+        match self.log.flush() {
+            Ok(()) => {}
+            Err(Stuck::Refused(_)) => self.log.forget(before),
+            Err(Stuck::Unsure(cause)) => self.unsure = Some(cause.to_string()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A real process that is killed while it writes, again and again, in one folder.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nearlab_storage::Vectors;
+use nearlab_storage::store::{
+    Change, CompactOptions, Durability, ElementKind, IdKind, Shape, StoreOptions, VectorStore,
+};
+
+use crate::model::{Content, DIM, IDS, Seeded, content, row};
+use crate::number;
+
+const FOLDER: &str = "NEARLAB_KILLED_IN";
+/// How often a process is killed where nobody says how often.
+const KILLS: u64 = 12;
+
+/// What change number `sequence` does: ids to put, ids to delete.
+fn change(sequence: u64) -> (Vec<u64>, Vec<u64>) {
+    let mut seeded = Seeded(sequence);
+    let first = seeded.below(IDS);
+    let ids = (0..=seeded.below(6)).map(|i| (first + i) % IDS);
+    let (put, delete): (Vec<u64>, Vec<u64>) = ids.partition(|_| seeded.below(4) > 0);
+    if put.is_empty() { (vec![first], Vec::new()) } else { (put, delete) }
+}
+
+fn expected(sequence: u64) -> Content {
+    let mut content = Content::new();
+    for sequence in 1..=sequence {
+        let (put, delete) = change(sequence);
+        content.extend(put.iter().map(|&id| (id, sequence as u32)));
+        content.retain(|id, _| !delete.contains(id));
+    }
+    content
+}
+
+#[test]
+#[ignore = "it is the process that is killed, not a test"]
+fn writes_until_it_is_killed() {
+    let folder = env::var(FOLDER).unwrap();
+    let store = VectorStore::open(Path::new(&folder)).unwrap();
+    let mut out = std::io::stdout().lock();
+    for sequence in store.sequence() + 1.. {
+        let (put, delete) = change(sequence);
+        let rows: Vec<f32> = put.iter().flat_map(|&id| row(id, sequence as u32)).collect();
+        let durability = Seeded(!sequence).durability();
+        let (put, delete) = (put[..].into(), delete[..].into());
+        let change = Change { put, rows: Vectors::new(&rows, DIM).into(), delete, attachment: b"" };
+        assert_eq!(store.commit(&change, durability).unwrap().sequence, sequence);
+        match sequence % 50 {
+            17 => store.checkpoint().unwrap(),
+            31 => drop(store.compact(&CompactOptions::default()).unwrap()),
+            _ => {}
+        }
+        if durability >= Durability::Flush {
+            writeln!(out, "acknowledged {sequence}").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_writes_loses_nothing_that_was_acknowledged() {
+    let kills = number("NEARLAB_KILLS").unwrap_or(KILLS);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let shape = Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers };
+    let options = StoreOptions { segment_bytes: 40 * 4 * DIM as u64, ..StoreOptions::new(shape) };
+    drop(VectorStore::create(&path, &options).unwrap());
+    let mut seeded = Seeded(kills);
+    let mut sequence = 0;
+    for _ in 0..kills {
+        let mut process = Command::new(env::current_exe().unwrap());
+        process.args(["--exact", "killed::writes_until_it_is_killed", "--ignored", "--nocapture"]);
+        let mut process = process.env(FOLDER, &path).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut acknowledged =
+            lines.by_ref().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        let mut last = acknowledged.nth(seeded.below(60) as usize);
+        process.kill().unwrap();
+        // What it still said before it ended was acknowledged too.
+        last = acknowledged.last().or(last);
+        process.wait().unwrap();
+        let store = VectorStore::open(&path).unwrap();
+        let last = last.expect("the process came to acknowledge something");
+        assert!(store.sequence() >= last && last > sequence, "{} came back of {last}", store.sequence());
+        sequence = store.sequence();
+        assert_eq!(content(&store).unwrap(), expected(sequence));
+        assert!(store.verify().is_empty());
+    }
+    println!("killed {kills} times while it wrote, {sequence} changes: nothing acknowledged was lost");
+}
