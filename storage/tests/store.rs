@@ -3,8 +3,8 @@
 
 use nearlab_storage::Vectors;
 use nearlab_storage::store::{
-    Change, CompactOptions, Durability, ElementKind, Id, IdKind, Ids, SegmentView, Shape, StoreError, StoreOptions,
-    VectorStore,
+    Change, CompactOptions, Durability, ElementKind, Id, IdKind, Ids, Past, SegmentView, Shape, StoreError,
+    StoreOptions, VectorStore,
 };
 
 const SHAPE: Shape = Shape { dim: 4, element: ElementKind::F32, ids: IdKind::Numbers };
@@ -159,6 +159,20 @@ fn changes_are_told_with_what_was_attached_as_far_as_the_log_goes_back() {
     store.checkpoint().unwrap();
     assert_eq!(store.since(1).unwrap(), None);
     assert!(store.since(2).unwrap().unwrap().is_empty());
+    store.keep_since(2).unwrap();
+    for sequence in 3..6 {
+        put(&store, &[sequence], sequence);
+        store.checkpoint().unwrap();
+    }
+    drop(store);
+    let store = VectorStore::open(folder.path()).unwrap();
+    store.keep_since(3).unwrap();
+    put(&store, &[6], 6);
+    let sequences = |past: Vec<Past>| past.iter().map(|past| past.committed.sequence).collect::<Vec<_>>();
+    assert_eq!(sequences(store.since(2).unwrap().unwrap()), [3, 4, 5, 6]);
+    store.checkpoint().unwrap();
+    assert_eq!(store.since(2).unwrap(), None);
+    assert_eq!(sequences(store.since(3).unwrap().unwrap()), [4, 5, 6]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writing a new manifest, and beginning a new log after it.
 
 use super::log::{LogWriter, log_name};
-use super::manifest::{self, Meta};
+use super::manifest::{self, KeptLog, Meta};
 use super::segment::segment_name;
 use super::stamp::Stamp;
 use super::view::View;
@@ -29,7 +29,11 @@ impl VectorStore {
         let folder = self.disk.folder();
         let number = writer.next_file();
         let meta = Meta { log: number, next_file: writer.next_file, ..self.meta };
-        let log = match self.prepare(&meta, view) {
+        let mut kept = writer.kept.clone();
+        kept.push(KeptLog::new(writer.log.number(), writer.log.before(), view.sequence));
+        let over = kept.partition_point(|log| log.last <= writer.followed);
+        let over: Vec<KeptLog> = kept.drain(..over).collect();
+        let log = match self.prepare(&meta, view, &kept) {
             Ok(log) => log,
             Err(cause) => {
                 self.abandon(number);
@@ -44,17 +48,20 @@ impl VectorStore {
         // Which of the two manifests, each with its own log, a power cut leaves is open until the folder is synced.
         self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
         let (log, manifest_bytes) = log;
-        let old = std::mem::replace(&mut writer.log, log);
+        writer.log = log;
+        writer.kept = kept;
         writer.checkpoint_at = manifest_bytes.max(self.meta.checkpoint_bytes);
-        // What is left behind is removed when the store is opened next.
-        let _ = self.disk.remove(&log_name(old.number()));
+        for log in over {
+            // What is left behind is removed when the store is opened next.
+            let _ = self.disk.remove(&log_name(log.number));
+        }
         Ok(())
     }
 
-    fn prepare(&self, meta: &Meta, view: &View) -> Result<(LogWriter, u64), StoreError> {
+    fn prepare(&self, meta: &Meta, view: &View, kept: &[KeptLog]) -> Result<(LogWriter, u64), StoreError> {
         let stamp = self.log_stamp(meta.log);
         let log = LogWriter::create(&*self.disk, &stamp, view.sequence)?;
-        Ok((log, manifest::write(&*self.disk, meta, view)?))
+        Ok((log, manifest::write(&*self.disk, meta, view, kept)?))
     }
 
     pub(super) fn log_stamp(&self, number: u32) -> Stamp {

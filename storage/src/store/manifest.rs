@@ -25,6 +25,7 @@ const KIND: FileKind = FileKind::new("store");
 const VERSION: u32 = 1;
 const META: SectionId = SectionId::new("meta");
 const SEGMENTS: SectionId = SectionId::new("segments");
+const KEPT: SectionId = SectionId::new("kept");
 const SPANS: SectionId = SectionId::new("spans");
 const PLACES: SectionId = SectionId::new("places");
 const SEQUENCES: SectionId = SectionId::new("seqs");
@@ -58,6 +59,23 @@ pub(super) struct SegmentMeta {
     pub(super) spans: Vec<Span>,
 }
 
+/// A log that is over, kept for those who follow the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct KeptLog {
+    pub(super) number: u32,
+    zero: u32,
+    /// The last change before it, and its last.
+    pub(super) before: u64,
+    pub(super) last: u64,
+}
+
+impl KeptLog {
+    pub(super) fn new(number: u32, before: u64, last: u64) -> Self {
+        Self { number, zero: 0, before, last }
+    }
+}
+
 /// A manifest that was read.
 #[derive(Debug)]
 pub(super) struct Manifest {
@@ -67,6 +85,8 @@ pub(super) struct Manifest {
     pub(super) slots: Vec<Slot>,
     /// By slot; those of slots without a vector mean nothing.
     pub(super) ids: OwnedIds,
+    /// One after another, up to the log that goes on from here.
+    pub(super) kept: Vec<KeptLog>,
     pub(super) bytes: u64,
 }
 
@@ -105,13 +125,14 @@ struct SpanRecord {
 type Sink = BufWriter<Stream>;
 
 /// Writes a manifest of `view` under the name of one in the making, and makes it durable, but for its name. Its length.
-pub(super) fn write(disk: &dyn Disk, meta: &Meta, view: &View) -> Result<u64, StoreError> {
+pub(super) fn write(disk: &dyn Disk, meta: &Meta, view: &View, kept: &[KeptLog]) -> Result<u64, StoreError> {
     let path = disk.path(UNFINISHED);
     let file = disk.create(UNFINISHED).map_err(StoreError::io("create", &path))?;
     let sink = BufWriter::with_capacity(1 << 18, Stream::new(file));
     let mut writer = ContainerWriter::over(disk.path(NAME), sink, KIND, VERSION)?;
     put_meta(&mut writer, meta, view)?;
     put_segments(&mut writer, view)?;
+    writer.section(KEPT, kept)?;
     let places = view.slots.iter().map(|slot| [slot.place.segment, slot.place.row]);
     put_all(writer.begin(PLACES)?, places)?;
     put_all(writer.begin(SEQUENCES)?, view.slots.iter().map(|slot| slot.sequence))?;
@@ -203,6 +224,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
         segments: segments(&file)?,
         slots: places.iter().zip(&*sequences).map(slot).collect(),
         ids: read_ids(&file, ids, slots)?,
+        kept: kept_logs(&file, sequence)?,
         bytes: file.file_len(),
     })
 }
@@ -227,6 +249,15 @@ fn segments(file: &Container) -> Result<Vec<SegmentMeta>, OpenError> {
         return Err(wrong(file, SEGMENTS, "segments by number", &"another order"));
     }
     Ok(segments)
+}
+
+fn kept_logs(file: &Container, sequence: u64) -> Result<Vec<KeptLog>, OpenError> {
+    let kept = file.view::<KeptLog>(KEPT)?;
+    let next = kept.iter().skip(1).map(|log| log.before).chain([sequence]);
+    match kept.iter().zip(next).find(|(log, next)| log.before > log.last || log.last != *next) {
+        None => Ok(kept.to_vec()),
+        Some((log, next)) => Err(wrong(file, KEPT, &format!("a log up to change {next}"), &log.last)),
+    }
 }
 
 fn read_ids(file: &Container, kind: IdKind, slots: usize) -> Result<OwnedIds, OpenError> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::log::{Entry, LogWriter, Replayed, Span, key_of, log_name, replay};
-use super::manifest::{self, Manifest, Meta};
+use super::manifest::{self, KeptLog, Manifest, Meta};
 use super::segment::{ROWS_AT, Segment, segment_name};
 use super::shape::Shape;
 use super::stamp::Stamp;
@@ -73,7 +73,7 @@ impl VectorStore {
         let view = View::empty(options.shape.ids);
         let stamp = log_stamp(&meta);
         let log = LogWriter::create(&disk, &stamp, 0)?;
-        manifest::write(&disk, &meta, &view)?;
+        manifest::write(&disk, &meta, &view, &[])?;
         disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
         let unfinished = disk.path(manifest::UNFINISHED);
         disk.rename(manifest::UNFINISHED, manifest::NAME).map_err(StoreError::io("rename", &unfinished))?;
@@ -92,7 +92,7 @@ impl VectorStore {
         look_for_manifest(disk.folder())?;
         let lock = lock(disk.folder())?;
         let recovered = Recovered::from(&disk, true)?;
-        let Recovered { meta, view, before, tail, next_file, manifest_bytes } = recovered;
+        let Recovered { meta, view, before, tail, kept, next_file, manifest_bytes } = recovered;
         for &span in &tail.spans {
             view.segment(span.segment).expect("its rows were found there").rewrite(span)?;
         }
@@ -101,10 +101,12 @@ impl VectorStore {
         let log = LogWriter::resume(&disk, &log_stamp(&meta), (before, tail.from), &tail.records)?;
         let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
         let used = |name: &str| {
-            name == log_name(meta.log) || view.segments.iter().any(|segment| name == segment_name(segment.number()))
+            let mut logs = kept.iter().map(|log| log.number).chain([meta.log]).map(log_name);
+            logs.any(|log| log == name) || view.segments.iter().any(|segment| name == segment_name(segment.number()))
         };
         remove_strays(&disk, &names, used);
         let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes));
+        writer.kept = kept;
         writer.active = view.segments.last().filter(|segment| segment.grows()).cloned();
         writer.free = (0..view.slots.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
         Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
@@ -148,7 +150,17 @@ impl Drop for VectorStore {
 
 impl Writer {
     fn new(log: LogWriter, next_file: u32, checkpoint_at: u64) -> Self {
-        Self { log, next_file, active: None, dirty: Vec::new(), free: Vec::new(), unsure: None, checkpoint_at }
+        Self {
+            log,
+            next_file,
+            active: None,
+            dirty: Vec::new(),
+            free: Vec::new(),
+            kept: Vec::new(),
+            followed: u64::MAX,
+            unsure: None,
+            checkpoint_at,
+        }
     }
 }
 
@@ -199,6 +211,7 @@ struct Recovered {
     /// The change that the log follows.
     before: u64,
     tail: Tail,
+    kept: Vec<KeptLog>,
     next_file: u32,
     manifest_bytes: u64,
 }
@@ -228,6 +241,7 @@ impl Recovered {
             view,
             before: manifest.sequence,
             tail,
+            kept: manifest.kept,
             next_file: meta.next_file.max(highest + 1),
             manifest_bytes: manifest.bytes,
         })

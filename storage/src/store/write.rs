@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::log::{Commit, Entry, LogWriter, OwnedIds, Span, Stuck, key_of, log_name, replay};
+use super::manifest::KeptLog;
 use super::segment::Segment;
 use super::shape::{Durability, Element, Ids, Rows};
 use super::snapshot::checked_ids;
@@ -61,6 +62,10 @@ pub(super) struct Writer {
     pub(super) dirty: Vec<Arc<Segment>>,
     /// Slots to give again; the last is the next.
     pub(super) free: Vec<u32>,
+    /// Logs that are over, for those who follow the store, one after another.
+    pub(super) kept: Vec<KeptLog>,
+    /// They need none of the changes up to this.
+    pub(super) followed: u64,
     /// Why nothing can be changed any more.
     pub(super) unsure: Option<String>,
     /// A manifest is written when the log is longer than this.
@@ -122,28 +127,45 @@ impl VectorStore {
         Ok(())
     }
 
-    /// The changes after number `sequence`, in order, or none when the log does not go back so far: then whoever follows the
-    /// store compares it as a whole ([`Snapshot::slots`](super::Snapshot::slots)).
+    /// Keeps what was attached to changes after number `sequence` for [`since`](Self::since), whatever is checkpointed and
+    /// compacted. Until this is called anew after each opening, nobody follows the store.
+    pub fn keep_since(&self, sequence: u64) -> Result<(), StoreError> {
+        self.lock_writer()?.followed = sequence;
+        Ok(())
+    }
+
+    /// The changes after number `sequence`, in order, or none when they are not kept: then whoever follows the store compares it
+    /// as a whole ([`Snapshot::slots`](super::Snapshot::slots)).
     pub fn since(&self, sequence: u64) -> Result<Option<Vec<Past>>, StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
         writer.settle(self, Durability::Flush)?;
-        let number = writer.log.number();
-        let name = log_name(number);
-        let path = self.disk.path(&name);
-        let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
-        if sequence < writer.log.before() {
+        let current = KeptLog::new(writer.log.number(), writer.log.before(), self.sequence());
+        let logs: Vec<KeptLog> = writer.kept.iter().copied().chain([current]).collect();
+        if logs.iter().all(|log| log.before > sequence) {
             return Ok(None);
         }
-        let entries = replay(&file, &path, key_of(&self.meta.store, number), writer.log.before())?.entries;
-        let past = |(_, entry)| match entry {
-            Entry::Commit(commit) if commit.sequence > sequence => {
+        let mut past = Vec::new();
+        for log in logs.iter().filter(|log| log.last > sequence) {
+            past.extend(self.past(log, sequence)?);
+        }
+        Ok(Some(past))
+    }
+
+    /// The changes of a log after number `after`.
+    fn past(&self, log: &KeptLog, after: u64) -> Result<impl Iterator<Item = Past>, StoreError> {
+        let name = log_name(log.number);
+        let path = self.disk.path(&name);
+        let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
+        self.log_stamp(log.number).check(&file, &path)?;
+        let replayed = replay(&file, &path, key_of(&self.meta.store, log.number), log.before)?;
+        Ok(replayed.entries.into_iter().filter_map(move |(_, entry)| match entry {
+            Entry::Commit(commit) if commit.sequence > after => {
                 let Commit { sequence, slots, freed, attachment, .. } = commit;
                 Some(Past { committed: Committed { sequence, slots, freed }, attachment })
             }
             _ => None,
-        };
-        Ok(Some(entries.into_iter().filter_map(past).collect()))
+        }))
     }
 
     /// The bytes of the rows to put, if the change is sound.
