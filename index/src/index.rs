@@ -11,7 +11,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
-use crate::{BuildError, Counters, Memory, Neighbor, OpenError, ParamError, SaveError};
+use crate::{BuildError, Counters, IdSet, Memory, Neighbor, OpenError, ParamError, SaveError};
 
 /// Vectors an index can hold: ids are `i32` in result files.
 pub const MAX_VECTORS: usize = i32::MAX as usize;
@@ -120,18 +120,47 @@ pub trait Searcher {
     ///
     /// Panics when `out.len() != queries.len() * k` or the queries have another dimension.
     fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
-        assert_batch(queries.len(), k, out.len());
-        let mut counters = Counters::default();
-        if k == 0 {
-            return counters;
-        }
-        let mut found = Vec::with_capacity(k);
-        for (i, row) in out.chunks_exact_mut(k).enumerate() {
-            counters += self.search(queries.row(i), k, &mut found);
-            fill_row(row, &found);
-        }
-        counters
+        one_by_one(queries, k, out, |query, found| self.search(query, k, found))
     }
+
+    /// Finds the `k` nearest to `query` of the base vectors whose ids are in `among`: the matches.
+    ///
+    /// Like [`search`](Self::search), with the same distances; `min(k, matches)` neighbours are found, always. Ids that the
+    /// index does not hold are no matches. How much is compared depends on how many ids there are and on where they lie: not
+    /// much more than the matches at most, see the [crate](crate#searching-among-some).
+    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters;
+
+    /// Finds the `k` nearest of each of the `queries` among the same ids: [`search_among`](Self::search_among) one by one, with
+    /// the results laid out as by [`search_batch`](Self::search_batch), which panics likewise.
+    fn search_batch_among(
+        &mut self,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        among: &IdSet,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        one_by_one(queries, k, out, |query, found| self.search_among(query, k, among, found))
+    }
+}
+
+/// Answers the queries of a batch with `search`.
+fn one_by_one(
+    queries: Vectors<'_, f32>,
+    k: usize,
+    out: &mut [Neighbor],
+    mut search: impl FnMut(&[f32], &mut Vec<Neighbor>) -> Counters,
+) -> Counters {
+    assert_batch(queries.len(), k, out.len());
+    let mut counters = Counters::default();
+    if k == 0 {
+        return counters;
+    }
+    let mut found = Vec::with_capacity(k);
+    for (i, row) in out.chunks_exact_mut(k).enumerate() {
+        counters += search(queries.row(i), &mut found);
+        fill_row(row, &found);
+    }
+    counters
 }
 
 /// Builds an index.

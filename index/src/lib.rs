@@ -30,6 +30,29 @@
 //! of a slow build and `8 m` bytes of links per vector. [`ivf`] for fast builds and scans, when a few percent of the
 //! vectors may be compared per query. Each module says how to choose its parameters.
 //!
+//! # Searching among some
+//!
+//! [`Searcher::search_among`] finds the nearest of those vectors whose ids are in an [`IdSet`], the matches:
+//!
+//! ```
+//! # use nearlab_index::{Build, IdSet, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};
+//! # let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+//! # let vectors: Vec<f32> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32).collect();
+//! # let vectors = nearlab_storage::Vectors::new(&vectors, 8); // 500 x 8
+//! # let index = Hnsw::build(vectors, nearlab_simd::Metric::L2, &HnswParams::default(), &pool, &())?;
+//! let odd: IdSet = (0..500).filter(|id| id % 2 == 1).collect();
+//! let mut neighbors = Vec::new();
+//! index.searcher(&HnswSearchParams::new(40))?.search_among(vectors.row(42), 10, &odd, &mut neighbors);
+//! assert!(neighbors.len() == 10 && neighbors.iter().all(|neighbor| neighbor.id % 2 == 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The parameters mean what they mean without a set; recall is about the same or better. Each index chooses how, for every query:
+//! few matches are scored, all of them; among many, or where those near the query match, the index is used. [`flat`] always scores
+//! the matches. [`ivf`] scores those in the nearest lists, of which it scans more the fewer match. [`hnsw`] walks through nodes
+//! that do not match, or over them by two hops, and scores all matches where neither would take half the time, as among those
+//! that are all far away. Docs/adr/0011 has the reasons and the figures.
+//!
 //! # Architecture invariants
 //!
 //! No YAML, no HDF5, no clock, no global counters and no global thread pool: work runs on the pool that is passed in.
@@ -42,18 +65,21 @@ pub mod ivf;
 
 mod counters;
 mod errors;
+mod id_set;
 mod index;
 mod kmeans;
 mod memory;
 mod neighbor;
 mod quant;
 mod random;
+mod scatter;
 mod sections;
 mod space;
 mod top_k;
 
 pub use counters::Counters;
 pub use errors::{BuildError, OpenError, ParamError, SaveError};
+pub use id_set::IdSet;
 pub use index::{Build, Index, MAX_VECTORS, Mutable, Persist, Progress, Searcher, Stage};
 pub use memory::Memory;
 pub use neighbor::Neighbor;

@@ -4,7 +4,8 @@
 //! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves (docs/adr/0009): inner products of tiles of queries x
 //! rows, in the fastest order of summation, tell which rows can be among the nearest within what rounding may have added; only
 //! those are scored. What is scored is scored by kernels that give one pair of vectors one distance, bit for bit, so the
-//! results are equal, and so are those of an IVF that probes all its lists.
+//! results are equal, and so are those of an IVF that probes all its lists. [`Searcher::search_among`] scores the matches and
+//! nothing else.
 //!
 //! Not here: threads (one searcher each), pruning of any kind.
 //!
@@ -33,9 +34,11 @@ use rayon::ThreadPool;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::index::{assert_batch, assert_query, fill_row};
+use crate::quant::Codes;
+use crate::scatter::score_scattered;
 use crate::space::{PreparedQuery, Space, base_of, check_base, step};
 use crate::top_k::TopK;
-use crate::{Build, BuildError, Counters, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
+use crate::{Build, BuildError, Counters, IdSet, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
 use sieve::Sieve;
 
 /// Rows scored at once: their distances stay in the first-level cache.
@@ -132,6 +135,7 @@ impl Index for Flat {
             space: self.space(),
             sieve: &self.sieve,
             query: PreparedQuery::default(),
+            own_query: Vec::new(),
             top: TopK::default(),
             batch: Batch::default(),
         })
@@ -144,6 +148,8 @@ pub struct FlatSearcher<'a> {
     space: Space<'a>,
     sieve: &'a Sieve,
     query: PreparedQuery,
+    /// The query of a search among some.
+    own_query: Vec<f32>,
     top: TopK,
     batch: Batch,
 }
@@ -185,6 +191,26 @@ impl Searcher for FlatSearcher<'_> {
         for (block, out) in blocks.zip(out.chunks_mut(BLOCK_QUERIES * k)) {
             self.search_block(block, k, out, &mut counters);
         }
+        counters
+    }
+
+    /// Scores the matches and nothing else.
+    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
+        let Self { space, own_query, top, .. } = self;
+        if among.covers(space.len()) {
+            return self.search(query, k, out);
+        }
+        assert_query(query, space.dim());
+        let mut counters = Counters::default();
+        top.begin(k.min(space.len()));
+        if k > 0 {
+            space.prepare(query, own_query);
+            let matches = among.iter().take_while(|&id| (id as usize) < space.len());
+            score_scattered((*space, own_query), matches, &mut counters, |ids, distances| {
+                top.extend(ids.iter().copied().zip(distances.iter().copied()));
+            });
+        }
+        top.finish(out);
         counters
     }
 }

@@ -13,7 +13,6 @@ use rayon::prelude::*;
 use super::HnswParams;
 use super::batch::Batches;
 use super::connect::connect;
-use super::deleted::NodeSet;
 use super::graph::Graph;
 use super::growth::Growth;
 use super::level::level_of;
@@ -22,7 +21,7 @@ use crate::index::MAX_VECTORS;
 use crate::quant::{SelfQuery, Symmetric};
 use crate::random::{mix, permutation};
 use crate::space::step;
-use crate::{BuildError, Counters, Progress, Stage};
+use crate::{BuildError, Counters, IdSet, Progress, Stage};
 
 /// A graph that grows; [`freeze`](Builder::freeze) ends that.
 pub(super) struct Builder<T, S> {
@@ -101,13 +100,13 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         }
     }
 
-    fn seeker<'a>(&'a self, deleted: &'a NodeSet) -> Seeker<'a, T, S> {
+    fn seeker<'a>(&'a self, deleted: &'a IdSet) -> Seeker<'a, T, S> {
         let Self { scorers, growth, params, lowest, .. } = self;
         Seeker { scorers: *scorers, growth, deleted, params, lowest: *lowest }
     }
 
     fn insert_batch(&mut self, ids: &[u32], crews: &Crews<T::Query>) {
-        let insertions = self.seeker(&NodeSet::default()).seek(ids, crews);
+        let insertions = self.seeker(&IdSet::new()).seek(ids, crews);
         self.apply(insertions);
         for &id in ids {
             if self.growth.max_level().is_none_or(|max_level| self.level(id) > max_level) {
@@ -120,7 +119,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
     pub(super) fn apply(&mut self, insertions: Vec<Insertion>) {
         let (rows, back) = own_rows(insertions, self.lowest);
         self.growth.set_all(&rows);
-        let (rows, counters) = self.seeker(&NodeSet::default()).merged(back);
+        let (rows, counters) = self.seeker(&IdSet::new()).merged(back);
         self.growth.set_all(&rows);
         self.counters += counters;
     }

@@ -2,9 +2,11 @@
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
+use super::pool::Pool;
 use crate::quant::{
     Affine, Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
 };
+use crate::scatter::score_scattered;
 use crate::space::Space;
 use crate::{BuildError, Counters, Neighbor};
 
@@ -111,6 +113,18 @@ pub(super) enum RerankRows<'a> {
     F32(Space<'a>),
 }
 
+impl RerankRows<'_> {
+    /// Bytes that scoring one vector reads.
+    pub(super) fn row_bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Sq8(rows) => rows.row_bytes(),
+            Self::F16(rows) => rows.row_bytes(),
+            Self::F32(rows) => rows.row_bytes(),
+        }
+    }
+}
+
 /// The end of one search: its best candidates, scored by the rerank codes.
 #[derive(Debug, Default)]
 pub(super) struct Finish {
@@ -157,13 +171,50 @@ impl Finish {
             RerankRows::F16(rows) => self.score(rows, query.lifted, counters),
             RerankRows::F32(rows) => self.score(rows, query.raw, counters),
         };
+        self.settle(euclid, query.length, unit);
+        self.found.truncate(k);
+    }
+
+    /// Leaves the nearest of `ids`, as many as the pool has room for, in `found`, with their distances by the rerank codes: all are
+    /// scored by these.
+    pub(super) fn scan(
+        &mut self,
+        (rows, euclid): (RerankRows<'_>, &Euclid),
+        query: EndQuery<'_>,
+        (ids, pool): (impl Iterator<Item = u32>, &mut Pool),
+        counters: &mut Counters,
+    ) {
+        let unit = match rows {
+            RerankRows::None => return,
+            RerankRows::Sq8(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
+            RerankRows::F16(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
+            RerankRows::F32(rows) => self.scan_by(rows, query.raw, (ids, pool), counters),
+        };
+        self.settle(euclid, query.length, unit);
+    }
+
+    fn scan_by<C: Codes<Query = Vec<f32>>>(
+        &mut self,
+        codes: C,
+        vector: &[f32],
+        (ids, pool): (impl Iterator<Item = u32>, &mut Pool),
+        counters: &mut Counters,
+    ) -> Option<f32> {
+        codes.prepare(vector, &mut self.query);
+        score_scattered((codes, &self.query), ids, counters, |ids, scores| pool.offer(ids, scores));
+        self.found.clear();
+        self.found.extend(pool.iter());
+        C::LIFTED.then(|| codes.unit())
+    }
+
+    /// Makes distances of the scores, where these have a unit, and sorts by them.
+    fn settle(&mut self, euclid: &Euclid, length: Length, unit: Option<f32>) {
         if let Some(unit) = unit {
             for neighbor in &mut self.found {
-                neighbor.distance = euclid.distance(neighbor.distance * unit, query.length);
+                neighbor.distance = euclid.distance(neighbor.distance * unit, length);
             }
         }
         self.found.sort_unstable();
-        self.found.truncate(k);
     }
 
     /// Scores all candidates anew; the unit of the scores, where they need one.

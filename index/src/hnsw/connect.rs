@@ -8,14 +8,13 @@
 //! Invariants: a step makes one node reachable and none unreachable, so the steps end with every node reachable. Nodes are
 //! taken in the order of their ids; the result does not depend on the number of threads.
 
-use super::deleted::NodeSet;
 use super::rows::Rows;
 use crate::quant::Symmetric;
-use crate::{Counters, Neighbor};
+use crate::{Counters, IdSet, Neighbor};
 
 /// Links every node into what can be reached from `entry_point`.
 pub(super) fn connect<C: Symmetric>(codes: C, base: &mut Rows, entry_point: u32, counters: &mut Counters) {
-    tie(codes, base, Lost::of(base, entry_point, &NodeSet::default()), counters);
+    tie(codes, base, Lost::of(base, entry_point, &IdSet::new()), counters);
 }
 
 /// Nodes that a search would never meet, and those that it can.
@@ -27,7 +26,7 @@ pub(super) struct Lost {
 
 impl Lost {
     /// Looks for them in the whole graph; those that were `deleted` do not count.
-    pub(super) fn of(base: &Rows, entry_point: u32, deleted: &NodeSet) -> Self {
+    pub(super) fn of(base: &Rows, entry_point: u32, deleted: &IdSet) -> Self {
         let mut reached = vec![false; base.len()];
         mark(base, entry_point, &mut reached);
         let nodes = (0..base.len() as u32).filter(|&id| !reached[id as usize] && !deleted.contains(id)).collect();

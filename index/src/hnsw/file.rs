@@ -27,7 +27,6 @@ use std::path::Path;
 use nearlab_storage::{Buffer, FileKind, SectionId};
 
 use super::codes::{Rerank, Traversal};
-use super::deleted::NodeSet;
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
@@ -36,7 +35,7 @@ use crate::quant::{
     sq4_row_bytes,
 };
 use crate::sections::{Header, Reader, Writer};
-use crate::{Index, OpenError, Persist, SaveError};
+use crate::{IdSet, Index, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("hnsw");
 /// Of files in which every id has its vector.
@@ -77,10 +76,11 @@ impl Persist for Hnsw {
             self.params.replicas as u64,
             self.params.leaf as u64,
         ];
-        let version = if self.deleted.count() == 0 { VERSION } else { VERSION_DELETED };
+        let version = if self.deleted.is_empty() { VERSION } else { VERSION_DELETED };
         let mut writer = Writer::create(path, (KIND, version), &header, &own)?;
         if version == VERSION_DELETED {
-            writer.section(DELETED, &self.deleted.words(nodes))?;
+            let words: Vec<u64> = (0..nodes.div_ceil(64)).map(|at| self.deleted.word(at)).collect();
+            writer.section(DELETED, &words)?;
         }
         writer.section(LEVELS, &self.graph.levels)?;
         writer.section(BASE, &self.graph.base)?;
@@ -117,7 +117,7 @@ impl Persist for Hnsw {
             levels: reader.buffer(LEVELS, header.len)?,
             upper: reader.buffer(UPPER, upper_len)?,
             upper_offsets,
-            entry_point: entry_point(&reader, own[4], header.len - deleted.count(), header.len)?,
+            entry_point: entry_point(&reader, own[4], header.len - deleted.len(), header.len)?,
         };
         check(&reader, &graph, &deleted)?;
         let (len, width) = (header.len, euclid.width());
@@ -273,12 +273,12 @@ fn entry_point(reader: &Reader, word: u64, left: usize, nodes: usize) -> Result<
     Ok(Some(reader.header_word("an entry point", word, 0..nodes as u64)? as u32))
 }
 
-fn open_deleted(reader: &Reader, nodes: usize) -> Result<NodeSet, OpenError> {
+fn open_deleted(reader: &Reader, nodes: usize) -> Result<IdSet, OpenError> {
     if reader.version() < VERSION_DELETED {
-        return Ok(NodeSet::default());
+        return Ok(IdSet::new());
     }
     let words = reader.buffer::<u64>(DELETED, nodes.div_ceil(64))?;
-    let deleted = NodeSet::of_words(&words);
+    let deleted = IdSet::from_words(words.to_vec());
     let beyond = deleted.iter().find(|&id| id as usize >= nodes);
     match beyond {
         None => Ok(deleted),
@@ -287,7 +287,7 @@ fn open_deleted(reader: &Reader, nodes: usize) -> Result<NodeSet, OpenError> {
 }
 
 /// Checks everything that searches rely on.
-fn check(reader: &Reader, graph: &Graph, deleted: &NodeSet) -> Result<(), OpenError> {
+fn check(reader: &Reader, graph: &Graph, deleted: &IdSet) -> Result<(), OpenError> {
     if let Some(entry_point) = graph.entry_point.filter(|&id| deleted.contains(id)) {
         return Err(reader.refuse(DELETED, "another id than the entry point".to_owned(), entry_point.to_string()));
     }
@@ -317,7 +317,7 @@ fn check(reader: &Reader, graph: &Graph, deleted: &NodeSet) -> Result<(), OpenEr
 /// Checks that the links of a row lead to nodes of its layer and come before its empty places.
 fn check_row(
     reader: &Reader,
-    (section, levels, deleted): (SectionId, &[u8], &NodeSet),
+    (section, levels, deleted): (SectionId, &[u8], &IdSet),
     row: &[u32],
     (id, layer): (usize, u8),
 ) -> Result<(), OpenError> {
@@ -359,7 +359,7 @@ mod tests {
             rerank: Rerank::None,
             params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
             graph,
-            deleted: NodeSet::default(),
+            deleted: IdSet::new(),
             build_counters: Counters { hops: 3, ..Counters::default() },
         };
         damage(&mut hnsw);

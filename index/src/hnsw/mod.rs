@@ -16,6 +16,8 @@
 //! | Gao and Long 2024, Gao et al. 2025, `RaBitQ` | `rabitq`, `Rotation`, `AffineRows` | `../quant/fit.rs`, `../quant/rotation.rs` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
+//! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
+//! | (not in the papers) what to do among some | `Plan::one_among` | `among/` |
 //! | (not in the papers) reachability | `connect` | `connect.rs` |
 //!
 //! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
@@ -54,12 +56,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod among;
 mod batch;
 mod build;
 mod bulk;
 mod codes;
 mod connect;
-mod deleted;
 mod file;
 mod graph;
 mod grow;
@@ -89,10 +91,9 @@ pub use search::HnswSearcher;
 
 use crate::quant::{Euclid, Lifted};
 use crate::space::{check_base, step};
-use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress, Stage};
+use crate::{Build, BuildError, Counters, IdSet, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
 use codes::{Rerank, Traversal};
-use deleted::NodeSet;
 use graph::Graph;
 use grow::grow;
 use search::Searched;
@@ -106,7 +107,7 @@ pub struct Hnsw {
     rerank: Rerank,
     graph: Graph,
     /// Ids that nothing leads to, in an index that was changed.
-    deleted: NodeSet,
+    deleted: IdSet,
     build_counters: Counters,
 }
 
@@ -156,7 +157,7 @@ impl Hnsw {
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
         let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
-        Ok(Self { params: *params, euclid, traversal, rerank, graph, deleted: NodeSet::default(), build_counters })
+        Ok(Self { params: *params, euclid, traversal, rerank, graph, deleted: IdSet::new(), build_counters })
     }
 }
 
@@ -180,7 +181,7 @@ impl Index for Hnsw {
     type Searcher<'a> = HnswSearcher<'a>;
 
     fn len(&self) -> usize {
-        self.graph.levels.len() - self.deleted.count()
+        self.graph.levels.len() - self.deleted.len()
     }
 
     fn dim(&self) -> usize {

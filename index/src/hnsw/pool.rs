@@ -61,7 +61,7 @@ impl Pool {
 
     /// What a node must not be farther than to be kept.
     #[inline]
-    fn farthest(&self) -> f32 {
+    pub(super) fn farthest(&self) -> f32 {
         match self.entries.last() {
             Some(&last) if self.entries.len() == self.ef => neighbor_of(last).distance,
             _ => f32::INFINITY,
@@ -85,15 +85,20 @@ impl Pool {
 
     /// The nearest candidate that was not expanded, which now is.
     #[inline]
-    pub(super) fn expand_nearest(&mut self) -> Option<u32> {
+    pub(super) fn expand_nearest(&mut self) -> Option<Neighbor> {
         while let Some(entry) = self.entries.get_mut(self.cursor) {
             self.cursor += 1;
             if *entry & EXPANDED == 0 {
                 *entry |= EXPANDED;
-                return Some(neighbor_of(*entry).id);
+                return Some(neighbor_of(*entry));
             }
         }
         None
+    }
+
+    /// How many candidates there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// All candidates, nearest first.
@@ -123,15 +128,16 @@ mod tests {
         pool.begin(3);
         pool.insert(10, 5.0);
         pool.insert(11, 7.0);
-        assert_eq!(pool.expand_nearest(), Some(10));
+        let expand_nearest = |pool: &mut Pool| pool.expand_nearest().map(|nearest| nearest.id);
+        assert_eq!(expand_nearest(&mut pool), Some(10));
         pool.insert(12, 1.0);
         pool.insert(13, 6.0);
-        assert_eq!(pool.expand_nearest(), Some(12));
-        assert_eq!(pool.expand_nearest(), Some(13));
-        assert_eq!(pool.expand_nearest(), None);
+        assert_eq!(expand_nearest(&mut pool), Some(12));
+        assert_eq!(expand_nearest(&mut pool), Some(13));
+        assert_eq!(expand_nearest(&mut pool), None);
         assert_eq!(pool.iter().map(|n| n.id).collect::<Vec<_>>(), [12, 10, 13]);
         pool.restart();
-        assert_eq!(pool.expand_nearest(), Some(12));
+        assert_eq!(expand_nearest(&mut pool), Some(12));
     }
 
     #[test]

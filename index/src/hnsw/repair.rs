@@ -5,16 +5,15 @@
 //! algorithm 4), which chooses all links anew, layer by layer: here that took a quarter of the links and a point of recall in
 //! ten rounds of replacing a tenth of the vectors.
 
-use super::deleted::NodeSet;
 use super::growth::{Growth, RowChange};
 use super::select::select_more;
 use crate::quant::Symmetric;
-use crate::{Counters, Neighbor};
+use crate::{Counters, IdSet, Neighbor};
 
 /// The rows of a node that still lead to deleted ones, mended.
 pub(super) fn mended<S: Symmetric>(
     codes: S,
-    (growth, deleted): (&Growth, &NodeSet),
+    (growth, deleted): (&Growth, &IdSet),
     id: u32,
     counters: &mut Counters,
 ) -> Vec<RowChange> {
@@ -24,7 +23,7 @@ pub(super) fn mended<S: Symmetric>(
 
 fn mended_row<S: Symmetric>(
     codes: S,
-    (growth, deleted): (&Growth, &NodeSet),
+    (growth, deleted): (&Growth, &IdSet),
     (id, layer): (u32, u8),
     counters: &mut Counters,
 ) -> Option<RowChange> {
@@ -73,7 +72,7 @@ mod tests {
         for (id, to) in [(0, &[1, 2][..]), (1, &[0, 4]), (2, &[0]), (3, &[4]), (4, &[1, 3])] {
             growth.set(&row(id, to));
         }
-        let mut deleted = NodeSet::default();
+        let mut deleted = IdSet::new();
         deleted.insert(1);
         let mended_links = |id| -> Option<Vec<u32>> {
             let changes = mended(space, (&growth, &deleted), id, &mut Counters::default());

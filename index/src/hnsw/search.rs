@@ -7,14 +7,14 @@
 use nearlab_storage::Vectors;
 
 use super::Hnsw;
+use super::among::{Among, Matched};
 use super::codes::{EndQuery, Finish, Rerank, RerankRows, Traversal};
-use super::deleted::NodeSet;
 use super::graph::{Links, View};
 use super::params::HnswSearchParams;
 use super::walk::{Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row};
 use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
-use crate::{Counters, Neighbor, Searcher};
+use crate::{Counters, IdSet, Neighbor, Searcher};
 
 /// Queries of a batch that walk at the same time.
 const INTERLEAVED: usize = 4;
@@ -43,6 +43,10 @@ impl Searcher for HnswSearcher<'_> {
     fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
         self.scratch.batch(self.searched, self.params, (queries, k), out)
     }
+
+    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
+        self.scratch.one_among(self.searched, self.params, (query, k, among), out)
+    }
 }
 
 /// What is searched: a graph, codes and what is left of them.
@@ -55,7 +59,7 @@ pub(super) struct Searched<'a> {
     /// None where nothing is left to find.
     pub(super) entry_point: Option<u32>,
     pub(super) max_level: u8,
-    pub(super) deleted: &'a NodeSet,
+    pub(super) deleted: &'a IdSet,
     /// Nodes that are linked, of which `dead` were deleted.
     pub(super) linked: usize,
     pub(super) dead: usize,
@@ -113,6 +117,25 @@ impl Scratch {
         with_plan!(self, searched, entry_point, params, |plan, slots| plan.one(slots, query, k, out))
     }
 
+    /// Searches for one query among some.
+    pub(super) fn one_among(
+        &mut self,
+        searched: Searched<'_>,
+        params: HnswSearchParams,
+        (query, k, ids): (&[f32], usize, &IdSet),
+        out: &mut Vec<Neighbor>,
+    ) -> Counters {
+        let nodes = searched.links.base.len() / (2 * searched.links.m);
+        if ids.covers(nodes) {
+            return self.one(searched, params, (query, k), out);
+        }
+        assert_query(query, searched.euclid.dim);
+        out.clear();
+        let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
+        let among = Among { ids, deleted: searched.deleted, nodes };
+        with_plan!(self, searched, entry_point, params, |plan, slots| plan.one_among(slots, (query, k), among, out))
+    }
+
     /// Searches for the queries of a batch.
     pub(super) fn batch(
         &mut self,
@@ -134,29 +157,31 @@ impl Scratch {
 }
 
 /// What all searches of a call share.
-struct Plan<'a, C> {
-    view: View<'a, C>,
-    rerank_rows: RerankRows<'a>,
-    euclid: &'a Euclid,
-    entry_point: u32,
-    max_level: u8,
-    deleted: &'a NodeSet,
-    ef_search: usize,
+pub(super) struct Plan<'a, C> {
+    pub(super) view: View<'a, C>,
+    pub(super) rerank_rows: RerankRows<'a>,
+    pub(super) euclid: &'a Euclid,
+    pub(super) entry_point: u32,
+    pub(super) max_level: u8,
+    pub(super) deleted: &'a IdSet,
+    pub(super) ef_search: usize,
     /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
-    share: f64,
-    rerank: usize,
+    pub(super) share: f64,
+    pub(super) rerank: usize,
 }
 
 /// One walking query.
 #[derive(Debug)]
-struct Slot<Q> {
-    walk: Walk<Q>,
+pub(super) struct Slot<Q> {
+    pub(super) walk: Walk<Q>,
     /// Whether the walk is over and its candidates' rerank codes are on their way.
     arrived: bool,
-    k: usize,
-    lifted: Vec<f32>,
-    length: Length,
-    finish: Finish,
+    pub(super) k: usize,
+    pub(super) lifted: Vec<f32>,
+    pub(super) length: Length,
+    pub(super) finish: Finish,
+    /// What a search among some needs besides.
+    pub(super) matched: Matched,
 }
 
 impl<Q: Default> Slot<Q> {
@@ -168,12 +193,13 @@ impl<Q: Default> Slot<Q> {
             lifted: Vec::new(),
             length: Length::default(),
             finish: Finish::default(),
+            matched: Matched::default(),
         }
     }
 }
 
 impl<'a, C: Codes + 'a> Plan<'a, C> {
-    fn new(searched: Searched<'a>, entry_point: u32, codes: C, params: HnswSearchParams) -> Self {
+    pub(super) fn new(searched: Searched<'a>, entry_point: u32, codes: C, params: HnswSearchParams) -> Self {
         let Searched { linked, dead, .. } = searched;
         Self {
             view: View { codes, links: searched.links },
@@ -189,7 +215,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     }
 
     /// The first `count` slots, of which missing ones are made.
-    fn slots<'s>(&self, slots: &'s mut Vec<Slot<C::Query>>, count: usize) -> &'s mut [Slot<C::Query>] {
+    pub(super) fn slots<'s>(&self, slots: &'s mut Vec<Slot<C::Query>>, count: usize) -> &'s mut [Slot<C::Query>] {
         while slots.len() < count {
             slots.push(Slot::new(self.view.links.m));
         }
@@ -238,32 +264,59 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     }
 
     fn begin(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
-        let codes = self.view.codes;
+        self.prepare(slot, query, k);
+        let ef = (self.ef_search.max(k) as f64 * self.share).ceil() as usize;
+        slot.walk.begin(self.view, self.route(ef.min(self.view.codes.len())));
+    }
+
+    /// Makes a query ready for a walk.
+    pub(super) fn prepare(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
+        self.lift(slot, query, k);
+        self.encode(slot, query);
+    }
+
+    /// Makes a query ready for the rerank codes.
+    pub(super) fn lift(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
         (slot.k, slot.arrived) = (k, false);
         slot.length = self.euclid.lift_query(query, &mut slot.lifted);
-        codes.prepare(if C::LIFTED { &slot.lifted } else { query }, &mut slot.walk.query);
-        let ef = (self.ef_search.max(k) as f64 * self.share).ceil() as usize;
-        let (entry_point, max_level) = (self.entry_point, self.max_level);
-        slot.walk.begin(self.view, Route { entry_point, max_level, layer: 0, ef: ef.min(codes.len()) });
+    }
+
+    /// Makes a lifted query ready for the codes that are walked over.
+    pub(super) fn encode(&self, slot: &mut Slot<C::Query>, query: &[f32]) {
+        self.view.codes.prepare(if C::LIFTED { &slot.lifted } else { query }, &mut slot.walk.query);
+    }
+
+    /// The way to the base layer.
+    pub(super) fn route(&self, ef: usize) -> Route {
+        Route { entry_point: self.entry_point, max_level: self.max_level, layer: 0, ef }
+    }
+
+    /// Candidates that the last scores are found for.
+    pub(super) fn kept(&self, k: usize) -> usize {
+        match (self.rerank_rows, self.rerank) {
+            (RerankRows::None, _) => k,
+            (_, 0) => 2 * k + 10,
+            (_, rerank) => rerank.max(k),
+        }
+    }
+
+    /// Leaves the `k` best of the candidates, which have arrived, in the slot.
+    pub(super) fn rank(&self, slot: &mut Slot<C::Query>, query: &[f32]) {
+        let query = EndQuery { raw: query, lifted: &slot.lifted, length: slot.length };
+        let unit = C::LIFTED.then(|| self.view.codes.unit());
+        slot.finish.rank((self.rerank_rows, self.euclid), query, (unit, slot.k), &mut slot.walk.counters);
     }
 
     /// Takes one step; whether it was the last.
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
         if slot.arrived {
-            let query = EndQuery { raw: query, lifted: &slot.lifted, length: slot.length };
-            let unit = C::LIFTED.then(|| self.view.codes.unit());
-            slot.finish.rank((self.rerank_rows, self.euclid), query, (unit, slot.k), &mut slot.walk.counters);
+            self.rank(slot, query);
             return true;
         }
         if slot.walk.step(self.view) {
-            let kept = match (self.rerank_rows, self.rerank) {
-                (RerankRows::None, _) => slot.k,
-                (_, 0) => 2 * slot.k + 10,
-                (_, rerank) => rerank.max(slot.k),
-            };
             let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
-            slot.finish.begin(self.rerank_rows, left.take(kept));
+            slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)));
             slot.arrived = true;
         }
         false

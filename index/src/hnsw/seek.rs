@@ -9,13 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::HnswParams;
-use super::deleted::NodeSet;
 use super::graph::View;
 use super::growth::{Growth, RowChange};
 use super::select::select_neighbors;
 use super::walk::{Route, Walk};
 use crate::quant::{SelfQuery, Symmetric};
-use crate::{Counters, Neighbor};
+use crate::{Counters, IdSet, Neighbor};
 
 /// Points that a thread seeks neighbours for at the same time.
 const INTERLEAVED: usize = 4;
@@ -91,7 +90,7 @@ pub(super) struct Seeker<'a, T, S> {
     pub(super) scorers: Scorers<T, S>,
     pub(super) growth: &'a Growth,
     /// Nodes that lead on, but that nobody links to any more.
-    pub(super) deleted: &'a NodeSet,
+    pub(super) deleted: &'a IdSet,
     pub(super) params: &'a HnswParams,
     /// The lowest layer that is linked.
     pub(super) lowest: u8,

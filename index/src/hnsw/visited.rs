@@ -34,6 +34,12 @@ impl Visited {
         new
     }
 
+    /// Whether a node is in the set.
+    #[inline]
+    pub(super) fn contains(&self, id: u32) -> bool {
+        self.words[id as usize / 64] >> (id % 64) & 1 == 1
+    }
+
     /// Notes what must be taken back.
     #[inline]
     pub(super) fn remember(&mut self, ids: &[u32]) {

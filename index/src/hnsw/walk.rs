@@ -39,13 +39,13 @@ pub(super) struct Walk<Q> {
     pub(super) pool: Pool,
     route: Route,
     next: Next,
-    first: Neighbor,
-    nearest: Neighbor,
-    visited: Visited,
+    pub(super) first: Neighbor,
+    pub(super) nearest: Neighbor,
+    pub(super) visited: Visited,
     /// Neighbours to score, in the first `gathered` places, and their scores: as wide as a row of the base layer.
-    ids: Vec<u32>,
-    gathered: usize,
-    scores: Vec<f32>,
+    pub(super) ids: Vec<u32>,
+    pub(super) gathered: usize,
+    pub(super) scores: Vec<f32>,
     pub(super) counters: Counters,
 }
 
@@ -119,6 +119,11 @@ impl<Q: Default> Walk<Q> {
         false
     }
 
+    /// Whether the walk is still above the layer on which it is to keep candidates.
+    pub(super) fn descends(&self) -> bool {
+        matches!(self.next, Next::Gather(_, layer) | Next::Score(layer) if layer > self.route.layer)
+    }
+
     /// The layer on which candidates are kept.
     pub(super) fn layer(&self) -> u8 {
         self.route.layer
@@ -154,7 +159,7 @@ impl<Q: Default> Walk<Q> {
     /// Goes on to the nearest candidate not expanded yet; whether there is one.
     #[inline]
     fn expand<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) -> bool {
-        let Some(id) = self.pool.expand_nearest() else { return false };
+        let Some(Neighbor { id, .. }) = self.pool.expand_nearest() else { return false };
         view.links.prefetch(id, layer);
         self.next = Next::Gather(id, layer);
         true
@@ -172,12 +177,12 @@ impl<Q: Default> Walk<Q> {
         self.count_hop(view, layer);
     }
 
-    /// Collects the links of a node that the walk has not met yet.
+    /// Collects the links of a node that the walk has not met yet; how many links it has.
     #[inline]
-    fn gather_new<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, id: u32, layer: u8) {
+    pub(super) fn gather_new<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, id: u32, layer: u8) -> usize {
         let row = view.links.row(id, layer);
         let ids = &mut self.ids[..row.len()];
-        let mut gathered = 0;
+        let (mut gathered, mut links) = (0, 0);
         for &link in row {
             if link == NO_LINK {
                 break;
@@ -185,6 +190,7 @@ impl<Q: Default> Walk<Q> {
             // Written whether new or not, counted only when new: no branch to mispredict.
             ids[gathered] = link;
             gathered += usize::from(self.visited.insert(link));
+            links += 1;
         }
         self.gathered = gathered;
         for &id in &ids[..gathered] {
@@ -192,11 +198,12 @@ impl<Q: Default> Walk<Q> {
         }
         self.visited.remember(&ids[..gathered]);
         self.count_hop(view, layer);
+        links
     }
 
     /// Scores what was collected.
     #[inline]
-    fn score<C: Codes<Query = Q>>(&mut self, codes: C) {
+    pub(super) fn score<C: Codes<Query = Q>>(&mut self, codes: C) {
         codes.score(&self.query, &self.ids[..self.gathered], &mut self.scores[..self.gathered]);
         self.counters.add_scored(self.gathered, codes.row_bytes());
     }
@@ -217,7 +224,7 @@ impl<Q: Default> Walk<Q> {
     }
 
     #[inline]
-    fn count_hop<C: Codes>(&mut self, view: View<'_, C>, layer: u8) {
+    pub(super) fn count_hop<C: Codes>(&mut self, view: View<'_, C>, layer: u8) {
         self.counters.hops += 1;
         self.counters.bytes_read += (view.links.width(layer) * size_of::<u32>()) as u64;
     }

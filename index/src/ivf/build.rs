@@ -4,7 +4,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::prelude::*;
 
-use super::{Ivf, IvfParams};
+use super::{Ivf, IvfParams, places_of};
 use crate::kmeans::{self, Groups, Kmeans};
 use crate::random::{mix, sample};
 use crate::space::{base_of, check_base, step};
@@ -77,6 +77,7 @@ fn construct(
         params,
         centroids: centroids.into(),
         offsets: groups.offsets().iter().map(|&offset| offset as u64).collect::<Vec<_>>().into(),
+        places: places_of(groups.all_members()),
         ids: groups.all_members().to_vec().into(),
         vectors: vectors.into(),
         build_counters: counters,

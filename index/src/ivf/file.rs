@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nearlab_storage::{FileKind, SectionId};
 
-use super::{Ivf, IvfParams};
+use super::{Ivf, IvfParams, places_of};
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
@@ -45,18 +45,20 @@ impl Persist for Ivf {
             iterations: own[2] as usize,
             seed: own[3],
         };
-        let ivf = Self {
+        let mut ivf = Self {
             dim: header.dim,
             metric: header.metric,
             params,
             centroids: reader.buffer(CENTROIDS, params.nlist * header.dim)?,
             offsets: reader.buffer(OFFSETS, params.nlist + 1)?,
             ids: reader.buffer(IDS, header.len)?,
+            places: Vec::new(),
             vectors: reader.vectors(&header)?,
             build_counters: header.counters,
         };
         check_offsets(&reader, &ivf.offsets, header.len as u64)?;
         check_ids(&reader, &ivf.ids)?;
+        ivf.places = places_of(&ivf.ids);
         Ok(ivf)
     }
 }
@@ -103,6 +105,7 @@ mod tests {
             centroids: vec![0.0, 5.0].into(),
             offsets: vec![0, 2, 3].into(),
             ids: vec![0, 2, 1].into(),
+            places: vec![0, 2, 1],
             vectors: vec![0.0, 0.5, 5.0].into(),
             build_counters: Counters::default(),
         };

@@ -7,6 +7,7 @@
 //! | centroids by k-means on a sample | `Kmeans`, `train` | `kmeans/` |
 //! | every vector to its centroid's list | `construct` | `build.rs` |
 //! | the `nprobe` nearest centroids, then their lists | [`IvfSearcher`] | `search.rs` |
+//! | the matches in the lists of the nearest centroids, or all of them | `IvfSearcher::search_among` | `among.rs` |
 //! | save, open | [`Persist`](crate::Persist) | `file.rs` |
 //!
 //! Centroids are chosen by the metric: L2 with plain k-means; inner product and cosine with spherical k-means, whose
@@ -31,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod among;
 mod build;
 mod file;
 mod params;
@@ -49,6 +51,15 @@ pub use search::IvfSearcher;
 use crate::space::Space;
 use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress};
 
+/// The place of each of the ids `0..ids.len()`, each of which is at one place.
+fn places_of(ids: &[u32]) -> Vec<u32> {
+    let mut places = vec![0; ids.len()];
+    for (&id, place) in ids.iter().zip(0..) {
+        places[id as usize] = place;
+    }
+    places
+}
+
 /// An inverted file over `n x d` vectors; see the [module](self).
 #[derive(Debug)]
 pub struct Ivf {
@@ -61,6 +72,8 @@ pub struct Ivf {
     offsets: Buffer<u64>,
     /// The id of the vector at each place.
     ids: Buffer<u32>,
+    /// The place of the vector of each id; not kept in the file.
+    places: Vec<u32>,
     /// n x d, by place.
     vectors: Buffer<f32>,
     build_counters: Counters,
@@ -112,12 +125,13 @@ impl Index for Ivf {
         self.metric
     }
 
-    /// `vectors`, `centroids`, `ids`, `offsets`.
+    /// `vectors`, `centroids`, `ids`, `places`, `offsets`.
     fn memory(&self) -> Memory {
         Memory::of([
             ("vectors", size_of_val(&*self.vectors)),
             ("centroids", size_of_val(&*self.centroids)),
             ("ids", size_of_val(&*self.ids)),
+            ("places", size_of_val(&*self.places)),
             ("offsets", size_of_val(&*self.offsets)),
         ])
     }

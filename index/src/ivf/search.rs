@@ -3,9 +3,10 @@
 use super::Ivf;
 use crate::index::assert_query;
 use crate::neighbor::Neighbor;
+use crate::quant::Codes;
 use crate::space::{PreparedQuery, Space};
 use crate::top_k::TopK;
-use crate::{Counters, Searcher};
+use crate::{Counters, IdSet, Searcher};
 
 /// Rows scored at once: their distances stay in the first-level cache.
 const BLOCK_ROWS: usize = 256;
@@ -13,16 +14,19 @@ const BLOCK_ROWS: usize = 256;
 /// One thread's searches of an [`Ivf`].
 #[derive(Debug)]
 pub struct IvfSearcher<'a> {
-    space: Space<'a>,
-    centroids: Space<'a>,
-    offsets: &'a [u64],
-    ids: &'a [u32],
-    nprobe: usize,
+    pub(super) space: Space<'a>,
+    pub(super) centroids: Space<'a>,
+    pub(super) offsets: &'a [u64],
+    pub(super) ids: &'a [u32],
+    pub(super) places: &'a [u32],
+    pub(super) nprobe: usize,
     query: PreparedQuery,
-    top: TopK,
-    centroid_distances: Vec<f32>,
+    /// The query of a search among some.
+    pub(super) own_query: Vec<f32>,
+    pub(super) top: TopK,
+    pub(super) centroid_distances: Vec<f32>,
     /// Keys of (distance, list).
-    nearest_lists: Vec<u64>,
+    pub(super) nearest_lists: Vec<u64>,
 }
 
 impl<'a> IvfSearcher<'a> {
@@ -33,8 +37,10 @@ impl<'a> IvfSearcher<'a> {
             centroids: ivf.centroid_space(),
             offsets: &ivf.offsets,
             ids: &ivf.ids,
+            places: &ivf.places,
             nprobe: nprobe.min(nlist),
             query: PreparedQuery::default(),
+            own_query: Vec::new(),
             top: TopK::default(),
             centroid_distances: vec![0.0; nlist],
             nearest_lists: Vec::with_capacity(nlist),
@@ -57,6 +63,23 @@ impl Searcher for IvfSearcher<'_> {
                 scan(self.space, query, &self.ids[places.clone()], places.start, (&mut self.top, &mut counters));
             }
             counters.lists_probed += self.nearest_lists.len() as u64;
+        }
+        self.top.finish(out);
+        counters
+    }
+
+    /// Scores the matches in the nearest lists, of which there are more the fewer match; or, where matches are few or far from the
+    /// query, all of them.
+    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
+        if among.covers(self.space.len()) {
+            return self.search(query, k, out);
+        }
+        assert_query(query, self.space.dim());
+        let mut counters = Counters::default();
+        self.top.begin(k.min(self.space.len()));
+        if k > 0 {
+            self.space.prepare(query, &mut self.own_query);
+            self.find_among(k, among, &mut counters);
         }
         self.top.finish(out);
         counters

@@ -20,7 +20,6 @@ use rayon::ThreadPool;
 use super::batch::Batches;
 use super::codes::{Rerank, Traversal};
 use super::connect::{Lost, tie};
-use super::deleted::NodeSet;
 use super::graph;
 use super::growth::Growth;
 use super::level::level_of;
@@ -30,7 +29,7 @@ use super::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use crate::index::MAX_VECTORS;
 use crate::quant::{AffineQuery, Euclid, Lifted, Source, Sq4Query, Sq7};
 use crate::space::{check_base, step};
-use crate::{BuildError, Counters, Index, Memory, Mutable, Neighbor, ParamError, Progress, Searcher, Stage};
+use crate::{BuildError, Counters, IdSet, Index, Memory, Mutable, Neighbor, ParamError, Progress, Searcher, Stage};
 use state::State;
 
 /// Queries of a batch that are searched between two chances for the writer.
@@ -96,7 +95,7 @@ impl Hnsw {
             affine_crews: Crews::new(params.m),
             counters: build_counters,
         };
-        let free = deleted.count();
+        let free = deleted.len();
         let mut state = State { traversal, rerank, selection, growth, deleted, free };
         // Here, and not under the lock of the first insert.
         for form in state.forms_mut().into_iter().flatten() {
@@ -121,7 +120,7 @@ fn selection(euclid: &Euclid, traversal: &Traversal, rerank: &Rerank) -> Result<
     }
 }
 
-fn free_ids(deleted: &NodeSet) -> Vec<u32> {
+fn free_ids(deleted: &IdSet) -> Vec<u32> {
     let mut ids: Vec<u32> = deleted.iter().collect();
     ids.reverse();
     ids
@@ -300,7 +299,7 @@ impl Index for LiveHnsw {
 
     fn len(&self) -> usize {
         let state = self.read();
-        state.growth.len() - state.deleted.count()
+        state.growth.len() - state.deleted.len()
     }
 
     fn dim(&self) -> usize {
@@ -329,7 +328,7 @@ impl Index for LiveHnsw {
         let state = self.read();
         let growth = &state.growth;
         let mut stats = graph::stats(growth.links(), growth.levels(), growth.max_level().unwrap_or(0));
-        stats.insert("deleted".to_owned(), (state.deleted.count() - state.free) as f64);
+        stats.insert("deleted".to_owned(), (state.deleted.len() - state.free) as f64);
         stats
     }
 
@@ -375,5 +374,10 @@ impl Searcher for LiveSearcher<'_> {
             counters += self.scratch.batch(searched, self.params, (queries.rows(run), k), out);
         }
         counters
+    }
+
+    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
+        let state = self.live.read();
+        self.scratch.one_among(state.searched(&self.live.euclid), self.params, (query, k, among), out)
     }
 }

@@ -5,15 +5,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{NO_SELECTION, Writer};
-use crate::Counters;
 use crate::hnsw::HnswParams;
 use crate::hnsw::codes::{Rerank, Traversal};
-use crate::hnsw::deleted::NodeSet;
 use crate::hnsw::growth::{Growth, RowChange};
 use crate::hnsw::repair::mended;
 use crate::hnsw::search::Searched;
 use crate::hnsw::seek::{Crews, Scorers, Seeker, anchored, own_rows};
 use crate::quant::{Euclid, Form, SelfQuery, Sq7, Symmetric};
+use crate::{Counters, IdSet};
 
 /// What searches read.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(super) struct State {
     /// Codes by which neighbours are chosen, where searches do not walk over the vectors themselves.
     pub(super) selection: Option<Sq7>,
     pub(super) growth: Growth,
-    pub(super) deleted: NodeSet,
+    pub(super) deleted: IdSet,
     /// Deleted nodes that nothing leads to any more.
     pub(super) free: usize,
 }
@@ -51,7 +50,7 @@ impl State {
             max_level: self.growth.max_level().unwrap_or(0),
             deleted: &self.deleted,
             linked,
-            dead: self.deleted.count() - self.free,
+            dead: self.deleted.len() - self.free,
         }
     }
 

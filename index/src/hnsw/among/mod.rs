@@ -1,0 +1,185 @@
+//! Searching among the nodes that a set of ids admits, the matches, in one of three ways.
+//!
+//! | way | what it does | where it is best |
+//! |---|---|---|
+//! | scan | scores every match | few matches, or none near the query |
+//! | walk through (`Walk::pass_through`) | algorithm 2 over all nodes, keeping matches as results, until `ef` are found and nothing nearer is left | most nodes near the query match |
+//! | walk by two hops (`Walk::leap`) | algorithm 2 over the matches alone, whose neighbours are the matches that one or two links away | some do |
+//!
+//! Two hops are those of ACORN-1 (Patel et al., "ACORN: Performant and Predicate-Agnostic Search Over Vector Embeddings and
+//! Structured Data", SIGMOD 2024).
+//!
+//! The choice is made by cost ([`cost`]). How many matches there are is known, so the cost of the scan is; what a walk would cost
+//! depends on how many nodes match *near the query*, so unless the scan is cheaper than any walk, a walk through begins and looks.
+//! It gives up as soon as the share of matches that it meets says that it will cost more than half of the scan. Two hops go on
+//! where they would cost less than that and where the share says that matches are linked well enough to find one another; the
+//! scan does everything else. So a filter that admits what is near the query is walked, one that admits only what is far away is
+//! scanned, whatever their selectivity. A walk by two hops that was promising and has cost as much as the scan is given up for it.
+//!
+//! Coarse codes tell neighbours apart, not vectors that are all about as far away, as are those that match a filter of which
+//! nothing near the query is part. A scan therefore has more candidates scored anew than a search, and where any of the additional ones
+//! proves to be among the nearest, it scores all matches by the rerank codes; so it does at once where they are few.
+//!
+//! Not here: filters that are not sets, graphs built for filters, the interleaving of a batch's queries.
+
+mod cost;
+mod walks;
+
+use super::codes::{EndQuery, RerankRows};
+use super::pool::Pool;
+use super::search::{Plan, Slot};
+use crate::id_set::ids_of;
+use crate::quant::Codes;
+use crate::scatter::score_scattered;
+use crate::{Counters, IdSet, Neighbor};
+use cost::Costs;
+use walks::{Limits, Outcome};
+
+/// Candidates that a scan by coarse codes has scored anew, for each that a search has.
+const CHECKED: usize = 4;
+/// The share of many matches after which a scan by coarse codes looks whether they tell the nearest: one in so many.
+const FIRST_PART: usize = 8;
+/// Matches within two links of a node that make their graph one: fewer, and walks by two hops end early.
+const LINKED: f64 = 16.0;
+
+/// What a search is to find something among.
+#[derive(Clone, Copy)]
+pub(super) struct Among<'a> {
+    pub(super) ids: &'a IdSet,
+    pub(super) deleted: &'a IdSet,
+    /// The graph's nodes; ids beyond are none.
+    pub(super) nodes: usize,
+}
+
+impl Among<'_> {
+    /// Whether a node is a match.
+    #[inline]
+    fn admits(self, id: u32) -> bool {
+        self.ids.contains(id) && !self.deleted.contains(id)
+    }
+
+    /// All matches, smallest id first.
+    fn matches(self) -> impl Iterator<Item = u32> {
+        let words = (0..self.ids.words().len()).map(move |at| self.ids.word(at) & !self.deleted.word(at));
+        ids_of(words).take_while(move |&id| (id as usize) < self.nodes)
+    }
+}
+
+/// The memory of searches among some.
+#[derive(Debug, Default)]
+pub(super) struct Matched {
+    /// The matches found.
+    pool: Pool,
+    /// Neighbours of a match that are none, through which a walk by two hops goes.
+    failing: Vec<u32>,
+    /// Matches to score, and their scores.
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+}
+
+impl<'a, C: Codes + 'a> Plan<'a, C> {
+    /// Searches for one query among some nodes.
+    pub(super) fn one_among(
+        &self,
+        slots: &mut Vec<Slot<C::Query>>,
+        (query, k): (&[f32], usize),
+        among: Among<'_>,
+        out: &mut Vec<Neighbor>,
+    ) -> Counters {
+        let slot = &mut self.slots(slots, 1)[0];
+        self.lift(slot, query, k);
+        // Those that were deleted, or that are none of the index's, are not known to be few.
+        let matches = (among.ids.len() as f64 / self.share).ceil().min(among.nodes as f64);
+        let costs = Costs::of(self.view);
+        let ef = self.ef_search.max(k);
+        let scan = costs.scan(matches, among.nodes);
+        let walks = matches > ef as f64 && scan > costs.walk(ef, 1.0);
+        let finely = self.is_fine(matches, k);
+        if walks || !finely {
+            self.encode(slot, query);
+        }
+        if walks && self.walk_among(slot, among, (ef, scan)) {
+            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter().take(self.kept(k)));
+            self.rank(slot, query);
+        } else if finely || !self.scan_coarsely(slot, query, among, matches) {
+            self.scan_finely(slot, query, among);
+        }
+        out.extend_from_slice(&slot.finish.found);
+        slot.walk.take_counters()
+    }
+
+    /// Walks where that promises to cost half of the scan at most, and as long as it costs no more than the scan; whether the
+    /// nearest matches were found.
+    fn walk_among(&self, slot: &mut Slot<C::Query>, among: Among<'_>, (ef, scan): (usize, f64)) -> bool {
+        let Slot { walk, matched, .. } = slot;
+        let costs = Costs::of(self.view);
+        walk.begin(self.view, self.route(1));
+        while walk.descends() {
+            walk.step(self.view);
+        }
+        match walk.pass_through(self.view, among, matched, Limits { costs, ef, scan }) {
+            Outcome::Found => true,
+            Outcome::TooDear { share, degree } => {
+                let ef = ef + ef / 2;
+                let linked = share * degree * degree >= LINKED;
+                linked
+                    && costs.leap(ef, share, degree) <= scan / 2.0
+                    && walk.leap(self.view, among, matched, Limits { costs, ef, scan })
+            }
+            Outcome::RanDry => false,
+        }
+    }
+
+    /// Whether scoring all matches by the rerank codes costs no more than doing so by coarser ones, and ranking the best anew.
+    fn is_fine(&self, matches: f64, k: usize) -> bool {
+        if matches!(self.rerank_rows, RerankRows::None) {
+            return false;
+        }
+        let fine = Costs::of_rows(self.rerank_rows.row_bytes(), self.view.links);
+        let ranked = fine.walked * (CHECKED * self.kept(k)) as f64;
+        fine.scan(matches, 0) <= Costs::of(self.view).scan(matches, 0) + ranked
+    }
+
+    /// Leaves the `k` nearest matches in the slot, found by scoring all by the rerank codes.
+    fn scan_finely(&self, slot: &mut Slot<C::Query>, query: &[f32], among: Among<'_>) {
+        let Slot { walk, matched, finish, lifted, length, k, .. } = slot;
+        let query = EndQuery { raw: query, lifted, length: *length };
+        matched.pool.begin((*k).min(among.nodes));
+        let matches = (among.matches(), &mut matched.pool);
+        finish.scan((self.rerank_rows, self.euclid), query, matches, &mut walk.counters);
+    }
+
+    /// Scores all matches by the codes that searches walk over, and leaves the `k` nearest in the slot. Where there are rerank codes, it
+    /// ranks more candidates by these than a walk does, and ends as soon as that shows that the others do not tell the nearest, which it
+    /// looks at twice where matches are many; whether they did.
+    fn scan_coarsely(&self, slot: &mut Slot<C::Query>, query: &[f32], among: Among<'_>, matches: f64) -> bool {
+        let ranked = !matches!(self.rerank_rows, RerankRows::None);
+        let room = if ranked { CHECKED * self.kept(slot.k) } else { slot.k }.min(among.nodes);
+        let first = matches as usize / FIRST_PART;
+        let parts = if ranked && first > room { [first, usize::MAX] } else { [0, usize::MAX] };
+        slot.matched.pool.begin(room);
+        let mut matches = among.matches();
+        for part in parts.into_iter().filter(|&part| part > 0) {
+            let Slot { walk, matched, .. } = slot;
+            let part = matches.by_ref().take(part);
+            score_scattered((self.view.codes, &walk.query), part, &mut walk.counters, |ids, scores| {
+                matched.pool.offer(ids, scores);
+            });
+            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter());
+            self.rank(slot, query);
+            if ranked && slot.matched.pool.len() == room && !self.bears_out(slot) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the nearest are all among the candidates that a search would have scored anew.
+    fn bears_out(&self, slot: &Slot<C::Query>) -> bool {
+        let kept = self.kept(slot.k);
+        slot.finish.found.iter().all(|found| slot.matched.pool.iter().take(kept).any(|kept| kept.id == found.id))
+    }
+}
+
+#[cfg(test)]
+mod tests;
