@@ -1,5 +1,7 @@
 //! Writing a new manifest, and beginning a new log after it.
 
+use std::sync::Arc;
+
 use super::log::{LogWriter, log_name};
 use super::manifest::{self, KeptLog, Meta};
 use super::segment::segment_name;
@@ -19,7 +21,7 @@ impl VectorStore {
     }
 
     pub(super) fn checkpoint_by(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let view = self.read_view().clone();
+        let view = Arc::clone(&self.read_view());
         self.replace_manifest(writer, &view)
     }
 

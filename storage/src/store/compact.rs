@@ -63,10 +63,10 @@ impl VectorStore {
     }
 
     /// The segments to compact, none of which grows any more.
-    fn victims(&self, options: CompactOptions) -> Result<(View, BTreeSet<u32>), StoreError> {
+    fn victims(&self, options: CompactOptions) -> Result<(Arc<View>, BTreeSet<u32>), StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
-        let view = self.read_view().clone();
+        let view = Arc::clone(&self.read_view());
         let mut live = vec![0_u64; view.segments.len()];
         for (_, known) in view.live() {
             let at = view.segments.binary_search_by_key(&known.place.segment, |segment| segment.number());
@@ -130,7 +130,7 @@ impl VectorStore {
     ) -> Result<Compacted, StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
-        let mut view = self.read_view().clone();
+        let mut view = View::clone(&self.read_view());
         let of_victims = view.segments.iter().filter(|segment| victims.contains(&segment.number()));
         let given_back: u64 = of_victims.map(|segment| u64::from(segment.rows())).sum();
         view.segments.retain(|segment| !victims.contains(&segment.number()));
@@ -143,7 +143,7 @@ impl VectorStore {
             }
         }
         self.replace_manifest(&mut writer, &view)?;
-        *self.write_view() = view;
+        *self.write_view() = Arc::new(view);
         writer.dirty.retain(|segment| !victims.contains(&segment.number()));
         self.remove_segments(victims.iter().copied());
         let row_bytes = self.meta.shape.row_bytes() as u64;

@@ -53,7 +53,7 @@ mod view;
 mod write;
 
 use std::fs::File;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use compact::{CompactOptions, Compacted};
 pub use error::StoreError;
@@ -73,7 +73,7 @@ use write::Writer;
 pub struct VectorStore {
     disk: Box<dyn Disk>,
     meta: Meta,
-    view: RwLock<View>,
+    view: RwLock<Arc<View>>,
     /// None where the store is open read-only.
     writer: Option<Mutex<Writer>>,
     /// Held while compacting.
@@ -103,9 +103,10 @@ impl VectorStore {
         self.read_view().sequence
     }
 
-    /// What is there now, and stays so for as long as the snapshot is kept. Costs some microseconds.
+    /// What is there now, and stays so for as long as the snapshot is kept. Costs nothing but what later changes have to
+    /// copy because of it.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { shape: self.meta.shape, view: self.read_view().clone() }
+        Snapshot { shape: self.meta.shape, view: Arc::clone(&self.read_view()) }
     }
 
     /// Reads vectors into `rows`, which has room for one for each of the `ids`; how many there are. Where `found` says false
@@ -121,11 +122,11 @@ impl VectorStore {
         snapshot::read(&self.read_view(), self.meta.shape, ids.into(), (rows, found))
     }
 
-    fn read_view(&self) -> RwLockReadGuard<'_, View> {
+    fn read_view(&self) -> RwLockReadGuard<'_, Arc<View>> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_view(&self) -> RwLockWriteGuard<'_, View> {
+    fn write_view(&self) -> RwLockWriteGuard<'_, Arc<View>> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -132,7 +132,7 @@ impl VectorStore {
 
     fn over(disk: Box<dyn Disk>, meta: Meta, view: View, writer: Option<(Writer, File)>) -> Self {
         let (writer, lock) = writer.unzip();
-        let (view, writer) = (RwLock::new(view), writer.map(Mutex::new));
+        let (view, writer) = (RwLock::new(Arc::new(view)), writer.map(Mutex::new));
         Self { disk, meta, view, writer, compacting: Mutex::new(()), _lock: lock }
     }
 }

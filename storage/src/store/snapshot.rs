@@ -1,5 +1,7 @@
 //! Reading.
 
+use std::sync::Arc;
+
 use super::shape::{Element, Id, Ids, Shape};
 use super::view::{Place, View};
 use super::{ElementKind, StoreError};
@@ -12,7 +14,7 @@ const LOOKED_UP: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(super) shape: Shape,
-    pub(super) view: View,
+    pub(super) view: Arc<View>,
 }
 
 impl Snapshot {

