@@ -34,6 +34,7 @@ mod buffer;
 mod container;
 pub mod disk;
 mod error;
+pub mod metadata;
 pub mod mmap;
 pub mod store;
 mod vectors;

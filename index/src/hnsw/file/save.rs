@@ -1,0 +1,103 @@
+//! Writing an index, frozen or live.
+
+use std::path::Path;
+
+use nearlab_storage::SectionId;
+
+use super::{
+    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, F16_CODES, KIND, LEVELS, MEAN, SIGNS, SQ4_CODES, SQ4_LEVELS,
+    SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED,
+};
+use crate::hnsw::HnswParams;
+use crate::hnsw::codes::{Rerank, Traversal};
+use crate::hnsw::graph::{Links, NO_LINK};
+use crate::quant::{Affine, Euclid, Levels, Sq4, Sq8};
+use crate::sections::{Header, Writer};
+use crate::{Counters, IdSet, SaveError};
+
+/// What is saved of an index.
+pub(in crate::hnsw) struct Saved<'a> {
+    pub(in crate::hnsw) params: &'a HnswParams,
+    pub(in crate::hnsw) euclid: &'a Euclid,
+    pub(in crate::hnsw) traversal: &'a Traversal,
+    pub(in crate::hnsw) rerank: &'a Rerank,
+    pub(in crate::hnsw) links: Links<'a>,
+    pub(in crate::hnsw) levels: &'a [u8],
+    pub(in crate::hnsw) entry_point: Option<u32>,
+    /// Nothing leads to these.
+    pub(in crate::hnsw) deleted: &'a IdSet,
+    pub(in crate::hnsw) build_counters: Counters,
+}
+
+impl Saved<'_> {
+    pub(in crate::hnsw) fn save(&self, path: &Path) -> Result<(), SaveError> {
+        let nodes = self.levels.len();
+        let Euclid { dim, metric, .. } = *self.euclid;
+        let header = Header { len: nodes, dim, metric, counters: self.build_counters };
+        let own = [
+            self.params.m as u64,
+            self.params.ef_construction as u64,
+            self.params.seed,
+            u64::from(self.params.keep_pruned),
+            u64::from(self.entry_point.unwrap_or(NO_LINK)),
+            self.params.codes as u64,
+            self.params.components as u64,
+            self.params.rerank_codes as u64,
+            u64::from(self.euclid.radius_squared.to_bits()),
+            self.params.construction as u64,
+            self.params.replicas as u64,
+            self.params.leaf as u64,
+        ];
+        let version = if self.deleted.is_empty() { VERSION } else { VERSION_DELETED };
+        let mut writer = Writer::create(path, (KIND, version), &header, &own)?;
+        if version == VERSION_DELETED {
+            let words: Vec<u64> = (0..nodes.div_ceil(64)).map(|at| self.deleted.word(at)).collect();
+            writer.section(DELETED, &words)?;
+        }
+        writer.section(LEVELS, self.levels)?;
+        writer.section(BASE, self.links.base)?;
+        writer.section(UPPER_OFFSETS, self.links.upper_offsets)?;
+        writer.section(UPPER, self.links.upper)?;
+        match self.traversal {
+            Traversal::F32(f32) => writer.vectors(&f32.vectors)?,
+            Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
+            Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
+            Traversal::Affine(affine) => save_affine(&mut writer, affine)?,
+        }
+        match self.rerank {
+            Rerank::None => (),
+            Rerank::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
+            Rerank::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Rerank::F32(f32) => writer.vectors(&f32.vectors)?,
+        }
+        writer.finish()
+    }
+}
+
+fn save_sq8(writer: &mut Writer, sq8: &Sq8) -> Result<(), SaveError> {
+    writer.section(SQ8_CODES, &sq8.codes)?;
+    save_levels(writer, SQ8_LEVELS, &sq8.levels)
+}
+
+fn save_sq4(writer: &mut Writer, sq4: &Sq4) -> Result<(), SaveError> {
+    writer.section(SQ4_CODES, &sq4.codes)?;
+    save_levels(writer, SQ4_LEVELS, &sq4.levels)?;
+    if let Some(projection) = &sq4.projection {
+        writer.section(MEAN, &projection.mean)?;
+        writer.section(DIRECTIONS, &projection.directions)?;
+    }
+    Ok(())
+}
+
+fn save_affine(writer: &mut Writer, affine: &Affine) -> Result<(), SaveError> {
+    writer.section(AFFINE_CODES, &affine.codes)?;
+    writer.section(AFFINE_MEAN, &affine.mean)?;
+    affine.rotation.as_ref().map_or(Ok(()), |rotation| writer.section(SIGNS, &rotation.signs))
+}
+
+fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Result<(), SaveError> {
+    let mut numbers = levels.offset.clone();
+    numbers.push(levels.step);
+    writer.section(section, &numbers)
+}
