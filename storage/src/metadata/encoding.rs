@@ -43,7 +43,9 @@ pub fn encode(schema: &Schema, document: &Document) -> Result<Vec<u8>, DocumentE
             Value::Timestamp(moment) => out.extend(moment.microseconds().to_le_bytes()),
             Value::Tags(tags) => {
                 put_length(&mut out, tags.len());
-                tags.iter().for_each(|tag| put_text(&mut out, tag));
+                for tag in tags {
+                    put_text(&mut out, tag);
+                }
             }
         }
     }
@@ -93,7 +95,7 @@ impl RawValue<'_> {
 pub(super) fn read<'a>(schema: &Schema, bytes: &'a [u8]) -> Result<Vec<Option<RawValue<'a>>>, DecodeError> {
     let mut reader = Reader { bytes, offset: 0 };
     if bytes.len() > MAX_DOCUMENT_BYTES {
-        return Err(reader.damaged(&format!("at most {MAX_DOCUMENT_BYTES} bytes"), bytes.len()));
+        return Err(reader.damaged(&format!("at most {MAX_DOCUMENT_BYTES} bytes"), &bytes.len()));
     }
     let [version] = reader.array("a version")?;
     if version != VERSION {
@@ -113,7 +115,7 @@ pub(super) fn read<'a>(schema: &Schema, bytes: &'a [u8]) -> Result<Vec<Option<Ra
         least = position + 1;
     }
     if reader.offset < bytes.len() {
-        return Err(reader.damaged("the end", format!("{} bytes more", bytes.len() - reader.offset)));
+        return Err(reader.damaged("the end", &format!("{} bytes more", bytes.len() - reader.offset)));
     }
     Ok(values)
 }
@@ -161,14 +163,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn damaged(&self, expected: &str, found: impl ToString) -> DecodeError {
+    fn damaged(&self, expected: &str, found: &dyn ToString) -> DecodeError {
         DecodeError { offset: self.offset, expected: expected.to_owned(), found: found.to_string() }
     }
 
     fn take(&mut self, count: usize, what: &str) -> Result<&'a [u8], DecodeError> {
         let rest = &self.bytes[self.offset..];
         let Some(taken) = rest.get(..count) else {
-            return Err(self.damaged(&format!("{what} of {count} bytes"), format!("the end after {}", rest.len())));
+            return Err(self.damaged(&format!("{what} of {count} bytes"), &format!("the end after {}", rest.len())));
         };
         self.offset += count;
         Ok(taken)

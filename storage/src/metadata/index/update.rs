@@ -1,0 +1,305 @@
+//! Changing an index: edits are merged into the blocks that they fall into, in the order of the keys.
+//!
+//! One path serves a bulk load and a single change. All edits that fall into one block are merged into it at once, and what
+//! comes out is cut anew: a key of many slots stands by itself as a bitmap, what lies between such keys is cut into blocks
+//! of some 12 KB. An empty index counts as one block without pairs, so a bulk load is written in the order of the keys.
+
+use redb::{ReadableTable, Table, WriteTransaction};
+use roaring::RoaringBitmap;
+
+use super::block::{Block, PairsWriter, write_single};
+use super::pair::{Edit, Edits, Pair};
+use super::range::{KeyRange, gather};
+use super::{BLOCKS, BlockKey, Counts, DIRECTORY, PRESENCE, RECORD};
+use crate::metadata::error::Fault;
+
+/// A key with so many slots in one merge leaves the blocks of pairs; one with fewer than half of them returns.
+const MANY_SLOTS: usize = 512;
+/// A block above this is cut. With its key and redb's own bytes it then fits a page of 16 KiB.
+const MOST_BYTES: usize = 16_000;
+/// What the pieces of a cut block have at most, so that each has room.
+const CUT_BYTES: usize = 12_000;
+/// A block of pairs below this takes in its successor where both fit.
+const FEWEST_BYTES: usize = 3_000;
+
+/// The first pair of a block, by which it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Start {
+    key: Vec<u8>,
+    slot: u32,
+}
+
+impl Start {
+    fn pair(&self) -> Pair<'_> {
+        Pair::new(&self.key, self.slot)
+    }
+}
+
+/// A block that is about to be changed, and where the one after it begins.
+struct Source {
+    start: Start,
+    bytes: Vec<u8>,
+    next: Option<Start>,
+}
+
+/// What a merge yields, in the order of the pairs.
+enum Part<'a> {
+    Pairs(Vec<Pair<'a>>),
+    Single(&'a [u8], RoaringBitmap),
+}
+
+/// A block to be written.
+struct Finished {
+    start: Start,
+    bytes: Vec<u8>,
+    counts: Counts,
+}
+
+/// The tables of the indexes, in a transaction that changes them.
+pub(in super::super) struct IndexWriter<'t> {
+    blocks: Table<'t, BlockKey, &'static [u8]>,
+    directory: Table<'t, BlockKey, Counts>,
+}
+
+impl<'t> IndexWriter<'t> {
+    pub(in super::super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self { blocks: transaction.open_table(BLOCKS)?, directory: transaction.open_table(DIRECTORY)? })
+    }
+
+    /// Empties all indexes, and makes their tables if there are none.
+    pub(in super::super) fn empty(transaction: &WriteTransaction) -> Result<(), Fault> {
+        transaction.delete_table(BLOCKS)?;
+        transaction.delete_table(DIRECTORY)?;
+        IndexWriter::open(transaction).map(drop)
+    }
+
+    /// The slots that have a record.
+    pub(in super::super) fn records(&self) -> Result<RoaringBitmap, Fault> {
+        gather(&self.blocks, PRESENCE, &[KeyRange::only(&RECORD)])
+    }
+
+    /// Carries out the edits of one field.
+    pub(in super::super) fn apply(&mut self, field: u16, edits: &Edits) -> Result<(), Fault> {
+        let sorted = edits.sorted();
+        let mut rest = &sorted[..];
+        while let Some(first) = rest.first() {
+            let sources = self.sources(field, rest, first.pair)?;
+            let end = sources.last().and_then(|source| source.next.as_ref());
+            let (here, later) = rest.split_at(before(rest, end));
+            rest = later;
+            let finished = cut(merge(&sources, here)?);
+            self.replace(field, &sources, finished)?;
+        }
+        Ok(())
+    }
+
+    /// The block into which `first` falls, and those after it that it should take in as it becomes small.
+    fn sources(&self, field: u16, edits: &[Edit<'_>], first: Pair<'_>) -> Result<Vec<Source>, Fault> {
+        let at_or_before = self.directory.range(..=(field, first.key, first.slot))?.next_back().transpose()?;
+        let found = at_or_before.map(|(key, _)| start_of(key.value())).filter(|(of, _)| *of == field);
+        let start = match found {
+            Some((_, start)) => start,
+            // Below all blocks: the first one grows downwards.
+            None => match self.starts_after(field, None)? {
+                Some(start) => start,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let mut sources = vec![self.load(field, start)?];
+        let mut size = sources[0].bytes.len();
+        while let Some(source) = sources.last() {
+            let Some(next) = source.next.clone() else { break };
+            let (mut adds, mut removes) = (0, 0);
+            for edit in &edits[..before(edits, Some(&next))] {
+                *(if edit.adds { &mut adds } else { &mut removes }) += PairsWriter::cost(edit.pair.key, true);
+            }
+            let after = (size + adds).saturating_sub(removes);
+            if after >= FEWEST_BYTES || source.bytes.first() != sources[0].bytes.first() {
+                break;
+            }
+            let next = self.load(field, next)?;
+            if next.bytes.first() != source.bytes.first() || after + next.bytes.len() > CUT_BYTES {
+                break;
+            }
+            size += next.bytes.len();
+            sources.push(next);
+        }
+        Ok(sources)
+    }
+
+    fn load(&self, field: u16, start: Start) -> Result<Source, Fault> {
+        let bytes = self.blocks.get((field, &start.key[..], start.slot))?.map(|bytes| bytes.value().to_vec());
+        let bytes =
+            bytes.ok_or_else(|| Fault::Damaged("an index whose directory names a block that is not there".into()))?;
+        let next = self.starts_after(field, Some(&start))?;
+        Ok(Source { start, bytes, next })
+    }
+
+    fn starts_after(&self, field: u16, start: Option<&Start>) -> Result<Option<Start>, Fault> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let lower = start.map_or(Included((field, &[][..], 0)), |start| Excluded((field, &start.key[..], start.slot)));
+        let next = self.directory.range((lower, Unbounded))?.next().transpose()?;
+        Ok(next.map(|(key, _)| start_of(key.value())).filter(|(of, _)| *of == field).map(|(_, start)| start))
+    }
+
+    fn replace(&mut self, field: u16, sources: &[Source], finished: Vec<Finished>) -> Result<(), Fault> {
+        for Source { start, .. } in sources {
+            if finished.iter().all(|new| new.start != *start) {
+                self.blocks.remove((field, &start.key[..], start.slot))?;
+                self.directory.remove((field, &start.key[..], start.slot))?;
+            }
+        }
+        for Finished { start, bytes, counts } in finished {
+            self.blocks.insert((field, &start.key[..], start.slot), &bytes[..])?;
+            self.directory.insert((field, &start.key[..], start.slot), counts)?;
+        }
+        Ok(())
+    }
+}
+
+fn start_of((field, key, slot): (u16, &[u8], u32)) -> (u16, Start) {
+    (field, Start { key: key.to_vec(), slot })
+}
+
+/// How many of the edits lie before a block.
+fn before(edits: &[Edit<'_>], end: Option<&Start>) -> usize {
+    end.map_or(edits.len(), |end| edits.partition_point(|edit| edit.pair < end.pair()))
+}
+
+fn merge<'a>(sources: &'a [Source], edits: &[Edit<'a>]) -> Result<Vec<Part<'a>>, Fault> {
+    if sources.is_empty() {
+        return Ok(vec![Part::Pairs(edits.iter().filter(|edit| edit.adds).map(|edit| edit.pair).collect())]);
+    }
+    let (mut parts, mut rest) = (Vec::new(), edits);
+    for source in sources {
+        let (here, later) = rest.split_at(before(rest, source.next.as_ref()));
+        rest = later;
+        match Block::parse(&source.bytes)? {
+            Block::Pairs(block) => {
+                block.check()?;
+                let of_run = |run| block.slots(run, run + 1).map(move |slot| (run, slot));
+                let there = (0..block.runs()).flat_map(of_run).map(|(run, slot)| Pair::new(block.key(run), slot));
+                let room = block.pairs() + here.len();
+                parts.push(Part::Pairs(merge_pairs(there, here, room)));
+            }
+            Block::Single { key, mut slots } => {
+                let (below, rest) = here.split_at(here.partition_point(|edit| edit.pair.key < key));
+                let (same, above) = rest.split_at(rest.partition_point(|edit| edit.pair.key == key));
+                for edit in same {
+                    if edit.adds {
+                        slots.insert(edit.pair.slot)
+                    } else {
+                        slots.remove(edit.pair.slot)
+                    };
+                }
+                parts.push(Part::Pairs(merge_pairs(std::iter::empty(), below, below.len())));
+                parts.push(Part::Single(key, slots));
+                parts.push(Part::Pairs(merge_pairs(std::iter::empty(), above, above.len())));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn merge_pairs<'a>(there: impl Iterator<Item = Pair<'a>>, edits: &[Edit<'a>], room: usize) -> Vec<Pair<'a>> {
+    let (mut merged, mut rest) = (Vec::with_capacity(room), edits);
+    for pair in there {
+        while let Some((edit, later)) = rest.split_first().filter(|(edit, _)| edit.pair < pair) {
+            if edit.adds {
+                merged.push(edit.pair);
+            }
+            rest = later;
+        }
+        let removed = match rest.split_first().filter(|(edit, _)| edit.pair == pair) {
+            Some((edit, later)) => {
+                rest = later;
+                !edit.adds
+            }
+            None => false,
+        };
+        if !removed {
+            merged.push(pair);
+        }
+    }
+    merged.extend(rest.iter().filter(|edit| edit.adds).map(|edit| edit.pair));
+    merged
+}
+
+fn cut(parts: Vec<Part<'_>>) -> Vec<Finished> {
+    let (mut finished, mut pending) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Part::Pairs(pairs) => {
+                for run in pairs.chunk_by(Pair::has_key_of) {
+                    if run.len() < MANY_SLOTS {
+                        pending.extend_from_slice(run);
+                    } else {
+                        cut_pairs(&mut pending, &mut finished);
+                        let slots = RoaringBitmap::from_sorted_iter(run.iter().map(|pair| pair.slot));
+                        let slots = slots.expect("the slots of a key ascend");
+                        cut_single(run[0].key, slots, &mut finished);
+                    }
+                }
+            }
+            Part::Single(key, slots) if slots.len() >= MANY_SLOTS as u64 / 2 => {
+                cut_pairs(&mut pending, &mut finished);
+                cut_single(key, slots, &mut finished);
+            }
+            Part::Single(key, slots) => pending.extend(slots.iter().map(|slot| Pair::new(key, slot))),
+        }
+    }
+    cut_pairs(&mut pending, &mut finished);
+    finished
+}
+
+/// Cuts `pending` into blocks of nearly equal size: one, if that does, or as few as stay below [`CUT_BYTES`].
+fn cut_pairs(pending: &mut Vec<Pair<'_>>, finished: &mut Vec<Finished>) {
+    let size: usize = pending.chunk_by(Pair::has_key_of).map(run_bytes).sum();
+    let pieces = if size <= MOST_BYTES { 1 } else { size.div_ceil(CUT_BYTES) };
+    let piece = size.div_ceil(pieces);
+    let (mut writer, mut written, mut last) = (PairsWriter::default(), 0, None);
+    let mut start = None;
+    for pair in pending.drain(..) {
+        let begins = last.is_none_or(|last| !pair.has_key_of(&last));
+        let cost = PairsWriter::cost(pair.key, begins);
+        if written + cost > piece
+            && let Some(start) = start.take()
+        {
+            finished.push(finish(start, &mut writer));
+            written = 0;
+        }
+        let begins = begins || start.is_none();
+        start.get_or_insert_with(|| Start { key: pair.key.to_vec(), slot: pair.slot });
+        writer.push(pair.key, pair.slot, begins);
+        written += cost;
+        last = Some(pair);
+    }
+    finished.extend(start.map(|start| finish(start, &mut writer)));
+}
+
+fn run_bytes(run: &[Pair<'_>]) -> usize {
+    PairsWriter::cost(run[0].key, true) + (run.len() - 1) * PairsWriter::cost(run[0].key, false)
+}
+
+fn finish(start: Start, writer: &mut PairsWriter) -> Finished {
+    let (pairs, runs) = writer.counts();
+    Finished { start, bytes: writer.finish(), counts: (pairs as u32, runs as u32) }
+}
+
+/// Cuts a bitmap between its containers of 65,536 slots until each piece is small enough, or a single container.
+fn cut_single(key: &[u8], mut slots: RoaringBitmap, finished: &mut Vec<Finished>) {
+    let (Some(least), Some(greatest)) = (slots.min(), slots.max()) else { return };
+    slots.optimize();
+    let container = |slot: u32| slot >> 16;
+    if slots.serialized_size() > MOST_BYTES && container(least) < container(greatest) {
+        let middle = slots.select(slots.len() as u32 / 2).map_or(0, container).max(container(least) + 1) << 16;
+        let mut above = slots.clone();
+        above.remove_range(..middle);
+        slots.remove_range(middle..);
+        cut_single(key, slots, finished);
+        cut_single(key, above, finished);
+        return;
+    }
+    let start = Start { key: key.to_vec(), slot: least };
+    finished.push(Finished { start, bytes: write_single(key, &slots), counts: (slots.len() as u32, 1) });
+}
