@@ -97,7 +97,7 @@ fn temporary_beside(target: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder_of(target))
 }
 
-fn folder_of(target: &Path) -> &Path {
+pub(crate) fn folder_of(target: &Path) -> &Path {
     match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -252,7 +252,7 @@ fn cut(parts: Vec<Part<'_>>) -> Vec<Finished> {
     finished
 }
 
-/// Cuts `pending` into blocks of nearly equal size: one, if that does, or as few as stay below [`CUT_BYTES`].
+/// Cuts `pending` into blocks of nearly equal size: one, if that does, or as few as stay below [`CUT_BYTES`] and a pair.
 fn cut_pairs(pending: &mut Vec<Pair<'_>>, finished: &mut Vec<Finished>) {
     let size: usize = pending.chunk_by(Pair::has_key_of).map(run_bytes).sum();
     let pieces = if size <= MOST_BYTES { 1 } else { size.div_ceil(CUT_BYTES) };
@@ -262,7 +262,7 @@ fn cut_pairs(pending: &mut Vec<Pair<'_>>, finished: &mut Vec<Finished>) {
     for pair in pending.drain(..) {
         let begins = last.is_none_or(|last| !pair.has_key_of(&last));
         let cost = PairsWriter::cost(pair.key, begins);
-        if written + cost > piece
+        if written >= piece
             && let Some(start) = start.take()
         {
             finished.push(finish(start, &mut writer));
@@ -302,4 +302,113 @@ fn cut_single(key: &[u8], mut slots: RoaringBitmap, finished: &mut Vec<Finished>
     }
     let start = Start { key: key.to_vec(), slot: least };
     finished.push(Finished { start, bytes: write_single(key, &slots), counts: (slots.len() as u32, 1) });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use redb::Database;
+
+    use super::*;
+
+    type Model = BTreeSet<(Vec<u8>, u32)>;
+
+    /// Removes and adds pairs of field 1, then checks all blocks against the model; their sizes in bytes.
+    fn changed(database: &Database, model: &mut Model, pairs: &[(Vec<u8>, u32)], adds: bool) -> Vec<usize> {
+        let mut edits = Edits::default();
+        for (key, slot) in pairs {
+            edits.push(key, *slot, adds);
+            if adds {
+                model.insert((key.clone(), *slot))
+            } else {
+                model.remove(&(key.clone(), *slot))
+            };
+        }
+        let transaction = database.begin_write().unwrap();
+        let mut index = IndexWriter::open(&transaction).unwrap();
+        index.apply(1, &edits).unwrap();
+        let (mut found, mut sizes) = (Vec::new(), Vec::new());
+        for entry in index.blocks.iter().unwrap() {
+            let (start, bytes) = entry.unwrap();
+            let (field, key, slot) = start.value();
+            if field != 1 {
+                continue;
+            }
+            let before = found.len();
+            let keys = match Block::parse(bytes.value()).unwrap() {
+                Block::Pairs(block) => {
+                    for run in 0..block.runs() {
+                        found.extend(block.slots(run, run + 1).map(|slot| (block.key(run).to_vec(), slot)));
+                    }
+                    block.runs()
+                }
+                Block::Single { key, slots } => {
+                    found.extend(slots.iter().map(|slot| (key.to_vec(), slot)));
+                    1
+                }
+            };
+            assert_eq!((&found[before].0[..], found[before].1), (key, slot), "a block is found by its first pair");
+            let counts = index.directory.get((field, key, slot)).unwrap().unwrap().value();
+            assert_eq!(counts, ((found.len() - before) as u32, keys as u32));
+            sizes.push(bytes.value().len());
+        }
+        assert_eq!(
+            index.directory.iter().unwrap().filter(|entry| entry.as_ref().unwrap().0.value().0 == 1).count(),
+            sizes.len()
+        );
+        assert!(found.iter().eq(model.iter()));
+        drop(index);
+        transaction.commit().unwrap();
+        assert!(sizes.iter().all(|size| *size <= MOST_BYTES + 1024), "{sizes:?}");
+        sizes
+    }
+
+    fn database() -> Database {
+        let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        // Neighbours, which must stay as they are.
+        let mut edits = Edits::default();
+        edits.push(b"neighbour", 5, true);
+        let mut index = IndexWriter::open(&transaction).unwrap();
+        index.apply(0, &edits).unwrap();
+        index.apply(2, &edits).unwrap();
+        drop(index);
+        transaction.commit().unwrap();
+        database
+    }
+
+    #[test]
+    fn distinct_keys_are_cut_when_they_are_many_and_joined_when_they_are_few() {
+        let (database, mut model) = (database(), Model::new());
+        let pairs: Vec<_> = (0..10_000_u64).map(|i| ((i * 3).to_be_bytes().to_vec(), i as u32)).collect();
+        let loaded = changed(&database, &mut model, &pairs, true);
+        assert_eq!(loaded.len(), (10_000 * 16_usize).div_ceil(CUT_BYTES));
+        // Between those that are there, one block after another is filled and cut.
+        let between: Vec<_> = (0..2_000_u64).map(|i| ((i * 3 + 1).to_be_bytes().to_vec(), 7)).collect();
+        assert!(changed(&database, &mut model, &between, true).len() > loaded.len());
+        assert!(changed(&database, &mut model, &pairs[..9_500], false).len() < loaded.len());
+        assert!(changed(&database, &mut model, &between, false).len() <= 2);
+        assert!(changed(&database, &mut model, &pairs[9_500..], false).is_empty());
+        // Below all that is there.
+        changed(&database, &mut model, &pairs[5..6], true);
+        assert_eq!(changed(&database, &mut model, &pairs[..1], true).len(), 1);
+    }
+
+    #[test]
+    fn a_key_of_many_slots_stands_by_itself_while_it_has_them() {
+        let (database, mut model) = (database(), Model::new());
+        let of = |key: &str, slots: std::ops::Range<u32>, step: usize| -> Vec<_> {
+            slots.step_by(step).map(|slot| (key.as_bytes().to_vec(), slot)).collect()
+        };
+        changed(&database, &mut model, &of("b", 0..10, 1), true);
+        // Every other slot of five containers takes 8 KB each, of which a block holds one; the little of a sixth shares a block.
+        let blocks = changed(&database, &mut model, &of("b", 10..330_000, 2), true);
+        assert_eq!(blocks.len(), 5);
+        let around = [of("a", 0..3, 1), of("bb", 0..3, 1), of("c", 0..600, 1)].concat();
+        assert_eq!(changed(&database, &mut model, &around, true).len(), 8);
+        changed(&database, &mut model, &of("b", 100..330_000, 1), false);
+        changed(&database, &mut model, &of("b", 0..100, 1), false);
+        assert_eq!(changed(&database, &mut model, &of("c", 100..600, 1), false).len(), 3);
+    }
 }

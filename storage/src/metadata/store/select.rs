@@ -243,7 +243,8 @@ impl<'s> Selection<'s> {
 
 /// The rest of the records.
 fn complemented(part: &CountEstimate, records: u64) -> CountEstimate {
-    CountEstimate { low: records - part.high, high: records - part.low, expected: records as f64 - part.expected }
+    let without = |count: u64| records.saturating_sub(count);
+    CountEstimate { low: without(part.high), high: without(part.low), expected: records as f64 - part.expected }
 }
 
 /// Those in at least one part, as if the parts were independent.
