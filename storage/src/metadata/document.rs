@@ -269,6 +269,16 @@ mod tests {
     }
 
     #[test]
+    fn floats_survive_their_text() {
+        for number in [0.1, 1.0 / 3.0, 3.0 / 7.0, 5e-324, f64::MAX, 9_007_199_254_740_993.0, 2.225_073_858_507_201e-308]
+        {
+            let text = Document::new().with("f", Value::Float(number)).to_json().to_string();
+            let json: Json = serde_json::from_str(&text).unwrap();
+            assert_eq!(Document::from_json(&schema(), &json).unwrap().get("f"), Some(&Value::Float(number)), "{text}");
+        }
+    }
+
+    #[test]
     fn each_refusal_names_field_expected_and_found() {
         let long = "x".repeat(2000);
         let cases = [

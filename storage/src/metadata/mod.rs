@@ -52,5 +52,7 @@ pub use filter::{
 pub use redb::StorageBackend;
 pub use roaring::RoaringBitmap;
 pub use schema::{Field, FieldKind, MAX_FIELDS, MAX_NAME_BYTES, Schema, SchemaError};
+#[cfg(feature = "leveldb")]
+pub use store::LevelDbError;
 pub use store::{Change, Durability, Estimate, MetadataStore};
 pub use value::{Timestamp, TimestampError, Value};

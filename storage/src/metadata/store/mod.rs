@@ -1,11 +1,16 @@
 //! The store: documents, indexes and the sequence it has come to, in one database.
 
 mod apply;
+#[cfg(feature = "leveldb")]
+mod leveldb;
 mod select;
 
+#[cfg(feature = "leveldb")]
+pub use leveldb::LevelDbError;
 pub use select::Estimate;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -20,6 +25,7 @@ use super::index::range::{IndexReader, KeyRange};
 use super::index::update::IndexWriter;
 use super::index::{PRESENCE, RECORD};
 use super::schema::Schema;
+use crate::atomic::folder_of;
 
 pub(super) const DOCUMENTS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("documents");
 const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("state");
@@ -88,14 +94,18 @@ impl fmt::Debug for MetadataStore {
 }
 
 impl MetadataStore {
-    /// An empty store at sequence 0 in a new file, which is durable when this returns.
+    /// An empty store at sequence 0 in a new file, which is durable when this returns. A crash before that can leave a file
+    /// that [`open`](Self::open) refuses.
     pub fn create(path: impl Into<PathBuf>, schema: Schema) -> Result<Self, StoreOpenError> {
         let path = path.into();
         if path.try_exists().unwrap_or(true) {
             return Err(StoreOpenError::Exists { path });
         }
         let database = builder().create(&path).map_err(|cause| Fault::from(cause).opening(&path))?;
-        Self::initialised(path, database, schema)
+        let store = Self::initialised(path, database, schema)?;
+        let synced = File::open(folder_of(&store.path)).and_then(|folder| folder.sync_all());
+        synced.map_err(|cause| Fault::from(redb::StorageError::Io(cause)).opening(&store.path))?;
+        Ok(store)
     }
 
     /// The store in an existing file, which must have been made with `schema`. After a crash this reads and checks the whole
