@@ -3,6 +3,7 @@
 //! | bench | measures | with |
 //! |---|---|---|
 //! | `kernels` | distance kernels of every instruction set, from cache and from memory | criterion |
+//! | `metadata` | a metadata store of a million records: loading, filters, estimates, changes | criterion |
 //! | `search` | flat, HNSW and IVF searches on seeded data | criterion |
 //! | `kernel_instructions`, `search_instructions` | the same as instruction counts, repeatable | gungraun (valgrind) |
 //!

@@ -108,8 +108,7 @@ impl MetadataStore {
         Ok(store)
     }
 
-    /// The store in an existing file, which must have been made with `schema`. After a crash this reads and checks the whole
-    /// file once.
+    /// The store in an existing file, which must have been made with `schema`. After a crash redb repairs it first.
     pub fn open(path: impl Into<PathBuf>, schema: &Schema) -> Result<Self, StoreOpenError> {
         let path = path.into();
         let database = builder().open(&path).map_err(|cause| Fault::from(cause).opening(&path))?;
