@@ -9,13 +9,15 @@
 //! | values to keys | [`key`] |
 //! | the two forms of a block | [`block`] |
 //! | pairs and edits | [`pair`] |
-//! | merging edits, cutting blocks | [`update`] |
+//! | merging edits | [`update`] |
+//! | cutting blocks | [`cut`] |
 //! | ranges of keys to slots, and to estimates | [`range`] |
 //!
 //! Besides the declared fields there is one of the store's own, [`PRESENCE`]: its keys are [`RECORD`], whose slots are all
 //! records, and one key per field, whose slots are the records in which the field has a value.
 
 pub(super) mod block;
+mod cut;
 pub(super) mod key;
 pub(super) mod pair;
 pub(super) mod range;

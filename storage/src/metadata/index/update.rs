@@ -7,52 +7,21 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 use roaring::RoaringBitmap;
 
-use super::block::{Block, PairsWriter, write_single};
+use super::block::{Block, PairsWriter};
+use super::cut::{CUT_BYTES, Finished, Part, Start, cut};
 use super::pair::{Edit, Edits, Pair};
 use super::range::{KeyRange, gather};
 use super::{BLOCKS, BlockKey, Counts, DIRECTORY, PRESENCE, RECORD};
 use crate::metadata::error::Fault;
 
-/// A key with so many slots in one merge leaves the blocks of pairs; one with fewer than half of them returns.
-const MANY_SLOTS: usize = 512;
-/// A block above this is cut. With its key and redb's own bytes it then fits a page of 16 KiB.
-const MOST_BYTES: usize = 16_000;
-/// What the pieces of a cut block have at most, so that each has room.
-const CUT_BYTES: usize = 12_000;
 /// A block of pairs below this takes in its successor where both fit.
 const FEWEST_BYTES: usize = 3_000;
-
-/// The first pair of a block, by which it is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Start {
-    key: Vec<u8>,
-    slot: u32,
-}
-
-impl Start {
-    fn pair(&self) -> Pair<'_> {
-        Pair::new(&self.key, self.slot)
-    }
-}
 
 /// A block that is about to be changed, and where the one after it begins.
 struct Source {
     start: Start,
     bytes: Vec<u8>,
     next: Option<Start>,
-}
-
-/// What a merge yields, in the order of the pairs.
-enum Part<'a> {
-    Pairs(Vec<Pair<'a>>),
-    Single(&'a [u8], RoaringBitmap),
-}
-
-/// A block to be written.
-struct Finished {
-    start: Start,
-    bytes: Vec<u8>,
-    counts: Counts,
 }
 
 /// The tables of the indexes, in a transaction that changes them.
@@ -225,85 +194,6 @@ fn merge_pairs<'a>(there: impl Iterator<Item = Pair<'a>>, edits: &[Edit<'a>], ro
     merged
 }
 
-fn cut(parts: Vec<Part<'_>>) -> Vec<Finished> {
-    let (mut finished, mut pending) = (Vec::new(), Vec::new());
-    for part in parts {
-        match part {
-            Part::Pairs(pairs) => {
-                for run in pairs.chunk_by(Pair::has_key_of) {
-                    if run.len() < MANY_SLOTS {
-                        pending.extend_from_slice(run);
-                    } else {
-                        cut_pairs(&mut pending, &mut finished);
-                        let slots = RoaringBitmap::from_sorted_iter(run.iter().map(|pair| pair.slot));
-                        let slots = slots.expect("the slots of a key ascend");
-                        cut_single(run[0].key, slots, &mut finished);
-                    }
-                }
-            }
-            Part::Single(key, slots) if slots.len() >= MANY_SLOTS as u64 / 2 => {
-                cut_pairs(&mut pending, &mut finished);
-                cut_single(key, slots, &mut finished);
-            }
-            Part::Single(key, slots) => pending.extend(slots.iter().map(|slot| Pair::new(key, slot))),
-        }
-    }
-    cut_pairs(&mut pending, &mut finished);
-    finished
-}
-
-/// Cuts `pending` into blocks of nearly equal size: one, if that does, or as few as stay below [`CUT_BYTES`] and a pair.
-fn cut_pairs(pending: &mut Vec<Pair<'_>>, finished: &mut Vec<Finished>) {
-    let size: usize = pending.chunk_by(Pair::has_key_of).map(run_bytes).sum();
-    let pieces = if size <= MOST_BYTES { 1 } else { size.div_ceil(CUT_BYTES) };
-    let piece = size.div_ceil(pieces);
-    let (mut writer, mut written, mut last) = (PairsWriter::default(), 0, None);
-    let mut start = None;
-    for pair in pending.drain(..) {
-        let begins = last.is_none_or(|last| !pair.has_key_of(&last));
-        let cost = PairsWriter::cost(pair.key, begins);
-        if written >= piece
-            && let Some(start) = start.take()
-        {
-            finished.push(finish(start, &mut writer));
-            written = 0;
-        }
-        let begins = begins || start.is_none();
-        start.get_or_insert_with(|| Start { key: pair.key.to_vec(), slot: pair.slot });
-        writer.push(pair.key, pair.slot, begins);
-        written += cost;
-        last = Some(pair);
-    }
-    finished.extend(start.map(|start| finish(start, &mut writer)));
-}
-
-fn run_bytes(run: &[Pair<'_>]) -> usize {
-    PairsWriter::cost(run[0].key, true) + (run.len() - 1) * PairsWriter::cost(run[0].key, false)
-}
-
-fn finish(start: Start, writer: &mut PairsWriter) -> Finished {
-    let (pairs, runs) = writer.counts();
-    Finished { start, bytes: writer.finish(), counts: (pairs as u32, runs as u32) }
-}
-
-/// Cuts a bitmap between its containers of 65,536 slots until each piece is small enough, or a single container.
-fn cut_single(key: &[u8], mut slots: RoaringBitmap, finished: &mut Vec<Finished>) {
-    let (Some(least), Some(greatest)) = (slots.min(), slots.max()) else { return };
-    slots.optimize();
-    let container = |slot: u32| slot >> 16;
-    if slots.serialized_size() > MOST_BYTES && container(least) < container(greatest) {
-        let middle = slots.select(slots.len() as u32 / 2).map_or(0, container).max(container(least) + 1) << 16;
-        let mut above = slots.clone();
-        above.remove_range(..middle);
-        slots.remove_range(middle..);
-        cut_single(key, slots, finished);
-        cut_single(key, above, finished);
-        return;
-    }
-    let start = Start { key: key.to_vec(), slot: least };
-    finished.push(Finished { start, bytes: write_single(key, &slots), counts: (slots.len() as u32, 1) });
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -311,6 +201,7 @@ mod tests {
     use redb::Database;
 
     use super::*;
+    use crate::metadata::index::cut::MOST_BYTES;
 
     type Model = BTreeSet<(Vec<u8>, u32)>;
 
