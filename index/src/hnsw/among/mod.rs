@@ -136,7 +136,8 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             return false;
         }
         let fine = Costs::of_rows(self.rerank_rows.row_bytes(), self.view.links);
-        let ranked = fine.walked * (CHECKED * self.kept(k)) as f64;
+        // Candidates are ranked twice where matches are many, and cost the pool as much elsewhere.
+        let ranked = 2.0 * fine.walked * (CHECKED * self.kept(k)) as f64;
         fine.scan(matches, 0) <= Costs::of(self.view).scan(matches, 0) + ranked
     }
 
