@@ -85,9 +85,10 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
-pub use live::{LiveHnsw, LiveSearcher};
+pub use live::{LiveHnsw, LiveSaveError, LiveSearcher};
 pub use params::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 pub use search::HnswSearcher;
+pub(crate) use search::Scratch;
 
 use crate::quant::{Euclid, Lifted};
 use crate::space::{check_base, step};

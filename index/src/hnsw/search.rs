@@ -67,7 +67,7 @@ pub(super) struct Searched<'a> {
 
 /// The memory of one thread's searches, by the kind of a prepared query.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     plain: Vec<Slot<Vec<f32>>>,
     sq4: Vec<Slot<Sq4Query>>,
     affine: Vec<Slot<AffineQuery>>,

@@ -8,9 +8,11 @@
 //! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
 //! rows that lead to it. From then on its id is free, and is given again to a vector inserted later.
 
+mod searcher;
 mod state;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nearlab_simd::Metric;
@@ -20,6 +22,7 @@ use rayon::ThreadPool;
 use super::batch::Batches;
 use super::codes::{Rerank, Traversal};
 use super::connect::{Lost, tie};
+use super::file::Saved;
 use super::graph;
 use super::growth::Growth;
 use super::level::level_of;
@@ -29,13 +32,25 @@ use super::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use crate::index::MAX_VECTORS;
 use crate::quant::{AffineQuery, Euclid, Lifted, Source, Sq4Query, Sq7};
 use crate::space::{check_base, step};
-use crate::{BuildError, Counters, IdSet, Index, Memory, Mutable, Neighbor, ParamError, Progress, Searcher, Stage};
+use crate::{
+    BuildError, Counters, IdSet, Index, Memory, Mutable, Neighbor, ParamError, Progress, SaveError, Searcher, Stage,
+};
+pub use searcher::LiveSearcher;
 use state::State;
 
-/// Queries of a batch that are searched between two chances for the writer.
-const RUN: usize = 32;
 /// Nodes that are mended between two chances for searches.
 const MENDED_AT_ONCE: usize = 4096;
+
+/// Why a live index could not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveSaveError {
+    /// It could not be optimised, or somebody cancelled that.
+    #[error(transparent)]
+    Optimize(#[from] BuildError),
+    /// The file could not be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+}
 
 /// A navigable graph that changes while it is searched; see [`Hnsw::into_live`].
 #[derive(Debug)]
@@ -142,6 +157,27 @@ impl LiveHnsw {
         Ok(Hnsw { params, euclid, traversal, rerank, graph: growth.freeze(), deleted, build_counters })
     }
 
+    /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not.
+    pub fn save(&self, path: &Path, pool: &ThreadPool, progress: &dyn Progress) -> Result<(), LiveSaveError> {
+        let mut writer = self.lock_writer();
+        let writer = &mut *writer;
+        pool.install(|| self.optimize_by(writer, progress))?;
+        let state = self.read();
+        let State { traversal, rerank, growth, deleted, .. } = &*state;
+        let saved = Saved {
+            params: &self.params,
+            euclid: &self.euclid,
+            traversal,
+            rerank,
+            links: growth.links(),
+            levels: growth.levels(),
+            entry_point: growth.entry_point,
+            deleted,
+            build_counters: writer.counters,
+        };
+        Ok(saved.save(path)?)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,8 +247,7 @@ impl LiveHnsw {
         Ok(())
     }
 
-    fn optimize_here(&self, progress: &dyn Progress) -> Result<(), BuildError> {
-        let mut writer = self.lock_writer();
+    fn optimize_by(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), BuildError> {
         let nodes = self.read().growth.len();
         for first in (0..nodes).step_by(MENDED_AT_ONCE) {
             step(progress, Stage::Optimise, first, nodes)?;
@@ -224,8 +259,8 @@ impl LiveHnsw {
         }
         let entry_point = self.read().best_entry_point();
         self.write().growth.entry_point = entry_point;
-        self.free_deleted(&mut writer);
-        self.tie_lost(&mut writer);
+        self.free_deleted(writer);
+        self.tie_lost(writer);
         step(progress, Stage::Optimise, nodes, nodes)
     }
 
@@ -289,7 +324,9 @@ impl Mutable for LiveHnsw {
 
     /// Mends the rows that lead to deleted vectors and makes every vector reachable. Inserts and deletes wait, searches do not.
     fn optimize(&self, pool: &ThreadPool, progress: &dyn Progress) -> Result<(), BuildError> {
-        pool.install(|| self.optimize_here(progress))
+        let mut writer = self.lock_writer();
+        let writer = &mut *writer;
+        pool.install(|| self.optimize_by(writer, progress))
     }
 }
 
@@ -344,40 +381,6 @@ impl Index for LiveHnsw {
 
     fn searcher(&self, params: &HnswSearchParams) -> Result<LiveSearcher<'_>, ParamError> {
         params.validate()?;
-        Ok(LiveSearcher { live: self, params: *params, scratch: Scratch::default() })
-    }
-}
-
-/// One thread's searches of a [`LiveHnsw`].
-#[derive(Debug)]
-pub struct LiveSearcher<'a> {
-    live: &'a LiveHnsw,
-    params: HnswSearchParams,
-    scratch: Scratch,
-}
-
-impl Searcher for LiveSearcher<'_> {
-    fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
-        let state = self.live.read();
-        self.scratch.one(state.searched(&self.live.euclid), self.params, (query, k), out)
-    }
-
-    /// Some queries at a time see one state of the index.
-    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
-        crate::index::assert_batch(queries.len(), k, out.len());
-        let mut counters = Counters::default();
-        for first in (0..queries.len()).step_by(RUN) {
-            let run = first..(first + RUN).min(queries.len());
-            let out = &mut out[run.start * k..run.end * k];
-            let state = self.live.read();
-            let searched = state.searched(&self.live.euclid);
-            counters += self.scratch.batch(searched, self.params, (queries.rows(run), k), out);
-        }
-        counters
-    }
-
-    fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
-        let state = self.live.read();
-        self.scratch.one_among(state.searched(&self.live.euclid), self.params, (query, k, among), out)
+        Ok(LiveSearcher::new(self, *params, Scratch::default()))
     }
 }

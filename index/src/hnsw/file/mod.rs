@@ -22,9 +22,13 @@
 //! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
 //! Version 1 had f32 codes only, and 12 words in its header.
 
+mod save;
+
 use std::path::Path;
 
 use nearlab_storage::{Buffer, FileKind, SectionId};
+
+pub(super) use save::Saved;
 
 use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
@@ -34,8 +38,8 @@ use crate::quant::{
     Affine, AffineKind, Euclid, F16, F32, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
     sq4_row_bytes,
 };
-use crate::sections::{Header, Reader, Writer};
-use crate::{IdSet, Index, OpenError, Persist, SaveError};
+use crate::sections::{Header, Reader};
+use crate::{IdSet, OpenError, Persist, SaveError};
 
 const KIND: FileKind = FileKind::new("hnsw");
 /// Of files in which every id has its vector.
@@ -60,46 +64,10 @@ const DIRECTIONS: SectionId = SectionId::new("pcs");
 
 impl Persist for Hnsw {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
-        let nodes = self.graph.levels.len();
-        let header = Header { len: nodes, dim: self.dim(), metric: self.metric(), counters: self.build_counters };
-        let own = [
-            self.params.m as u64,
-            self.params.ef_construction as u64,
-            self.params.seed,
-            u64::from(self.params.keep_pruned),
-            u64::from(self.graph.entry_point.unwrap_or(NO_LINK)),
-            self.params.codes as u64,
-            self.params.components as u64,
-            self.params.rerank_codes as u64,
-            u64::from(self.euclid.radius_squared.to_bits()),
-            self.params.construction as u64,
-            self.params.replicas as u64,
-            self.params.leaf as u64,
-        ];
-        let version = if self.deleted.is_empty() { VERSION } else { VERSION_DELETED };
-        let mut writer = Writer::create(path, (KIND, version), &header, &own)?;
-        if version == VERSION_DELETED {
-            let words: Vec<u64> = (0..nodes.div_ceil(64)).map(|at| self.deleted.word(at)).collect();
-            writer.section(DELETED, &words)?;
-        }
-        writer.section(LEVELS, &self.graph.levels)?;
-        writer.section(BASE, &self.graph.base)?;
-        writer.section(UPPER_OFFSETS, &self.graph.upper_offsets)?;
-        writer.section(UPPER, &self.graph.upper)?;
-        match &self.traversal {
-            Traversal::F32(f32) => writer.vectors(&f32.vectors)?,
-            Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
-            Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
-            Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
-            Traversal::Affine(affine) => save_affine(&mut writer, affine)?,
-        }
-        match &self.rerank {
-            Rerank::None => (),
-            Rerank::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
-            Rerank::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
-            Rerank::F32(f32) => writer.vectors(&f32.vectors)?,
-        }
-        writer.finish()
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters } = self;
+        let (links, levels, entry_point) = (graph.links(), &graph.levels[..], graph.entry_point);
+        let build_counters = *build_counters;
+        Saved { params, euclid, traversal, rerank, links, levels, entry_point, deleted, build_counters }.save(path)
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
@@ -172,33 +140,6 @@ fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, 
             Err(reader.refuse_header(format!("`{}` {}", error.name, error.expected), found))
         }
     }
-}
-
-fn save_sq8(writer: &mut Writer, sq8: &Sq8) -> Result<(), SaveError> {
-    writer.section(SQ8_CODES, &sq8.codes)?;
-    save_levels(writer, SQ8_LEVELS, &sq8.levels)
-}
-
-fn save_sq4(writer: &mut Writer, sq4: &Sq4) -> Result<(), SaveError> {
-    writer.section(SQ4_CODES, &sq4.codes)?;
-    save_levels(writer, SQ4_LEVELS, &sq4.levels)?;
-    if let Some(projection) = &sq4.projection {
-        writer.section(MEAN, &projection.mean)?;
-        writer.section(DIRECTIONS, &projection.directions)?;
-    }
-    Ok(())
-}
-
-fn save_affine(writer: &mut Writer, affine: &Affine) -> Result<(), SaveError> {
-    writer.section(AFFINE_CODES, &affine.codes)?;
-    writer.section(AFFINE_MEAN, &affine.mean)?;
-    affine.rotation.as_ref().map_or(Ok(()), |rotation| writer.section(SIGNS, &rotation.signs))
-}
-
-fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Result<(), SaveError> {
-    let mut numbers = levels.offset.clone();
-    numbers.push(levels.step);
-    writer.section(section, &numbers)
 }
 
 fn open_f32(reader: &Reader, header: &Header) -> Result<F32, OpenError> {
