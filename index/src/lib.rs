@@ -59,6 +59,7 @@
 //! `hnsw` and `ivf` never import each other; what they share stands beside them. There is no `dyn` call, no allocation and
 //! no lock in a search loop; an index that changes while it is searched is locked for reading once a query.
 
+pub mod collection;
 pub mod flat;
 pub mod hnsw;
 pub mod ivf;

@@ -138,12 +138,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// Maps the first `room` bytes of a file that has as many, of which the first `len` are final. `room` is not zero.
+    /// Maps the first `room` bytes of a file, of which the first `len` are there and final; the others may come later. `room` is
+    /// not zero.
     pub fn open(file: &File, room: usize, len: usize) -> io::Result<Self> {
         assert!(len <= room, "{len} bytes of {room} can not be final");
         let found = file.metadata()?.len();
-        if found < room as u64 {
-            let message = format!("expected at least {room} bytes, found {found}");
+        if found < len as u64 {
+            let message = format!("expected at least {len} bytes, found {found}");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         let memory = MmapOptions::new().len(room).map_raw_read_only(file)?;
@@ -239,15 +240,14 @@ mod tests {
     #[test]
     fn a_window_lends_what_is_final_and_sees_what_is_written_later() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(10_000).unwrap();
         let window = Window::open(&file, 10_000, 0).unwrap();
         assert!(window.is_empty());
         std::os::unix::fs::FileExt::write_at(&file, b"abc", 4095).unwrap();
         window.extend(4098);
         window.extend(3);
         assert_eq!((window.bytes(4095..4098), window.len()), (&b"abc"[..], 4098));
-        let cut = Window::open(&file, 10_001, 0).unwrap_err();
-        assert_eq!(cut.to_string(), "expected at least 10001 bytes, found 10000");
+        let cut = Window::open(&file, 10_000, 5000).unwrap_err();
+        assert_eq!(cut.to_string(), "expected at least 5000 bytes, found 4098");
     }
 
     #[test]

@@ -118,6 +118,11 @@ impl Hnsw {
         &self.params
     }
 
+    /// Ids that were ever given, those without a vector too.
+    pub(crate) fn nodes(&self) -> usize {
+        self.graph.levels.len()
+    }
+
     /// Moves what searches read at random, links and codes, into memory of the process's own, in huge pages where the
     /// kernel gives them: an index that was opened from a file then searches as fast as one that was just built, and no
     /// longer waits for the file.
@@ -224,7 +229,7 @@ impl Index for Hnsw {
 
     fn searcher(&self, params: &HnswSearchParams) -> Result<HnswSearcher<'_>, ParamError> {
         params.validate()?;
-        Ok(HnswSearcher::new(self, *params))
+        Ok(HnswSearcher::with_scratch(self, *params, Scratch::default()))
     }
 }
 

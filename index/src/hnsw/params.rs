@@ -1,10 +1,13 @@
 //! Parameters of HNSW.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ParamError;
 use crate::quant::AffineKind;
 
 /// The form in which searches score the vectors they pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TraversalCodes {
     /// 4 bytes per component: exact.
     F32,
@@ -76,7 +79,8 @@ impl TraversalCodes {
 }
 
 /// The form in which the best candidates of a search are scored anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RerankCodes {
     /// They are not: the order is that of the traversal's codes.
     None,
@@ -113,7 +117,8 @@ impl RerankCodes {
 }
 
 /// How the base layer's neighbours are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Construction {
     /// Point by point, each by a search of the graph so far.
     Incremental,
@@ -135,7 +140,8 @@ impl Construction {
 }
 
 /// What is fixed by the build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct HnswParams {
     /// Links that a new node makes per layer, 2 to 256; a node keeps up to `m` of them on the upper layers and `2 m` on
     /// the base layer. More raises the recall that `ef_search` can reach, the time of every hop, and memory: about
@@ -193,6 +199,16 @@ impl HnswParams {
         ParamError::check("replicas", self.replicas, 1, 16)?;
         ParamError::check("leaf", self.leaf, 64, 1 << 16)?;
         self.validate_codes()
+    }
+
+    /// Refuses codes that a live index can not have.
+    pub(crate) fn validate_live(&self) -> Result<(), ParamError> {
+        let fine = matches!(self.codes, TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Sq8);
+        if fine || self.rerank_codes != RerankCodes::None {
+            return Ok(());
+        }
+        let expected = "f32, f16 or sq8, or have rerank codes, to be inserted into".to_owned();
+        Err(ParamError { name: "codes", expected, found: self.codes.name().to_owned() })
     }
 
     /// Refuses vectors, of `width` components when lifted, that are too long for codes.

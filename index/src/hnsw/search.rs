@@ -28,8 +28,14 @@ pub struct HnswSearcher<'a> {
 }
 
 impl<'a> HnswSearcher<'a> {
-    pub(super) fn new(hnsw: &'a Hnsw, params: HnswSearchParams) -> Self {
-        Self { searched: hnsw.searched(), params, scratch: Scratch::default() }
+    /// `params` are valid.
+    pub(crate) fn with_scratch(hnsw: &'a Hnsw, params: HnswSearchParams, scratch: Scratch) -> Self {
+        Self { searched: hnsw.searched(), params, scratch }
+    }
+
+    /// The memory of the searches, for those of another index.
+    pub(crate) fn into_scratch(self) -> Scratch {
+        self.scratch
     }
 }
 

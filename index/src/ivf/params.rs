@@ -1,9 +1,12 @@
 //! Parameters of IVF-Flat.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ParamError;
 
 /// What is fixed by the build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct IvfParams {
     /// Inverted lists, 1 to 2^24; lowered to the number of vectors. More lists are shorter: each probe costs and finds
     /// less, and choosing the lists costs more. About `sqrt(n)` to `4 sqrt(n)` serves most sets.

@@ -61,7 +61,7 @@ impl Segment {
         let path = disk.path(&name);
         let file = disk.create(&name).map_err(StoreError::io("create", &path))?;
         file.write_all_at(0, &stamp.encode()).map_err(StoreError::io("write", &path))?;
-        file.set_len(file_len(&stamp, stamp.capacity) as u64).map_err(StoreError::io("lengthen", &path))?;
+        file.set_len(ROWS_AT as u64).map_err(StoreError::io("lengthen", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
         let window = window(&path, file_len(&stamp, stamp.capacity), ROWS_AT)?;
         let (opened, appended) = (Vec::new(), Mutex::new(Vec::new()));
@@ -73,20 +73,9 @@ impl Segment {
         let name = segment_name(stamp.number);
         let path = disk.path(&name);
         let rows = spans.last().map_or(0, |span| span.first + span.rows);
-        let file = if grows {
-            let file = disk.open(&name).map_err(StoreError::io("open", &path))?;
-            let len = file.len().map_err(StoreError::io("read", &path))?;
-            check_len(&path, len, file_len(&stamp, rows))?;
-            if len < file_len(&stamp, stamp.capacity) as u64 {
-                let full = file_len(&stamp, stamp.capacity) as u64;
-                file.set_len(full).map_err(StoreError::io("lengthen", &path))?;
-            }
-            Some(file)
-        } else {
-            let found = std::fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
-            check_len(&path, found, file_len(&stamp, rows))?;
-            None
-        };
+        let file = grows.then(|| disk.open(&name).map_err(StoreError::io("open", &path))).transpose()?;
+        let found = std::fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
+        check_len(&path, found, file_len(&stamp, rows))?;
         let used = file_len(&stamp, rows);
         let window = window(&path, if grows { file_len(&stamp, stamp.capacity) } else { used }, used)?;
         stamp.check(window.bytes(0..ROWS_AT), &path)?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytemuck::Pod;
 use half::f16;
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::Vectors;
@@ -48,7 +49,8 @@ impl Shape {
 }
 
 /// The type of the components of a store's vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ElementKind {
     /// 32-bit floats.
     F32,
@@ -101,7 +103,8 @@ impl Element for u8 {
 }
 
 /// What identifies the vectors of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum IdKind {
     /// Numbers, `u64`.
     Numbers,

@@ -61,6 +61,11 @@ impl Snapshot {
         self.view.live().map(|(slot, known)| (slot, known.sequence))
     }
 
+    /// The number of the change that the vector in a slot came with, if there is one.
+    pub fn written_by(&self, slot: u32) -> Option<u64> {
+        self.view.place(slot).and_then(|_| self.view.slots.get(slot as usize)).map(|known| known.sequence)
+    }
+
     /// The id of the vector in a slot, if there is one.
     pub fn id(&self, slot: u32) -> Option<Id> {
         self.view.place(slot).map(|_| self.view.keys.id(slot))

@@ -28,13 +28,11 @@ use super::growth::Growth;
 use super::level::level_of;
 use super::search::Scratch;
 use super::seek::Crews;
-use super::{Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+use super::{Hnsw, HnswParams, HnswSearchParams, TraversalCodes};
 use crate::index::MAX_VECTORS;
 use crate::quant::{AffineQuery, Euclid, Lifted, Source, Sq4Query, Sq7};
 use crate::space::{check_base, step};
-use crate::{
-    BuildError, Counters, IdSet, Index, Memory, Mutable, Neighbor, ParamError, Progress, SaveError, Searcher, Stage,
-};
+use crate::{BuildError, Counters, IdSet, Index, Memory, Mutable, ParamError, Progress, SaveError, Stage};
 pub use searcher::LiveSearcher;
 use state::State;
 
@@ -83,11 +81,8 @@ impl Hnsw {
         let refuse = |expected: &str, found: String| {
             Err(BuildError::from(ParamError { name: "codes", expected: expected.to_owned(), found }))
         };
+        self.params.validate_live()?;
         let codes = self.params.codes;
-        let fine = matches!(codes, TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Sq8);
-        if !fine && self.params.rerank_codes == RerankCodes::None {
-            return refuse("f32, f16 or sq8, or have rerank codes, to be inserted into", codes.name().to_owned());
-        }
         if codes != TraversalCodes::F32 && self.graph.levels.is_empty() {
             return refuse("f32 in an index that begins empty", codes.name().to_owned());
         }

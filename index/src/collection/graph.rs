@@ -1,0 +1,187 @@
+//! The index of a collection, and its files.
+//!
+//! An index of generation g is the file `index-g`, which the index itself writes, and `nodes-g`, a container of kind `nodes`,
+//! version 1, that says which node holds which slot; the latter is written last and makes the former count.
+//!
+//! | section of `nodes-g` | elements | content |
+//! |---|---|---|
+//! | `slots` | u32 | the slot of each node; 2^32 - 1 where its vector is gone |
+//! | `seqs` | u64 | the change that the vector came with |
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nearlab_simd::Metric;
+use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Vectors, Verify};
+use rayon::ThreadPool;
+
+use super::nodes::Nodes;
+use super::{CollectionError, IndexConfig, SearchOptions};
+use crate::hnsw::{Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher, Scratch};
+use crate::ivf::Ivf;
+use crate::{Build, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
+
+const KIND: FileKind = FileKind::new("nodes");
+const VERSION: u32 = 1;
+const SLOTS: SectionId = SectionId::new("slots");
+const SEQUENCES: SectionId = SectionId::new("seqs");
+
+/// An index over the vectors of a collection.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a collection has one, and shares it")]
+pub(super) enum Graph {
+    /// Follows every change.
+    Live(LiveHnsw),
+    /// Of a collection that is open read-only.
+    Frozen(Hnsw),
+    /// Stays as it was built.
+    Ivf(Ivf),
+}
+
+impl Graph {
+    /// Builds the index that the configuration asks for; none where it asks for none.
+    pub(super) fn build(
+        config: &IndexConfig,
+        metric: Metric,
+        vectors: Vectors<'_, f32>,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>, CollectionError> {
+        Ok(match config {
+            IndexConfig::Flat => None,
+            IndexConfig::Hnsw(params) => {
+                Some(Self::Live(Hnsw::build(vectors, metric, params, pool, progress)?.into_live(pool)?))
+            }
+            IndexConfig::Ivf(params) => Some(Self::Ivf(Ivf::build(vectors, metric, params, pool, progress)?)),
+        })
+    }
+
+    /// Finds the nearest of all, or of those in `among`.
+    pub(super) fn search(
+        &self,
+        scratch: &mut Scratch,
+        (query, k): (&[f32], usize),
+        (options, among): (&SearchOptions<'_>, Option<&IdSet>),
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Counters, CollectionError> {
+        let mut found = |searcher: &mut dyn Searcher| match among {
+            Some(among) => searcher.search_among(query, k, among, out),
+            None => searcher.search(query, k, out),
+        };
+        Ok(match self {
+            Self::Live(live) => {
+                options.hnsw.validate()?;
+                let mut searcher = LiveSearcher::new(live, options.hnsw, std::mem::take(scratch));
+                let counters = found(&mut searcher);
+                *scratch = searcher.into_scratch();
+                counters
+            }
+            Self::Frozen(hnsw) => {
+                options.hnsw.validate()?;
+                let mut searcher = HnswSearcher::with_scratch(hnsw, options.hnsw, std::mem::take(scratch));
+                let counters = found(&mut searcher);
+                *scratch = searcher.into_scratch();
+                counters
+            }
+            Self::Ivf(ivf) => found(&mut ivf.searcher(&options.ivf)?),
+        })
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        match self {
+            Self::Live(live) => live.memory(),
+            Self::Frozen(hnsw) => hnsw.memory(),
+            Self::Ivf(ivf) => ivf.memory(),
+        }
+    }
+
+    /// Writes the files of generation `generation`. A live index is optimised first.
+    pub(super) fn save(
+        &self,
+        folder: &Path,
+        (generation, nodes): (u64, &Nodes),
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<(), CollectionError> {
+        let path = index_path(folder, generation);
+        match self {
+            Self::Live(live) => live.save(&path, pool, progress).map_err(|error| match error {
+                LiveSaveError::Optimize(error) => CollectionError::from(error),
+                LiveSaveError::Save(error) => error.into(),
+            })?,
+            Self::Frozen(hnsw) => hnsw.save(&path)?,
+            Self::Ivf(ivf) => ivf.save(&path)?,
+        }
+        let (slots, sequences): (Vec<u32>, Vec<u64>) = nodes.alive_slots().unzip();
+        let mut writer = ContainerWriter::create(nodes_path(folder, generation), KIND, VERSION)?;
+        writer.section(SLOTS, &slots)?;
+        writer.section(SEQUENCES, &sequences)?;
+        Ok(writer.finish()?)
+    }
+
+    /// Opens the newest index that there is, with its nodes and its generation; to be changed, where it can be and `writable`
+    /// says so. One that is damaged or of another shape is passed over: the vectors are in the store.
+    pub(super) fn open(
+        folder: &Path,
+        (config, metric, dim): (&IndexConfig, Metric, usize),
+        writable: Option<&ThreadPool>,
+    ) -> Option<(Self, Nodes, u64)> {
+        let mut generations = generations(folder);
+        generations.sort_unstable();
+        generations.into_iter().rev().find_map(|generation| {
+            let nodes = open_nodes(&nodes_path(folder, generation)).ok()?;
+            let path = index_path(folder, generation);
+            let graph = match config {
+                IndexConfig::Flat => return None,
+                IndexConfig::Hnsw(params) => {
+                    let hnsw = Hnsw::open(&path).ok().filter(|hnsw| hnsw.params() == params)?;
+                    let fits = (hnsw.metric(), hnsw.dim()) == (metric, dim) && hnsw.nodes() == nodes.len();
+                    match (fits, writable) {
+                        (false, _) => return None,
+                        (true, Some(pool)) => Self::Live(hnsw.into_live(pool).ok()?),
+                        (true, None) => Self::Frozen(hnsw),
+                    }
+                }
+                IndexConfig::Ivf(_) => {
+                    let ivf = Ivf::open(&path).ok()?;
+                    let fits = (ivf.metric(), ivf.dim(), ivf.len()) == (metric, dim, nodes.len());
+                    fits.then_some(Self::Ivf(ivf))?
+                }
+            };
+            Some((graph, nodes, generation))
+        })
+    }
+}
+
+/// Removes the files of all generations but one. What can not be removed is tried again next time.
+pub(super) fn remove_others(folder: &Path, kept: u64) {
+    for generation in generations(folder).into_iter().filter(|&generation| generation != kept) {
+        let _ = fs::remove_file(nodes_path(folder, generation));
+        let _ = fs::remove_file(index_path(folder, generation));
+    }
+}
+
+fn generations(folder: &Path) -> Vec<u64> {
+    let names =
+        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut generations: Vec<u64> =
+        names.filter_map(|name| name.strip_prefix("nodes-").or(name.strip_prefix("index-"))?.parse().ok()).collect();
+    generations.sort_unstable();
+    generations.dedup();
+    generations
+}
+
+pub(super) fn index_path(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("index-{generation:08}"))
+}
+
+pub(super) fn nodes_path(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("nodes-{generation:08}"))
+}
+
+fn open_nodes(path: &Path) -> Result<Nodes, CollectionError> {
+    let file = Container::open(path, KIND, VERSION..=VERSION, Verify::Sections)?;
+    let slots = file.view::<u32>(SLOTS)?;
+    let sequences = file.buffer_of::<u64>(SEQUENCES, slots.len())?;
+    Ok(Nodes::of(slots.iter().copied().zip(sequences.iter().copied())))
+}

@@ -1,0 +1,254 @@
+//! Keeping a collection in shape: a new index, figures, checks and copies.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use nearlab_storage::Vectors;
+use nearlab_storage::metadata::MetadataStore;
+use nearlab_storage::mmap::Map;
+use nearlab_storage::store::{CompactOptions, ElementKind, SegmentView, Snapshot};
+
+use super::graph::{self, Graph};
+use super::measure::with_row;
+use super::nodes::{NONE, Nodes};
+use super::open::{METADATA, io};
+use super::{Collection, CollectionError, IndexConfig};
+use crate::{IdSet, Mutable, Progress};
+
+/// Bytes that are copied at once; zeros in such a piece take up no room in the copy.
+const COPIED: usize = 1 << 20;
+
+/// Figures about a collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionStats {
+    /// Records.
+    pub records: usize,
+    /// Of these, vectors that the index does not hold, which are compared one by one.
+    pub unindexed: usize,
+    /// Rows on the disk that do not count any more.
+    pub dead_rows: u64,
+    /// Segments of rows.
+    pub segments: usize,
+    /// The number of the last change.
+    pub sequence: u64,
+    /// Bytes on the disk, all files together.
+    pub disk_bytes: u64,
+    /// Bytes of memory by component, about; what is mapped is the system's to keep or to drop.
+    pub memory: BTreeMap<&'static str, u64>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage(
+    /// One sentence that names the file.
+    pub String,
+);
+
+impl Collection {
+    /// Brings the index up to date, frees what deleted records take up, in the index and on the disk, and saves the index. Changes
+    /// wait until it is done, searches do not.
+    pub fn optimize(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
+        let mut writer = self.lock_writer()?;
+        self.check(&writer)?;
+        self.store.sync()?;
+        let outcome = self.renew(progress);
+        outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
+        if let Some(graph) = self.read().graph.clone() {
+            let generation = writer.generation + 1;
+            graph.save(&self.folder, (generation, &self.read().nodes), &self.pool, progress)?;
+            writer.generation = generation;
+            graph::remove_others(&self.folder, generation);
+        }
+        self.keep_metadata(&mut writer)?;
+        self.store.checkpoint()?;
+        self.store.compact(&CompactOptions::default())?;
+        self.write().snapshot = self.store.snapshot();
+        Ok(())
+    }
+
+    fn renew(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
+        let graph = self.read().graph.clone();
+        match (&self.config.index, graph.as_deref()) {
+            (IndexConfig::Hnsw(_), Some(Graph::Live(live))) => {
+                self.grow_graph()?;
+                self.fade();
+                Ok(live.optimize(&self.pool, progress)?)
+            }
+            (IndexConfig::Flat, _) => Ok(()),
+            (_, Some(_)) if self.is_indexed() => Ok(()),
+            _ => self.build(progress),
+        }
+    }
+
+    /// Whether the index holds what is there, and nothing else.
+    fn is_indexed(&self) -> bool {
+        let state = self.read();
+        state.tail.is_empty() && state.nodes.alive().len() == state.nodes.len()
+    }
+
+    /// Builds the index anew over all vectors.
+    pub(super) fn build(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
+        let snapshot = self.store.snapshot();
+        if snapshot.is_empty() {
+            return Ok(());
+        }
+        let dim = self.config.dim;
+        let segments = match snapshot.shape().element {
+            ElementKind::F32 => snapshot.segments::<f32>()?,
+            _ => Vec::new(),
+        };
+        let build = |vectors| Graph::build(&self.config.index, self.config.metric, vectors, &self.pool, progress);
+        let (graph, slots) = match &segments[..] {
+            // The rows lie as the index wants them.
+            [SegmentView { vectors, slots, .. }] if slots.len() == snapshot.len() => (build(*vectors)?, slots.clone()),
+            _ => {
+                let (map, slots) = gathered(&snapshot, &self.folder)?;
+                (build(Vectors::new(bytemuck::cast_slice(&map), dim))?, slots)
+            }
+        };
+        let written = slots.iter().map(|&slot| (slot, snapshot.written_by(slot).unwrap_or_default()));
+        let nodes = Nodes::of(written);
+        let mut state = self.write();
+        state.tail = if graph.is_some() { IdSet::new() } else { slots.into_iter().collect() };
+        (state.graph, state.nodes) = (graph.map(Arc::new), nodes);
+        Ok(())
+    }
+
+    /// Figures about the collection.
+    pub fn stats(&self) -> CollectionStats {
+        let store = self.store.stats();
+        let state = self.read();
+        let mut memory = BTreeMap::from([
+            ("ids", store.memory_bytes),
+            ("nodes", state.nodes.memory() as u64 + size_of_val(state.tail.words()) as u64),
+        ]);
+        if let Some(graph) = &state.graph {
+            memory.extend(graph.memory().0);
+        }
+        CollectionStats {
+            records: state.snapshot.len(),
+            unindexed: state.tail.len(),
+            dead_rows: store.rows - state.snapshot.len() as u64,
+            segments: store.segments,
+            sequence: store.sequence,
+            disk_bytes: used(&self.folder),
+            memory,
+        }
+    }
+
+    /// Checks everything: each row against its checksum, and that store, metadata and index hold the same records. What is not as
+    /// it should be; changes wait meanwhile.
+    pub fn verify(&self) -> Result<Vec<Damage>, CollectionError> {
+        let _writer = self.writer.as_ref().map(|writer| writer.lock());
+        let mut damage: Vec<Damage> = self.store.verify().iter().map(|error| Damage(error.to_string())).collect();
+        let state = self.read();
+        let live: IdSet = state.snapshot.slots().map(|(slot, _)| slot).collect();
+        if let Some(metadata) = &self.metadata {
+            let slots: IdSet = metadata.slots()?.iter().collect();
+            if slots != live {
+                let (records, documents) = (live.len(), slots.len());
+                let path = self.folder.join(METADATA);
+                damage.push(Damage(format!(
+                    "{} holds documents of {documents} records, expected those of {records}",
+                    path.display()
+                )));
+            }
+        }
+        let indexed = state.nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
+        let stale = indexed.filter(|&(slot, sequence)| state.snapshot.written_by(slot) != Some(sequence)).count();
+        let held = state.nodes.alive().len() + state.tail.len();
+        if stale > 0 || held != live.len() {
+            damage.push(Damage(format!(
+                "the index in {} holds {held} vectors, {stale} of them gone, expected {}",
+                self.folder.display(),
+                live.len()
+            )));
+        }
+        Ok(damage)
+    }
+
+    /// Copies the collection as it is now to a folder that is empty or missing, durably. Changes wait meanwhile, searches do not.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<(), CollectionError> {
+        let to = to.as_ref();
+        let mut writer = self.lock_writer()?;
+        self.check(&writer)?;
+        self.store.sync()?;
+        self.keep_metadata(&mut writer)?;
+        fs::create_dir_all(to).map_err(io("create", to))?;
+        if fs::read_dir(to).map_err(io("read", to))?.next().is_some() {
+            return Err(CollectionError::Exists(to.to_owned()));
+        }
+        copy_folder(&self.vectors_path(), &to.join("vectors"))?;
+        copy_files(&self.folder, to)?;
+        // The copy of an open database is one that was not closed: this closes it.
+        let schema = self.config.schema.as_ref();
+        drop(schema.map(|schema| MetadataStore::open(to.join(METADATA), schema)).transpose()?);
+        Ok(())
+    }
+}
+
+/// All vectors of a snapshot, in the order of their slots, in a file of their own that nobody else sees: they may be more than
+/// memory holds.
+fn gathered(snapshot: &Snapshot, folder: &Path) -> Result<(Map, Vec<u32>), CollectionError> {
+    let mut slots = Vec::with_capacity(snapshot.len());
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(io("write into", folder))?;
+    let mut writer = BufWriter::with_capacity(COPIED, file);
+    let mut buffer = Vec::new();
+    for (slot, _) in snapshot.slots() {
+        let written = with_row(snapshot, slot, &mut buffer, |row| writer.write_all(bytemuck::cast_slice(row)))?;
+        written.unwrap_or(Ok(())).map_err(io("write into", folder))?;
+        slots.push(slot);
+    }
+    let file = writer.into_inner().map_err(|error| io("write into", folder)(error.into_error()))?;
+    let map = Map::open(file.path()).map_err(io("map a file in", folder))?;
+    Ok((map, slots))
+}
+
+fn used(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => used(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), CollectionError> {
+    fs::create_dir(to).map_err(io("create", to))?;
+    copy_files(from, to)
+}
+
+/// Copies the files of a folder, not those of folders in it. The description of a collection comes last: with it there is one.
+fn copy_files(from: &Path, to: &Path) -> Result<(), CollectionError> {
+    let entries = fs::read_dir(from).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io("read", from))?;
+    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
+    paths.sort_by_key(|path| path.extension().is_some_and(|extension| extension == "json"));
+    for path in paths {
+        let target = to.join(path.file_name().expect("a file of a folder has a name"));
+        copy_file(&path, &target).map_err(io("copy to", &target))?;
+    }
+    File::open(to).and_then(|folder| folder.sync_all()).map_err(io("sync", to))
+}
+
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    let (mut source, mut target) = (File::open(from)?, File::options().write(true).create_new(true).open(to)?);
+    let mut piece = vec![0; COPIED];
+    loop {
+        let read = source.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        if piece[..read].iter().all(|&byte| byte == 0) {
+            target.seek(SeekFrom::Current(read as i64))?;
+        } else {
+            target.write_all(&piece[..read])?;
+        }
+    }
+    target.set_len(source.stream_position()?)?;
+    target.sync_all()
+}

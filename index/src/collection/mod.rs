@@ -1,0 +1,187 @@
+//! A collection: vectors, what records say about themselves, and an index, in one folder and in one step.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `collection.json` | what is fixed: components, metric, index, fields |
+//! | `vectors/` | the vector store, whose log tells what was changed |
+//! | `metadata.redb` | documents and their indexes; what is behind the log is caught up when the collection is opened |
+//! | `index-G`, `nodes-G` | the index of generation G, and which node holds which slot; caught up likewise, or built anew |
+//!
+//! A change is one record of the store's log, in which the documents ride along: it is there as a whole or not at all. One thread
+//! changes a collection at a time; searches go on meanwhile, and each sees the records between two changes. Vectors that the index
+//! does not hold yet are compared one by one, so that nothing is missed: all of them in a flat collection, or until there
+//! are [`GRAPH_FROM`] under a graph, or those that came after the lists were made.
+//!
+//! ```
+//! use nearlab_index::collection::{Collection, CollectionConfig, IndexConfig, Records, SearchOptions};
+//! use nearlab_simd::Metric;
+//! use nearlab_storage::Vectors;
+//! use nearlab_storage::metadata::{Document, Field, FieldKind, Filter, Schema, Value};
+//! use nearlab_storage::store::{Durability, ElementKind, Id, IdKind};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! let schema = Schema::new([Field::new("price", FieldKind::Float)])?;
+//! let config = CollectionConfig {
+//!     dim: 2, metric: Metric::L2, element: ElementKind::F32, ids: IdKind::Names, index: IndexConfig::Flat, schema: Some(schema.clone()),
+//! };
+//! let collection = Collection::create(folder.path().join("shop"), config, 1)?;
+//! let priced = |price| Document::new().with("price", Value::Float(price));
+//! let records = Records {
+//!     ids: (&["hat", "cap"]).into(), vectors: Vectors::new(&[0.0, 1.0, 0.0, 2.0], 2), documents: &[priced(30.0), priced(9.5)],
+//! };
+//! collection.upsert(&records, Durability::Sync)?;
+//! let cheap = Filter::parse(&schema, "price < 20")?;
+//! let options = SearchOptions { filter: Some(&cheap), ..SearchOptions::default() };
+//! let hits = collection.searcher().search(&[0.0, 0.0], 10, &options)?;
+//! assert_eq!((hits.len(), hits[0].id.to_string(), hits[0].distance), (1, "cap".to_owned(), 4.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod error;
+mod graph;
+mod maintain;
+mod measure;
+mod nodes;
+mod open;
+mod search;
+mod write;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use nearlab_storage::metadata::{Document, MetadataStore};
+use nearlab_storage::store::{Ids, Snapshot, VectorStore};
+use rayon::ThreadPool;
+
+pub use config::{CollectionConfig, IndexConfig};
+pub use error::CollectionError;
+pub use maintain::{CollectionStats, Damage};
+pub use search::{CollectionSearcher, Hit, SearchOptions};
+pub use write::Records;
+
+use crate::IdSet;
+use graph::Graph;
+use nodes::Nodes;
+use write::Writer;
+
+/// Vectors from which on a collection with a graph has one.
+pub const GRAPH_FROM: usize = 10_000;
+
+/// Records that are found by their vectors and by what they say; see the [module](self).
+#[derive(Debug)]
+pub struct Collection {
+    folder: PathBuf,
+    config: CollectionConfig,
+    store: VectorStore,
+    metadata: Option<MetadataStore>,
+    state: RwLock<State>,
+    /// None where the collection is open read-only.
+    writer: Option<Mutex<Writer>>,
+    pool: ThreadPool,
+    /// Odd while documents and nodes are of different changes.
+    turns: AtomicU64,
+}
+
+/// What searches see.
+#[derive(Debug)]
+struct State {
+    snapshot: Snapshot,
+    graph: Option<Arc<Graph>>,
+    nodes: Nodes,
+    /// Slots of vectors that the graph does not hold.
+    tail: IdSet,
+    /// Whether the graph may hold vectors that no node is known of yet.
+    inserting: bool,
+    /// Held by searches that see this state.
+    era: Arc<()>,
+    /// Nodes whose vectors are gone, but which the graph still finds, because searches of their era may want them.
+    fading: VecDeque<(Arc<()>, Vec<u32>)>,
+}
+
+impl State {
+    fn new(snapshot: Snapshot, graph: Option<Arc<Graph>>, nodes: Nodes, tail: IdSet) -> Self {
+        Self { snapshot, graph, nodes, tail, inserting: false, era: Arc::default(), fading: VecDeque::new() }
+    }
+}
+
+/// A record as it was put.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its vector.
+    pub vector: Vec<f32>,
+    /// What it says; none in a collection without fields.
+    pub document: Option<Document>,
+}
+
+impl Collection {
+    /// What was fixed when it was made.
+    pub fn config(&self) -> &CollectionConfig {
+        &self.config
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.read().snapshot.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of the last change.
+    pub fn sequence(&self) -> u64 {
+        self.read().snapshot.sequence()
+    }
+
+    /// Prepares one thread's searches.
+    pub fn searcher(&self) -> CollectionSearcher<'_> {
+        CollectionSearcher::new(self)
+    }
+
+    /// The records with these ids, in order, as far as there are any.
+    pub fn get<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Vec<Option<Record>>, CollectionError> {
+        let ids = ids.into();
+        self.settled(|state| {
+            let slots = state.snapshot.slots_of(ids)?;
+            let mut documents = self.documents(&slots.iter().flatten().copied().collect::<Vec<_>>())?.into_iter();
+            let mut buffer = Vec::new();
+            let record = |slot: Option<u32>| {
+                let Some(slot) = slot else { return Ok(None) };
+                let vector = measure::with_row(&state.snapshot, slot, &mut buffer, <[f32]>::to_vec)?;
+                let document = documents.next().flatten();
+                Ok(vector.map(|vector| Record { vector, document }))
+            };
+            slots.into_iter().map(record).collect()
+        })
+    }
+
+    /// The documents of slots; none for each in a collection without fields.
+    fn documents(&self, slots: &[u32]) -> Result<Vec<Option<Document>>, CollectionError> {
+        match &self.metadata {
+            Some(metadata) => Ok(metadata.get(slots)?),
+            None => Ok(vec![None; slots.len()]),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, CollectionError> {
+        let writer = self.writer.as_ref().ok_or_else(|| CollectionError::ReadOnly(self.folder.clone()))?;
+        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

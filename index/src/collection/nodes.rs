@@ -1,0 +1,91 @@
+//! Which node of the index holds the vector of which slot.
+
+use std::sync::Arc;
+
+use nearlab_storage::metadata::RoaringBitmap;
+
+use crate::IdSet;
+
+/// Stands where a slot or node would.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Nodes and slots. What a node held is known even after its vector is gone, until the node is given again: a search that met
+/// it before may ask.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    /// By node: the slot, and the change that the vector came with.
+    by_node: Vec<(u32, u64)>,
+    /// By slot.
+    by_slot: Vec<u32>,
+    /// Nodes whose vectors are there. Shared, so that a search can hold it.
+    alive: Arc<IdSet>,
+}
+
+impl Nodes {
+    /// Of nodes that hold these slots, each with the change that the vector came with, or [`NONE`].
+    pub(super) fn of(slots: impl IntoIterator<Item = (u32, u64)>) -> Self {
+        let mut nodes = Self::default();
+        for (node, (slot, sequence)) in (0..).zip(slots) {
+            nodes.by_node.push((NONE, 0));
+            if slot != NONE {
+                nodes.put(node, slot, sequence);
+            }
+        }
+        nodes
+    }
+
+    /// A node has taken the vector of a slot.
+    pub(super) fn put(&mut self, node: u32, slot: u32, sequence: u64) {
+        grown(&mut self.by_node, node, (NONE, 0))[node as usize] = (slot, sequence);
+        grown(&mut self.by_slot, slot, NONE)[slot as usize] = node;
+        Arc::make_mut(&mut self.alive).insert(node);
+    }
+
+    /// The vector of a slot is gone; the node that held it.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<u32> {
+        let node = self.node(slot)?;
+        self.by_slot[slot as usize] = NONE;
+        Arc::make_mut(&mut self.alive).remove(node);
+        Some(node)
+    }
+
+    pub(super) fn node(&self, slot: u32) -> Option<u32> {
+        self.by_slot.get(slot as usize).copied().filter(|&node| node != NONE)
+    }
+
+    /// The slot that a node held last, and the change that the vector came with.
+    pub(super) fn slot(&self, node: u32) -> Option<(u32, u64)> {
+        self.by_node.get(node as usize).copied().filter(|&(slot, _)| slot != NONE)
+    }
+
+    pub(super) fn alive(&self) -> &Arc<IdSet> {
+        &self.alive
+    }
+
+    /// Nodes, those without a vector too.
+    pub(super) fn len(&self) -> usize {
+        self.by_node.len()
+    }
+
+    /// The nodes of some slots, as far as they have any.
+    pub(super) fn of_slots(&self, slots: &RoaringBitmap) -> IdSet {
+        slots.iter().filter_map(|slot| self.node(slot)).collect()
+    }
+
+    /// Each node's slot and change, for a file: [`NONE`] where its vector is gone.
+    pub(super) fn alive_slots(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let of = |(node, &slot): (u32, &(u32, u64))| if self.alive.contains(node) { slot } else { (NONE, 0) };
+        (0..).zip(&self.by_node).map(of)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.by_node[..]) + size_of_val(&self.by_slot[..]) + size_of_val(self.alive.words())
+    }
+}
+
+fn grown<T: Clone>(array: &mut Vec<T>, at: u32, filling: T) -> &mut Vec<T> {
+    if at as usize >= array.len() {
+        array.resize(at as usize + 1, filling);
+    }
+    array
+}

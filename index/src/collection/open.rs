@@ -1,0 +1,184 @@
+//! Making and opening a collection: what the store's log tells is caught up by metadata and index.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, RwLock};
+
+use nearlab_storage::Vectors;
+use nearlab_storage::metadata::MetadataStore;
+use nearlab_storage::store::{StoreOptions, VectorStore};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::graph::Graph;
+use super::measure::with_row;
+use super::nodes::Nodes;
+use super::write::Writer;
+use super::{Collection, CollectionConfig, CollectionError, State};
+use crate::{IdSet, Mutable, ParamError};
+
+pub(super) const METADATA: &str = "metadata.redb";
+/// Vectors that are put into a graph at once while it catches up.
+const AT_ONCE: usize = 4096;
+
+impl Collection {
+    /// Makes an empty collection in a folder that is empty or missing, and opens it for changes, which are computed on
+    /// `threads` threads, at least 1.
+    pub fn create(folder: impl AsRef<Path>, config: CollectionConfig, threads: usize) -> Result<Self, CollectionError> {
+        let folder = folder.as_ref();
+        config.check()?;
+        let pool = pool(threads)?;
+        fs::create_dir_all(folder).map_err(io("create", folder))?;
+        if fs::read_dir(folder).map_err(io("read", folder))?.next().is_some() {
+            return Err(CollectionError::Exists(folder.to_owned()));
+        }
+        let store = VectorStore::create(folder.join("vectors"), &StoreOptions::new(config.shape()))?;
+        let schema = config.schema.clone();
+        let metadata = schema.map(|schema| MetadataStore::create(folder.join(METADATA), schema)).transpose()?;
+        // Last: with it there is a collection.
+        config.save(folder)?;
+        let state = State::new(store.snapshot(), None, Nodes::default(), IdSet::new());
+        let collection = Self::over(folder, config, (store, metadata), (state, pool), Some(Writer::default()));
+        collection.store.keep_since(0)?;
+        Ok(collection)
+    }
+
+    /// Opens a collection for changes, which are computed on `threads` threads, at least 1.
+    pub fn open(folder: impl AsRef<Path>, threads: usize) -> Result<Self, CollectionError> {
+        let folder = folder.as_ref();
+        let config = CollectionConfig::load(folder)?;
+        let pool = pool(threads)?;
+        let store = VectorStore::open(folder.join("vectors"))?;
+        let schema = config.schema.as_ref();
+        let metadata = schema.map(|schema| MetadataStore::open(folder.join(METADATA), schema)).transpose()?;
+        let (state, generation) = opened_state(folder, &config, &store, Some(&pool));
+        let writer = Writer::at(generation);
+        let collection = Self::over(folder, config, (store, metadata), (state, pool), Some(writer));
+        collection.catch_up()?;
+        Ok(collection)
+    }
+
+    /// Opens a collection for searches only: nothing is changed, and what another process changes later is not seen. One that was
+    /// left behind by a crash must be opened for changes once before, if it has fields.
+    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        let folder = folder.as_ref();
+        let config = CollectionConfig::load(folder)?;
+        let pool = pool(1)?;
+        let store = VectorStore::open_read_only(folder.join("vectors"))?;
+        let metadata = config.schema.as_ref().map(|_| MetadataStore::open_read_only(folder.join(METADATA)));
+        let metadata = metadata.transpose()?;
+        if let Some(metadata) = &metadata {
+            let (expected, found) = (store.sequence(), metadata.sequence()?);
+            if found != expected {
+                return Err(CollectionError::Stale { path: folder.join(METADATA), expected, found });
+            }
+        }
+        let (state, _) = opened_state(folder, &config, &store, None);
+        Ok(Self::over(folder, config, (store, metadata), (state, pool), None))
+    }
+
+    fn over(
+        folder: &Path,
+        config: CollectionConfig,
+        (store, metadata): (VectorStore, Option<MetadataStore>),
+        (state, pool): (State, ThreadPool),
+        writer: Option<Writer>,
+    ) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            config,
+            store,
+            metadata,
+            state: RwLock::new(state),
+            writer: writer.map(Mutex::new),
+            pool,
+            turns: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets metadata and index follow the changes that they missed.
+    fn catch_up(&self) -> Result<(), CollectionError> {
+        if let Some(metadata) = &self.metadata {
+            let found = metadata.sequence()?;
+            let missed = self.store.since(found)?;
+            let missed = missed.ok_or_else(|| CollectionError::Gap { path: self.folder.join(METADATA), found })?;
+            for past in &missed {
+                self.apply_past(past)?;
+            }
+            let mut writer = self.lock_writer()?;
+            self.keep_metadata(&mut writer)?;
+        }
+        self.grow_graph()
+    }
+
+    /// Lets a live graph take in the vectors that it does not hold.
+    pub(super) fn grow_graph(&self) -> Result<(), CollectionError> {
+        let (graph, snapshot, tail) = {
+            let state = self.read();
+            (state.graph.clone(), state.snapshot.clone(), state.tail.iter().collect::<Vec<u32>>())
+        };
+        let Some(Graph::Live(live)) = graph.as_deref() else { return Ok(()) };
+        self.write().inserting = true;
+        for slots in tail.chunks(AT_ONCE) {
+            let (mut rows, mut buffer) = (Vec::with_capacity(slots.len() * self.config.dim), Vec::new());
+            for &slot in slots {
+                with_row(&snapshot, slot, &mut buffer, |row| rows.extend_from_slice(row))?;
+            }
+            let nodes = live.insert(Vectors::new(&rows, self.config.dim), &self.pool)?;
+            let mut state = self.write();
+            for (&slot, node) in slots.iter().zip(nodes) {
+                state.tail.remove(slot);
+                let sequence = snapshot.written_by(slot).expect("only what is there is missing from the index");
+                state.nodes.put(node, slot, sequence);
+            }
+        }
+        self.write().inserting = false;
+        Ok(())
+    }
+}
+
+impl Drop for Collection {
+    /// Makes everything durable, so that the next opening has nothing to catch up. Errors have nobody to go to: call
+    /// [`Collection::sync`] first.
+    fn drop(&mut self) {
+        let _ = self.sync();
+    }
+}
+
+/// What can be searched at once: the newest index, without what is gone; the rest one by one.
+fn opened_state(
+    folder: &Path,
+    config: &CollectionConfig,
+    store: &VectorStore,
+    writable: Option<&ThreadPool>,
+) -> (State, u64) {
+    let snapshot = store.snapshot();
+    let opened = Graph::open(folder, (&config.index, config.metric, config.dim), writable);
+    let (graph, mut nodes, generation) = match opened {
+        Some((graph, nodes, generation)) => (Some(graph), nodes, generation),
+        None => (None, Nodes::default(), 0),
+    };
+    let stale: Vec<u32> = nodes
+        .alive_slots()
+        .filter(|&(slot, sequence)| snapshot.written_by(slot) != Some(sequence))
+        .map(|(slot, _)| slot)
+        .collect();
+    let gone: Vec<u32> = stale.into_iter().filter_map(|slot| nodes.remove(slot)).collect();
+    if let Some(Graph::Live(live)) = &graph {
+        live.delete(&gone);
+    }
+    let tail = snapshot.slots().map(|(slot, _)| slot).filter(|&slot| nodes.node(slot).is_none()).collect();
+    (State::new(snapshot, graph.map(Into::into), nodes, tail), generation)
+}
+
+fn pool(threads: usize) -> Result<ThreadPool, CollectionError> {
+    ParamError::check("threads", threads, 1, 1024)?;
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| {
+        ParamError { name: "threads", expected: "few enough to start".to_owned(), found: error.to_string() }.into()
+    })
+}
+
+pub(super) fn io<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> CollectionError + use<'p> {
+    move |cause| CollectionError::Io { doing, path: path.to_owned(), cause }
+}

@@ -1,0 +1,221 @@
+//! Searching a collection: the index for what it holds, one by one for the rest, and both together for the answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use nearlab_storage::metadata::{Document, Filter, RoaringBitmap};
+use nearlab_storage::store::{Id, Snapshot};
+
+use super::graph::Graph;
+use super::measure::Measure;
+use super::{Collection, CollectionError, State};
+use crate::hnsw::{HnswSearchParams, Scratch};
+use crate::ivf::IvfSearchParams;
+use crate::top_k::TopK;
+use crate::{IdSet, Neighbor};
+
+/// How often a search begins anew because it met what was put in after it had begun.
+const ATTEMPTS: usize = 4;
+/// Candidates that the index is asked for beyond `5 k / 4`, where distances are computed anew: codes may rank the last ones wrongly.
+const SPARE: usize = 8;
+/// How often it looks for a moment between two changes before it waits for the one who makes them.
+const LOOKS: usize = 1000;
+
+/// What is chosen anew for each search.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchOptions<'a> {
+    /// Which records can be found; all where there is none. Of the collection's own schema.
+    pub filter: Option<&'a Filter>,
+    /// How a graph is searched.
+    pub hnsw: HnswSearchParams,
+    /// How lists are searched.
+    pub ivf: IvfSearchParams,
+    /// Whether the distances of what the index found are computed anew from the vectors as they are kept, and what is returned is
+    /// sorted by these; otherwise they are those of the index's codes, and no vector is read.
+    pub exact: bool,
+    /// Whether documents are returned too.
+    pub documents: bool,
+}
+
+impl Default for SearchOptions<'_> {
+    /// Candidates and lists enough for a recall of some .95 on most sets; exact distances, without documents.
+    fn default() -> Self {
+        Self {
+            filter: None,
+            hnsw: HnswSearchParams::new(100),
+            ivf: IvfSearchParams { nprobe: 32 },
+            exact: true,
+            documents: false,
+        }
+    }
+}
+
+/// A record that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its id.
+    pub id: Id,
+    /// The distance of its vector; see the [crate](crate#distances).
+    pub distance: f32,
+    /// What it says, if that was asked for.
+    pub document: Option<Document>,
+}
+
+/// One thread's searches of a [`Collection`].
+#[derive(Debug)]
+pub struct CollectionSearcher<'a> {
+    collection: &'a Collection,
+    scratch: Scratch,
+    measure: Measure,
+    top: TopK,
+    found: Vec<Neighbor>,
+    tail: Vec<u32>,
+}
+
+/// What one search looks at.
+struct Scene {
+    snapshot: Snapshot,
+    graph: Option<Arc<Graph>>,
+    /// Nodes that count; none where all do.
+    among: Option<Arc<IdSet>>,
+    _era: Arc<()>,
+}
+
+impl<'a> CollectionSearcher<'a> {
+    pub(super) fn new(collection: &'a Collection) -> Self {
+        Self {
+            collection,
+            scratch: Scratch::default(),
+            measure: Measure::default(),
+            top: TopK::default(),
+            found: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Finds the `k` records nearest to `query`, nearest first; fewer where fewer pass the filter.
+    ///
+    /// Panics when the query has another dimension than the collection, or the filter another schema.
+    pub fn search(
+        &mut self,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+    ) -> Result<Vec<Hit>, CollectionError> {
+        crate::index::assert_query(query, self.collection.config.dim);
+        self.measure.prepare(self.collection.config.metric, query);
+        let mut attempt = 1;
+        loop {
+            let scene = self.look(options)?;
+            let unknown = self.find(&scene, (query, k), options)?;
+            if unknown == 0 || attempt == ATTEMPTS {
+                return self.hits(&scene.snapshot, options.documents);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Fixes what is looked at, and in `tail` the slots to compare one by one.
+    fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene, CollectionError> {
+        let (collection, tail) = (self.collection, &mut self.tail);
+        let scene = |state: &State, matches: Option<&RoaringBitmap>| {
+            tail.clear();
+            match matches {
+                Some(matches) => tail.extend(state.tail.iter().filter(|&slot| matches.contains(slot))),
+                None => tail.extend(state.tail.iter()),
+            }
+            let complete = state.nodes.alive().len() == state.nodes.len();
+            let changing = state.inserting || !state.fading.is_empty();
+            let among = match (matches, state.graph.as_deref()) {
+                (Some(matches), _) => Some(Arc::new(state.nodes.of_slots(matches))),
+                // A live graph knows for itself what is gone.
+                (None, Some(Graph::Live(_))) if !changing => None,
+                (None, _) => (changing || !complete).then(|| Arc::clone(state.nodes.alive())),
+            };
+            Scene { snapshot: state.snapshot.clone(), graph: state.graph.clone(), among, _era: Arc::clone(&state.era) }
+        };
+        let Some(filter) = options.filter else {
+            let mut scene = scene;
+            return Ok(scene(&collection.read(), None));
+        };
+        let metadata = collection.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
+        let mut scene = scene;
+        collection.settled(|state| Ok(scene(state, Some(&metadata.filter(filter)?))))
+    }
+
+    /// Puts the nearest into `found`, by slot. How many the index found that are not of the moment that is looked at.
+    fn find(
+        &mut self,
+        scene: &Scene,
+        (query, k): (&[f32], usize),
+        options: &SearchOptions<'_>,
+    ) -> Result<usize, CollectionError> {
+        self.found.clear();
+        let Self { collection, scratch, measure, top, found, tail } = self;
+        let metric = collection.config.metric;
+        if let Some(graph) = &scene.graph {
+            let asked = if options.exact { k + k / 4 + SPARE } else { k };
+            graph.search(scratch, (query, asked), (options, scene.among.as_deref()), found)?;
+        }
+        let met = found.len();
+        {
+            let state = collection.read();
+            found.retain_mut(|neighbor| {
+                let known = state.nodes.slot(neighbor.id);
+                let seen = known.filter(|&(slot, sequence)| scene.snapshot.written_by(slot) == Some(sequence));
+                neighbor.id = seen.map_or(neighbor.id, |(slot, _)| slot);
+                seen.is_some()
+            });
+        }
+        let unknown = met - found.len();
+        if options.exact {
+            for neighbor in found.iter_mut() {
+                if let Some(distance) = measure.distance(metric, &scene.snapshot, neighbor.id)? {
+                    neighbor.distance = distance;
+                }
+            }
+        }
+        top.begin(k);
+        top.extend(found.iter().map(|neighbor| (neighbor.id, neighbor.distance)));
+        measure.scan(metric, &scene.snapshot, tail.iter().copied(), top)?;
+        top.finish(found);
+        Ok(unknown)
+    }
+
+    fn hits(&self, snapshot: &Snapshot, documents: bool) -> Result<Vec<Hit>, CollectionError> {
+        let slots: Vec<u32> = self.found.iter().map(|neighbor| neighbor.id).collect();
+        let mut documents = if documents { self.collection.documents(&slots)? } else { Vec::new() }.into_iter();
+        let hit = |neighbor: &Neighbor| {
+            let document = documents.next().flatten();
+            snapshot.id(neighbor.id).map(|id| Hit { id, distance: neighbor.distance, document })
+        };
+        Ok(self.found.iter().filter_map(hit).collect())
+    }
+}
+
+impl Collection {
+    /// Does something while documents and nodes are of the same change.
+    pub(super) fn settled<T>(
+        &self,
+        mut look: impl FnMut(&State) -> Result<T, CollectionError>,
+    ) -> Result<T, CollectionError> {
+        if self.metadata.is_none() {
+            return look(&self.read());
+        }
+        for _ in 0..LOOKS {
+            let turn = self.turns.load(Ordering::Acquire);
+            if turn.is_multiple_of(2) {
+                let seen = look(&self.read())?;
+                if self.turns.load(Ordering::Acquire) == turn {
+                    return Ok(seen);
+                }
+            }
+            thread::yield_now();
+        }
+        let writer = self.writer.as_ref().map(|writer| writer.lock());
+        let seen = look(&self.read());
+        drop(writer);
+        seen
+    }
+}

@@ -1,0 +1,287 @@
+//! Changing a collection: first the record in the store's log, then what follows from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nearlab_storage::Vectors;
+use nearlab_storage::metadata::{Change as MetadataChange, Document, Durability as MetadataDurability, encode};
+use nearlab_storage::store::{Change, Committed, Durability, Ids, Past};
+
+use super::graph::Graph;
+use super::measure::Kept;
+use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
+use crate::Mutable;
+use crate::space::check_base;
+
+/// Bytes of documents that may wait before the metadata is made durable.
+const WAITING: usize = 8 << 20;
+
+/// Records to put.
+#[derive(Debug, Clone, Copy)]
+pub struct Records<'a> {
+    /// Their ids.
+    pub ids: Ids<'a>,
+    /// A vector for each.
+    pub vectors: Vectors<'a, f32>,
+    /// What each says: one for each, or none at all, which is the same as empty ones.
+    pub documents: &'a [Document],
+}
+
+/// What only the writer needs.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// Generation of the index's files.
+    pub(super) generation: u64,
+    /// Bytes of documents that are not durable in the metadata, only in the log.
+    waiting: usize,
+    /// Why nothing can be changed any more.
+    behind: Option<String>,
+}
+
+impl Writer {
+    /// Of a collection whose index is of this generation.
+    pub(super) fn at(generation: u64) -> Self {
+        Self { generation, ..Self::default() }
+    }
+}
+
+impl Collection {
+    /// Puts records, in place of any with the same ids. All of them are there when this returns, as durable as asked; the number of
+    /// the change.
+    pub fn upsert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
+        self.change(records, Ids::NONE, durability, false)
+    }
+
+    /// Puts records whose ids are new.
+    pub fn insert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
+        self.change(records, Ids::NONE, durability, true)
+    }
+
+    /// Takes records out, as far as they are there.
+    pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>, durability: Durability) -> Result<u64, CollectionError> {
+        let none = Records { ids: Ids::NONE, vectors: Vectors::new(&[], self.config.dim), documents: &[] };
+        self.change(&none, ids.into(), durability, false)
+    }
+
+    /// Makes everything that was changed so far durable.
+    pub fn sync(&self) -> Result<(), CollectionError> {
+        let mut writer = self.lock_writer()?;
+        self.check(&writer)?;
+        self.store.sync()?;
+        self.keep_metadata(&mut writer)
+    }
+
+    fn change(
+        &self,
+        records: &Records<'_>,
+        delete: Ids<'_>,
+        durability: Durability,
+        only_new: bool,
+    ) -> Result<u64, CollectionError> {
+        let documents = self.encoded(records)?;
+        check_base(records.vectors)?;
+        let kept = Kept::of(self.config.element, records.vectors)?;
+        let attachment = attach(&documents);
+        let mut writer = self.lock_writer()?;
+        self.check(&writer)?;
+        if only_new {
+            self.refuse_known(records.ids)?;
+        }
+        let change = Change { put: records.ids, rows: kept.rows(), delete, attachment: &attachment };
+        let committed = self.store.commit(&change, durability)?;
+        if committed.slots.is_empty() && committed.freed.is_empty() {
+            return Ok(committed.sequence);
+        }
+        writer.waiting += attachment.len();
+        let vectors = kept.components();
+        let follow = self.follow(&committed, Vectors::new(&vectors, self.config.dim), &documents);
+        let outcome = follow.and_then(|()| self.keep_up(&mut writer));
+        outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
+        Ok(committed.sequence)
+    }
+
+    /// The documents as they are kept; none in a collection without fields.
+    fn encoded(&self, records: &Records<'_>) -> Result<Vec<Vec<u8>>, CollectionError> {
+        let (expected, found) = (records.ids.len(), records.documents.len());
+        let Some(schema) = self.config.schema.as_ref() else {
+            return if found == 0 { Ok(Vec::new()) } else { Err(CollectionError::NoSchema) };
+        };
+        if found != 0 && found != expected {
+            return Err(CollectionError::Documents { expected, found });
+        }
+        let empty = Document::new();
+        let documents = records.documents.iter().chain(std::iter::repeat(&empty)).take(expected);
+        let encoded = documents
+            .enumerate()
+            .map(|(row, document)| encode(schema, document).map_err(|cause| CollectionError::Document { row, cause }));
+        encoded.collect()
+    }
+
+    fn refuse_known(&self, ids: Ids<'_>) -> Result<(), CollectionError> {
+        let snapshot = self.store.snapshot();
+        let known = snapshot.slots_of(ids)?.into_iter().flatten().next();
+        match known.and_then(|slot| snapshot.id(slot)) {
+            Some(id) => Err(CollectionError::Taken(id.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Does what follows from a change: the index takes the vectors in, then documents and nodes change in one turn.
+    fn follow(
+        &self,
+        committed: &Committed,
+        vectors: Vectors<'_, f32>,
+        documents: &[Vec<u8>],
+    ) -> Result<(), CollectionError> {
+        let graph = self.read().graph.clone();
+        let inserted = match graph.as_deref() {
+            Some(Graph::Live(live)) if !vectors.is_empty() => {
+                self.write().inserting = true;
+                Some(live.insert(vectors, &self.pool)?)
+            }
+            _ => None,
+        };
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        let applied = self.apply(committed, documents);
+        let mut state = self.write();
+        let gone: Vec<u32> = committed
+            .freed
+            .iter()
+            .filter_map(|&slot| {
+                state.tail.remove(slot);
+                state.nodes.remove(slot)
+            })
+            .collect();
+        for (i, &slot) in committed.slots.iter().enumerate() {
+            match &inserted {
+                Some(nodes) => state.nodes.put(nodes[i], slot, committed.sequence),
+                None => drop(state.tail.insert(slot)),
+            }
+        }
+        state.snapshot = self.store.snapshot();
+        state.inserting = false;
+        if !gone.is_empty() {
+            let era = std::mem::take(&mut state.era);
+            state.fading.push_back((era, gone));
+        }
+        drop(state);
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        self.fade();
+        applied
+    }
+
+    /// Lets the graph forget nodes that no search can want any more.
+    pub(super) fn fade(&self) {
+        loop {
+            let (graph, gone) = {
+                let state = self.read();
+                match state.fading.front() {
+                    // The eras before this one are over: their nodes would stand before these.
+                    Some((era, gone)) if Arc::strong_count(era) == 1 => (state.graph.clone(), gone.clone()),
+                    _ => return,
+                }
+            };
+            if let Some(Graph::Live(live)) = graph.as_deref() {
+                live.delete(&gone);
+            }
+            self.write().fading.pop_front();
+        }
+    }
+
+    /// Lets the metadata follow a change, not durably: the log tells it again if need be.
+    fn apply(&self, committed: &Committed, documents: &[Vec<u8>]) -> Result<(), CollectionError> {
+        let Some(metadata) = &self.metadata else { return Ok(()) };
+        let removed = committed.freed.iter().map(|&slot| MetadataChange::Remove { slot });
+        let put = committed.slots.iter().zip(documents);
+        let put = put.map(|(&slot, document)| MetadataChange::Put { slot, document });
+        let changes: Vec<MetadataChange<'_>> = removed.chain(put).collect();
+        Ok(metadata.apply(committed.sequence, &changes, MetadataDurability::Deferred)?)
+    }
+
+    /// What is due after a change: a first graph, durable metadata.
+    fn keep_up(&self, writer: &mut Writer) -> Result<(), CollectionError> {
+        if writer.waiting > WAITING {
+            self.store.sync()?;
+            self.keep_metadata(writer)?;
+        }
+        let graph_is_due = {
+            let state = self.read();
+            matches!(self.config.index, IndexConfig::Hnsw(_)) && state.graph.is_none() && state.tail.len() >= GRAPH_FROM
+        };
+        if graph_is_due { self.build(&()) } else { Ok(()) }
+    }
+
+    /// Makes the metadata durable; what the store knows is.
+    pub(super) fn keep_metadata(&self, writer: &mut Writer) -> Result<(), CollectionError> {
+        if let Some(metadata) = &self.metadata {
+            metadata.sync()?;
+            self.store.keep_since(metadata.sequence()?)?;
+        }
+        writer.waiting = 0;
+        Ok(())
+    }
+
+    pub(super) fn check(&self, writer: &Writer) -> Result<(), CollectionError> {
+        match &writer.behind {
+            None => Ok(()),
+            Some(cause) => Err(CollectionError::Behind { path: self.folder.clone(), cause: cause.clone() }),
+        }
+    }
+
+    /// Accepts no more changes: one was made from which not everything could follow.
+    pub(super) fn behind(&self, writer: &mut Writer, cause: &CollectionError) -> CollectionError {
+        let cause = writer.behind.insert(cause.to_string()).clone();
+        CollectionError::Behind { path: self.folder.clone(), cause }
+    }
+
+    /// Lets the metadata follow a change that it missed.
+    pub(super) fn apply_past(&self, past: &Past) -> Result<(), CollectionError> {
+        let wrong = |found: String| CollectionError::Attachment {
+            path: self.vectors_path(),
+            sequence: past.committed.sequence,
+            found,
+        };
+        let documents = attached(&past.attachment, past.committed.slots.len()).map_err(wrong)?;
+        self.apply(&past.committed, &documents)
+    }
+
+    pub(super) fn vectors_path(&self) -> PathBuf {
+        self.folder.join("vectors")
+    }
+}
+
+/// What rides along with a change: the length of each document, then the documents.
+fn attach(documents: &[Vec<u8>]) -> Vec<u8> {
+    let lengths = documents.iter().flat_map(|document| (document.len() as u32).to_le_bytes());
+    lengths.chain(documents.iter().flatten().copied()).collect()
+}
+
+/// The documents of a change of so many records, or what does not fit, in words.
+fn attached(attachment: &[u8], records: usize) -> Result<Vec<Vec<u8>>, String> {
+    let wrong = || format!("{} bytes for {records} records", attachment.len());
+    let (lengths, mut rest) = attachment.split_at_checked(4 * records).ok_or_else(wrong)?;
+    let (lengths, _) = lengths.as_chunks::<4>();
+    let mut documents = Vec::with_capacity(records);
+    for length in lengths {
+        let (document, left) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(wrong)?;
+        documents.push(document.to_vec());
+        rest = left;
+    }
+    if rest.is_empty() { Ok(documents) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_come_back_from_what_rides_along_and_nothing_else_does() {
+        let documents = [b"one".to_vec(), Vec::new(), b"three".to_vec()];
+        let attachment = attach(&documents);
+        assert_eq!(attached(&attachment, 3).unwrap(), documents);
+        assert_eq!(attached(&attachment, 4).unwrap_err(), "20 bytes for 4 records");
+        assert!(attached(&attachment[..19], 3).is_err() && attached(&[], 1).is_err());
+        assert!(attached(&[], 0).unwrap().is_empty());
+    }
+}
