@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test, all of it")]
 
 use nearlab_storage::Vectors;
+use nearlab_storage::disk::{Fault, Rehearsal};
 use nearlab_storage::store::{
     Change, CompactOptions, Durability, ElementKind, Id, IdKind, Ids, Past, SegmentView, Shape, StoreError,
     StoreOptions, VectorStore,
@@ -226,6 +227,7 @@ fn readers_see_whole_changes_while_the_writer_writes_and_compacts() {
                     assert!(seen[0] >= snapshot.sequence(), "what is read later is not older");
                     let (mut rows, mut found) = (vec![0.0; 160], vec![false; 40]);
                     snapshot.read(&ids[..], &mut rows, &mut found).unwrap();
+                    assert!(store.verify().is_empty());
                     assert_eq!(rows, self::rows(&ids, snapshot.sequence()));
                 }
             });
@@ -279,4 +281,97 @@ fn the_figures_of_a_store_add_up() {
     let log = log.filter(|path| path.to_str().unwrap().contains("log-")).map(|path| path.metadata().unwrap().len());
     assert_eq!(stats.log_bytes, log.sum::<u64>());
     assert!(stats.memory_bytes > 0);
+}
+
+/// The files of a folder whose names begin so.
+fn files(folder: &std::path::Path, prefix: &str) -> Vec<std::path::PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn what_a_damaged_log_can_not_tell_is_an_error_and_no_hole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = VectorStore::create(folder.path(), &options(100)).unwrap();
+    store.keep_since(0).unwrap();
+    (1..=5).for_each(|id| put(&store, &[id], 1));
+    store.checkpoint().unwrap();
+    (6..=7).for_each(|id| put(&store, &[id], 1));
+    let kept = &files(folder.path(), "log-")[0];
+    let whole = std::fs::read(kept).unwrap();
+    for at in (64..whole.len()).step_by(9) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 4;
+        std::fs::write(kept, &damaged).unwrap();
+        match store.since(0) {
+            Ok(past) => assert_eq!(past.unwrap().len(), 7),
+            Err(error) => assert!(error.is_corruption(), "{error}"),
+        }
+    }
+    std::fs::write(kept, &whole[..64]).unwrap();
+    assert!(store.since(0).unwrap_err().is_corruption());
+    assert_eq!(store.since(5).unwrap().unwrap().len(), 2);
+    assert_eq!(store.since(8).unwrap(), None, "there is no such change yet");
+}
+
+#[test]
+fn damaged_rows_are_not_given_a_new_checksum() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = VectorStore::create(folder.path(), &options(100)).unwrap();
+    put(&store, &[1, 2], 1);
+    put(&store, &[3, 4], 1);
+    let segment = &files(folder.path(), "segment-")[0];
+    let file = std::fs::File::options().write(true).open(segment).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, &[7], 4096 + 16).unwrap();
+    assert_eq!(store.verify().len(), 1);
+    store.checkpoint().unwrap();
+    store.delete(&[1, 4], Durability::Sync).unwrap();
+    assert!(store.compact(&CompactOptions { min_dead: 0.1 }).unwrap_err().is_corruption());
+    // Nothing hangs on the damaged rows any more.
+    store.delete(&[2], Durability::Sync).unwrap();
+    assert_eq!(store.compact(&CompactOptions { min_dead: 0.1 }).unwrap().moved, 1);
+    assert!(store.verify().is_empty() && files(folder.path(), "segment-").len() == 1);
+    assert_eq!(versions(&store, &[1, 2, 3, 4]), [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_store_is_not_made_where_there_is_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["log-2024.txt", "segment-00000007", "notes"] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, "somebody's own").unwrap();
+        let error = VectorStore::create(folder.path(), &options(4)).unwrap_err().to_string();
+        assert!(error.contains("expected an empty or missing folder"), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody's own");
+        std::fs::remove_file(file).unwrap();
+    }
+    let deep = folder.path().join("a/b/c");
+    put(&VectorStore::create(&deep, &options(4)).unwrap(), &[1], 1);
+    std::fs::write(deep.join("log-2024.txt"), "somebody's own").unwrap();
+    drop(VectorStore::open(&deep).unwrap());
+    assert!(deep.join("log-2024.txt").exists());
+}
+
+#[test]
+fn a_change_that_fails_leaves_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Rehearsal::in_folder(folder.path()).unwrap();
+    let store = VectorStore::create_on(disk.clone(), &options(4)).unwrap();
+    put(&store, &[100], 1);
+    let ids: Vec<u64> = (0..20).collect();
+    for fault in [Fault::Full, Fault::Io] {
+        disk.fail(fault, disk.calls() + 13, 1);
+        let rows = rows(&ids, 2);
+        let outcome = store.write(&ids[..], Vectors::new(&rows, 4), Durability::Flush);
+        assert!(matches!(outcome, Err(StoreError::Io { .. })), "{outcome:?}");
+        assert_eq!((files(folder.path(), "segment-").len(), store.stats().segments, store.len()), (1, 1, 1));
+    }
+    put(&store, &ids, 3);
+    assert_eq!((versions(&store, &[0, 19, 100]), store.stats().segments), (vec![3, 3, 1], 6));
+    let log = store.stats().log_bytes;
+    (0..100).for_each(|_| store.sync().unwrap());
+    assert!(store.stats().log_bytes <= log + 48, "a sync of nothing writes nothing");
 }

@@ -29,7 +29,7 @@ impl VectorStore {
     pub(super) fn replace_manifest(&self, writer: &mut Writer, view: &View) -> Result<(), StoreError> {
         writer.settle(self, Durability::Sync)?;
         let folder = self.disk.folder();
-        let number = writer.next_file();
+        let number = writer.next_file()?;
         let meta = Meta { log: number, next_file: writer.next_file, ..self.meta };
         let mut kept = writer.kept.clone();
         kept.push(KeptLog::new(writer.log.number(), writer.log.before(), view.sequence));
@@ -43,10 +43,10 @@ impl VectorStore {
             }
         };
         self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
-        if let Err(cause) = self.disk.rename(manifest::UNFINISHED, manifest::NAME) {
-            self.abandon(number);
-            return Err(StoreError::io("rename", &self.disk.path(manifest::UNFINISHED))(cause));
-        }
+        // A rename that fails may have happened all the same.
+        let renamed = self.disk.rename(manifest::UNFINISHED, manifest::NAME);
+        let unfinished = self.disk.path(manifest::UNFINISHED);
+        renamed.map_err(|cause| writer.unsure(self, &StoreError::io("rename", &unfinished)(cause)))?;
         // Which of the two manifests, each with its own log, a power cut leaves is open until the folder is synced.
         self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
         let (log, manifest_bytes) = log;
@@ -61,6 +61,8 @@ impl VectorStore {
     }
 
     fn prepare(&self, meta: &Meta, view: &View, kept: &[KeptLog]) -> Result<(LogWriter, u64), StoreError> {
+        // One may be left of an attempt that failed.
+        let _ = self.disk.remove(manifest::UNFINISHED);
         let stamp = self.log_stamp(meta.log);
         let log = LogWriter::create(&*self.disk, &stamp, view.sequence)?;
         Ok((log, manifest::write(&*self.disk, meta, view, kept)?))

@@ -49,6 +49,10 @@ impl VectorStore {
     /// Gives back the room of rows that do not count any more. Nothing that a reader sees changes, and slots stay. A second
     /// call waits for the first.
     pub fn compact(&self, options: &CompactOptions) -> Result<Compacted, StoreError> {
+        if !(options.min_dead > 0.0 && options.min_dead <= 1.0) {
+            let found = options.min_dead.to_bits();
+            return Err(StoreError::Param { name: "min_dead", expected: "above 0 and up to 1, as a float", found });
+        }
         let _one = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let (view, victims) = self.victims(*options)?;
         if victims.is_empty() {
@@ -74,7 +78,9 @@ impl VectorStore {
         }
         let dead = |(segment, live): &(&Arc<Segment>, u64)| {
             let rows = u64::from(segment.rows());
-            *live < rows && (rows - live) as f64 >= options.min_dead * rows as f64
+            // One without rows was left by a change that failed.
+            let empty = rows == 0 && writer.active.as_ref().is_none_or(|active| active.number() != segment.number());
+            empty || *live < rows && (rows - live) as f64 >= options.min_dead * rows as f64
         };
         let counted = view.segments.iter().zip(live);
         let victims: BTreeSet<u32> = counted.filter(dead).map(|(segment, _)| segment.number()).collect();
@@ -95,12 +101,17 @@ impl VectorStore {
             .map(|(s, k)| (k.place, s))
             .collect();
         rows.sort_unstable_by_key(|(place, _)| (place.segment, place.row));
+        // A new checksum must not vouch for rows that an old one does not.
+        for rows in rows.chunk_by(|a, b| a.0.segment == b.0.segment) {
+            let segment = view.segment(rows[0].0.segment).expect("a place lies in a segment of its view");
+            segment.compare_holding(rows.iter().map(|(place, _)| place.row))?;
+        }
         let mut moves = Vec::with_capacity(rows.len());
         let mut bytes = Vec::with_capacity(COPIED);
         let mut rest = &rows[..];
         while !rest.is_empty() {
             if !copies.last().is_some_and(|copy| copy.grows()) {
-                let number = self.lock_writer()?.next_file();
+                let number = self.lock_writer()?.next_file()?;
                 copies.push(Arc::new(self.new_segment(number)?));
             }
             let copy = copies.last().expect("one was begun");
@@ -117,7 +128,7 @@ impl VectorStore {
             copy.spans(first, &bytes).into_iter().for_each(|span| copy.extend(span));
             rest = left;
         }
-        copies.iter().try_for_each(|copy| copy.sync())?;
+        copies.iter().try_for_each(|copy| copy.sync().map(|()| copy.seal()))?;
         Ok(moves)
     }
 
@@ -143,7 +154,9 @@ impl VectorStore {
             }
         }
         self.replace_manifest(&mut writer, &view)?;
-        *self.write_view() = Arc::new(view);
+        // Unmapping what was there takes a while: not under the lock.
+        let old = std::mem::replace(&mut *self.write_view(), Arc::new(view));
+        drop(old);
         writer.dirty.retain(|segment| !victims.contains(&segment.number()));
         self.remove_segments(victims.iter().copied());
         let row_bytes = self.meta.shape.row_bytes() as u64;

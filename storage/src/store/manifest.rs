@@ -176,7 +176,7 @@ fn put_segments(writer: &mut ContainerWriter<Sink>, view: &View) -> Result<(), S
     let mut segments = Vec::new();
     let mut spans = Vec::new();
     for segment in &view.segments {
-        let blocks = segment.blocks()?;
+        let blocks = segment.blocks();
         let (number, capacity) = (segment.number(), segment.capacity());
         segments.push(SegmentRecord { number, capacity, spans: blocks.len() as u32, zero: 0 });
         spans.extend(blocks.iter().map(|span| SpanRecord { first: span.first, rows: span.rows, hash: span.hash }));
@@ -209,6 +209,9 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
     let Some(&ids) = IdKind::ALL.get(record.ids as usize) else {
         return Err(wrong(&file, META, "a kind of ids from 0 to 1", &record.ids).into());
     };
+    if record.segment_rows == 0 || record.sequence == u64::MAX {
+        return Err(wrong(&file, META, "rows in a segment, and changes to come", &record.segment_rows).into());
+    }
     let shape = Shape { dim: record.dim as usize, element, ids };
     if shape.check().is_err() {
         return Err(wrong(&file, META, "from 1 to 65536 components", &record.dim).into());
@@ -244,6 +247,9 @@ fn segments(file: &Container) -> Result<Vec<SegmentMeta>, OpenError> {
             read.push(Span { segment: segment.number, first, rows, hash });
         }
         segments.push(SegmentMeta { number: segment.number, capacity: segment.capacity, spans: read });
+    }
+    if !records.is_empty() {
+        return Err(wrong(file, SPANS, "no more spans", &records.len()));
     }
     if !segments.is_sorted_by(|a, b| a.number < b.number) {
         return Err(wrong(file, SEGMENTS, "segments by number", &"another order"));

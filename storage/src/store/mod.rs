@@ -15,7 +15,7 @@
 //! [`Snapshot`] sees what was there when it was taken for as long as it is kept.
 //!
 //! What a change promises is chosen with each ([`Durability`]), and what is promised is tested by crashing at every call that
-//! reaches the disk (`tests/crash.rs`). `docs/durability.md` states it; `docs/formats.md` gives every byte; ADR 12 says why.
+//! reaches the disk (`tests/crash`). `docs/durability.md` states it; `docs/formats.md` gives every byte; ADR 12 says why.
 //!
 //! ```
 //! use nearlab_storage::Vectors;
@@ -52,6 +52,7 @@ mod stats;
 mod view;
 mod write;
 
+use std::fmt;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -69,7 +70,6 @@ use view::View;
 use write::Writer;
 
 /// Vectors on the disk; see the [module](self).
-#[derive(Debug)]
 pub struct VectorStore {
     disk: Box<dyn Disk>,
     meta: Meta,
@@ -80,6 +80,19 @@ pub struct VectorStore {
     compacting: Mutex<()>,
     /// Held open for its lock.
     _lock: Option<File>,
+}
+
+impl fmt::Debug for VectorStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = self.read_view();
+        let (vectors, sequence) = (view.live, view.sequence);
+        f.debug_struct("VectorStore")
+            .field("disk", &self.disk)
+            .field("shape", &self.meta.shape)
+            .field("vectors", &vectors)
+            .field("sequence", &sequence)
+            .finish_non_exhaustive()
+    }
 }
 
 impl VectorStore {
@@ -119,7 +132,9 @@ impl VectorStore {
         rows: &mut [T],
         found: &mut [bool],
     ) -> Result<usize, StoreError> {
-        snapshot::read(&self.read_view(), self.meta.shape, ids.into(), (rows, found))
+        // The rows may have to come from the disk: nobody is to wait for that.
+        let view = Arc::clone(&self.read_view());
+        snapshot::read(&view, self.meta.shape, ids.into(), (rows, found))
     }
 
     fn read_view(&self) -> RwLockReadGuard<'_, Arc<View>> {
@@ -132,6 +147,11 @@ impl VectorStore {
 
     fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
         let writer = self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.disk.folder().to_owned()))?;
-        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(writer.lock().unwrap_or_else(|poisoned| {
+            let mut writer = poisoned.into_inner();
+            // Whether its change is in the log is anyone's guess.
+            writer.unsure.get_or_insert_with(|| "a change ended in a panic".to_owned());
+            writer
+        }))
     }
 }

@@ -23,12 +23,15 @@ const LOCK: &str = "lock";
 /// How often a reader begins anew when a compaction removes files under it.
 const ATTEMPTS: usize = 5;
 
+/// The longest segments, in bytes: they are mapped as a whole.
+const MAX_SEGMENT_BYTES: u64 = 1 << 40;
+
 /// How a store is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
     /// What all vectors have in common.
     pub shape: Shape,
-    /// Bytes of rows in a segment, about; at least one row, at most 2^32 - 1 rows. 1 GiB unless said otherwise.
+    /// Bytes of rows in a segment, about, up to 2^40; at least one row, at most 2^32 - 2 rows. 1 GiB unless said otherwise.
     pub segment_bytes: u64,
     /// How long the log may grow before a manifest is written, in bytes; it may always grow as long as the manifest.
     /// 16 MiB unless said otherwise.
@@ -46,7 +49,7 @@ impl VectorStore {
     /// Makes an empty store in a folder that is empty or missing, and opens it for writing.
     pub fn create(folder: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
         let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        create_folder(folder)?;
         Self::create_on(Folder::at(folder), options)
     }
 
@@ -55,11 +58,16 @@ impl VectorStore {
         options.shape.check()?;
         let lock = lock(disk.folder())?;
         let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
-        if names.iter().any(|name| name == manifest::NAME) {
+        // What an earlier attempt left that did not come to an end is in the way of nobody.
+        let unfinished = |name: &String| name == LOCK || name == manifest::UNFINISHED || *name == log_name(1);
+        if !names.iter().all(unfinished) {
             return Err(StoreError::Exists(disk.folder().to_owned()));
         }
-        // What an earlier attempt left that did not come to an end.
         remove_strays(&disk, &names, |_| false);
+        if options.segment_bytes > MAX_SEGMENT_BYTES {
+            let (name, found) = ("segment_bytes", options.segment_bytes);
+            return Err(StoreError::Param { name, expected: "at most 2^40", found });
+        }
         let rows = (options.segment_bytes / options.shape.row_bytes() as u64).clamp(1, u64::from(u32::MAX - 1));
         let store = [0, 1].map(|half: u64| RandomState::new().hash_one(half));
         let meta = Meta {
@@ -98,6 +106,8 @@ impl VectorStore {
         }
         let touched = |segment: &&Arc<Segment>| tail.spans.iter().any(|span| span.segment == segment.number());
         view.segments.iter().filter(touched).try_for_each(|segment| segment.sync())?;
+        // Names that were seen may not be durable either, and what they replaced is removed below.
+        disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
         let log = LogWriter::resume(&disk, &log_stamp(&meta), (before, tail.from), &tail.records)?;
         let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
         let used = |name: &str| {
@@ -109,6 +119,9 @@ impl VectorStore {
         writer.kept = kept;
         writer.active = view.segments.last().filter(|segment| segment.grows()).cloned();
         writer.free = (0..view.slots.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
+        if !tail.records.is_empty() {
+            writer.mark(view.sequence);
+        }
         Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
     }
 
@@ -168,6 +181,18 @@ fn log_stamp(meta: &Meta) -> Stamp {
     Stamp { kind: Stamp::LOG, store: meta.store, number: meta.log, row_bytes: 0, capacity: 0 }
 }
 
+/// Makes a folder, and every one above it that is missing, and makes their names durable.
+fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    let missing = folder.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
+    let missing: Vec<&Path> = missing.collect();
+    fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io("sync", above))?;
+    }
+    Ok(())
+}
+
 fn look_for_manifest(folder: &Path) -> Result<(), StoreError> {
     match fs::metadata(folder.join(manifest::NAME)) {
         Ok(_) => Ok(()),
@@ -189,7 +214,11 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 
 /// Removes files of ours that are not used. One that stays takes up room and nothing else.
 fn remove_strays(disk: &dyn Disk, names: &[String], used: impl Fn(&str) -> bool) {
-    let ours = |name: &str| name.starts_with("log-") || name.starts_with("segment-") || name == manifest::UNFINISHED;
+    let number = |name: &str| {
+        let number = name.strip_prefix("log-").or(name.strip_prefix("segment-"))?.parse::<u32>().ok()?;
+        (name == log_name(number) || name == segment_name(number)).then_some(number)
+    };
+    let ours = |name: &str| name == manifest::UNFINISHED || number(name).is_some();
     for name in names.iter().filter(|name| ours(name) && !used(name)) {
         let _ = disk.remove(name);
     }
@@ -242,7 +271,7 @@ impl Recovered {
             before: manifest.sequence,
             tail,
             kept: manifest.kept,
-            next_file: meta.next_file.max(highest + 1),
+            next_file: meta.next_file.max(highest.saturating_add(1)),
             manifest_bytes: manifest.bytes,
         })
     }
@@ -292,7 +321,15 @@ impl<'a> Files<'a> {
             let (at, entry) = &log.entries[i];
             let durable = *at < log.synced;
             let whole = match entry {
-                Entry::Segment { number, capacity } => self.begin(*number, *capacity, *at).map(|()| true)?,
+                Entry::Segment { number, capacity } => {
+                    self.begin(*number, *capacity, *at)?;
+                    // A change that failed takes the segments with it that were begun for it.
+                    let there = durable || self.disk.path(&segment_name(*number)).exists();
+                    if !there {
+                        self.segments.remove(number);
+                    }
+                    there
+                }
                 // What was durable is compared when it is first read.
                 Entry::Commit(commit) => {
                     let whole = durable || commit.spans.iter().all(|&span| self.holds(span));
@@ -310,7 +347,7 @@ impl<'a> Files<'a> {
         Ok(log)
     }
 
-    /// A segment that the log begins; the file was made durable before the log told of it.
+    /// A segment that the log begins.
     fn begin(&mut self, number: u32, capacity: u32, at: u64) -> Result<(), StoreError> {
         if self.segments.last_key_value().is_some_and(|(last, _)| *last >= number) {
             let expected = "a segment with a number higher than those before";

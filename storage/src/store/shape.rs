@@ -108,7 +108,7 @@ impl Element for u8 {
 pub enum IdKind {
     /// Numbers, `u64`.
     Numbers,
-    /// Names, UTF-8 of any length below 4 GiB.
+    /// Names, UTF-8 of up to 65,536 bytes.
     Names,
 }
 

@@ -1,5 +1,6 @@
 //! Reading.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::shape::{Element, Id, Ids, Shape};
@@ -11,10 +12,16 @@ use crate::Vectors;
 const LOOKED_UP: usize = 64;
 
 /// The store as it was when this was taken. It keeps the files that it needs, even when they were compacted away.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Snapshot {
     pub(super) shape: Shape,
     pub(super) view: Arc<View>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({} vectors, change {})", self.view.live, self.view.sequence)
+    }
 }
 
 impl Snapshot {
@@ -100,7 +107,7 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct SegmentView<'a, T> {
     number: u32,
-    /// All rows, those of deleted vectors too.
+    /// All rows, those of deleted vectors and of later ones too.
     pub vectors: Vectors<'a, T>,
     /// The slot of each, or [`NO_SLOT`](Self::NO_SLOT).
     pub slots: Vec<u32>,

@@ -1,5 +1,7 @@
 //! Figures about a store, and the check of all of it.
 
+use std::sync::Arc;
+
 use super::{StoreError, VectorStore};
 
 /// Figures about a store.
@@ -22,10 +24,10 @@ pub struct StoreStats {
 }
 
 impl VectorStore {
-    /// Figures about the store.
+    /// Figures about the store. Waits for a change that is being made.
     pub fn stats(&self) -> StoreStats {
         let log_bytes = self.lock_writer().map_or(0, |writer| writer.log.len());
-        let view = self.read_view();
+        let view = Arc::clone(&self.read_view());
         let rows = view.segments.iter().map(|segment| u64::from(segment.rows())).sum();
         StoreStats {
             vectors: view.live,

@@ -14,6 +14,8 @@ use crate::Vectors;
 
 /// Records that wait in memory are handed to the system when they are as many bytes as this.
 const UNWRITTEN: usize = 1 << 20;
+/// The longest id that is a name, in bytes.
+const MAX_NAME: usize = 1 << 16;
 /// The most slots there can be: an index's ids are `i32` in files.
 const MAX_SLOTS: usize = i32::MAX as usize;
 
@@ -102,11 +104,17 @@ impl VectorStore {
             return Ok(Committed { sequence: self.sequence(), ..Committed::default() });
         }
         let slots = self.slots(&writer, change.put.len())?;
-        let spans = self.place(&mut writer, bytes)?;
         let sequence = self.sequence() + 1;
-        let ids = OwnedIds::of(self.meta.shape.ids, change.put);
-        let commit = Commit { sequence, spans, freed, slots, ids, attachment: change.attachment.to_vec() };
-        self.log(&mut writer, &commit, durability)?;
+        let begun = writer.begin();
+        let record = |spans| {
+            let ids = OwnedIds::of(self.meta.shape.ids, change.put);
+            Commit { sequence, spans, freed, slots, ids, attachment: change.attachment.to_vec() }
+        };
+        let logged = self.place(&mut writer, bytes).map(record).and_then(|commit| {
+            self.log(&mut writer, &commit, durability)?;
+            Ok(commit)
+        });
+        let commit = logged.inspect_err(|_| self.undo(&mut writer, begun))?;
         self.publish(&mut writer, &commit);
         if durability == Durability::Sync {
             writer.mark(sequence);
@@ -122,8 +130,11 @@ impl VectorStore {
     pub fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
+        let idle = writer.log.is_synced();
         writer.settle(self, Durability::Sync)?;
-        writer.mark(self.sequence());
+        if !idle {
+            writer.mark(self.sequence());
+        }
         Ok(())
     }
 
@@ -134,7 +145,7 @@ impl VectorStore {
         Ok(())
     }
 
-    /// The changes after number `sequence`, in order, or none when they are not kept: then whoever follows the store compares it
+    /// The changes after number `sequence`, in order, or none when they are not kept, or there is no such change yet: then whoever follows the store compares it
     /// as a whole ([`Snapshot::slots`](super::Snapshot::slots)).
     pub fn since(&self, sequence: u64) -> Result<Option<Vec<Past>>, StoreError> {
         let mut writer = self.lock_writer()?;
@@ -142,7 +153,7 @@ impl VectorStore {
         writer.settle(self, Durability::Flush)?;
         let current = KeptLog::new(writer.log.number(), writer.log.before(), self.sequence());
         let logs: Vec<KeptLog> = writer.kept.iter().copied().chain([current]).collect();
-        if logs.iter().all(|log| log.before > sequence) {
+        if sequence > current.last || logs.iter().all(|log| log.before > sequence) {
             return Ok(None);
         }
         let mut past = Vec::new();
@@ -159,6 +170,11 @@ impl VectorStore {
         let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
         self.log_stamp(log.number).check(&file, &path)?;
         let replayed = replay(&file, &path, key_of(&self.meta.store, log.number), log.before)?;
+        let changes = replayed.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Commit(_))).count() as u64;
+        if log.before + changes != log.last {
+            let (expected, found) = (format_args!("changes up to {}", log.last), log.before + changes);
+            return Err(StoreError::corrupt(&path, replayed.end, expected, found));
+        }
         Ok(replayed.entries.into_iter().filter_map(move |(_, entry)| match entry {
             Entry::Commit(commit) if commit.sequence > after => {
                 let Commit { sequence, slots, freed, attachment, .. } = commit;
@@ -183,6 +199,12 @@ impl VectorStore {
                 distinct(ids.iter())?;
             }
             (Ids::Names(ids), _) | (_, Ids::Names(ids)) => distinct(ids.iter())?,
+        }
+        if let Ids::Names(names) = change.put
+            && let Some(long) = names.iter().find(|name| name.len() > MAX_NAME)
+        {
+            let found = long.len() as u64;
+            return Err(StoreError::Param { name: "length of a name", expected: "up to 65536 bytes", found });
         }
         if change.rows.is_empty() { Ok(&[]) } else { shape.bytes_of(change.rows) }
     }
@@ -230,7 +252,7 @@ impl VectorStore {
     }
 
     fn begin_segment(&self, writer: &mut Writer) -> Result<Arc<Segment>, StoreError> {
-        let number = writer.next_file();
+        let number = writer.next_file()?;
         let segment = self.new_segment(number)?;
         let folder = self.disk.folder();
         self.disk.sync_folder().map_err(|cause| writer.unsure(self, &StoreError::io("sync", folder)(cause)))?;
@@ -242,7 +264,8 @@ impl VectorStore {
     }
 
     pub(super) fn new_segment(&self, number: u32) -> Result<Segment, StoreError> {
-        Segment::create(&*self.disk, self.segment_stamp(number, self.meta.segment_rows))
+        let segment = Segment::create(&*self.disk, self.segment_stamp(number, self.meta.segment_rows));
+        segment.inspect_err(|_| self.remove_segments([number].into_iter()))
     }
 
     pub(super) fn segment_stamp(&self, number: u32, capacity: u32) -> Stamp {
@@ -250,19 +273,34 @@ impl VectorStore {
         Stamp { kind: Stamp::SEGMENT, store: self.meta.store, number, row_bytes, capacity }
     }
 
+    /// Forgets a change that failed, and the segments that were begun for it, unless nobody knows whether it happened.
+    fn undo(&self, writer: &mut Writer, begun: Begun) {
+        if writer.unsure.is_some() {
+            return;
+        }
+        writer.log.forget(begun.log_len);
+        writer.active = begun.active;
+        let ours = |segment: &Arc<Segment>| segment.number() >= begun.next_file;
+        writer.dirty.retain(|segment| !ours(segment));
+        let numbers: Vec<u32> = {
+            let mut view = self.write_view();
+            let from = view.segments.partition_point(|segment| !ours(segment));
+            if from == view.segments.len() {
+                return;
+            }
+            Arc::make_mut(&mut view).segments.drain(from..).map(|segment| segment.number()).collect()
+        };
+        self.remove_segments(numbers.into_iter());
+    }
+
     /// Puts the record of a change where `durability` wants it. On an error the change has not happened, or nobody knows.
     fn log(&self, writer: &mut Writer, commit: &Commit, durability: Durability) -> Result<(), StoreError> {
-        let before = writer.log.len();
         writer.log.commit(commit);
         let durability = match durability {
             Durability::None if writer.log.unwritten() > UNWRITTEN => Durability::Flush,
             chosen => chosen,
         };
-        writer.settle(self, durability).inspect_err(|_| {
-            if writer.unsure.is_none() {
-                writer.log.forget(before);
-            }
-        })
+        writer.settle(self, durability)
     }
 
     fn publish(&self, writer: &mut Writer, commit: &Commit) {
@@ -278,6 +316,13 @@ impl VectorStore {
         writer.free.truncate(writer.free.len() - used);
         writer.free.extend(&commit.freed);
     }
+}
+
+/// What there was before a change.
+struct Begun {
+    log_len: u64,
+    next_file: u32,
+    active: Option<Arc<Segment>>,
 }
 
 /// Rows that the segment has room for after those that count and those of `spans`.
@@ -301,6 +346,10 @@ fn distinct<K: std::hash::Hash + Ord + ToString>(ids: impl Iterator<Item = K> + 
 }
 
 impl Writer {
+    fn begin(&self) -> Begun {
+        Begun { log_len: self.log.len(), next_file: self.next_file, active: self.active.clone() }
+    }
+
     pub(super) fn check(&self, store: &VectorStore) -> Result<(), StoreError> {
         match &self.unsure {
             None => Ok(()),
@@ -315,10 +364,13 @@ impl Writer {
     }
 
     /// A number for a file that no file had.
-    pub(super) fn next_file(&mut self) -> u32 {
+    pub(super) fn next_file(&mut self) -> Result<u32, StoreError> {
         let number = self.next_file;
-        self.next_file += 1;
-        number
+        let next = number.checked_add(1);
+        let found = u64::from(number) + 1;
+        self.next_file =
+            next.ok_or(StoreError::Param { name: "files", expected: "up to 2^32 - 1 ever made", found })?;
+        Ok(number)
     }
 
     /// Makes everything so far as durable as that.
@@ -345,7 +397,7 @@ impl Writer {
     }
 
     /// Notes that everything so far is durable. Only damage is told from interruption by it, so nothing hangs on it.
-    fn mark(&mut self, sequence: u64) {
+    pub(super) fn mark(&mut self, sequence: u64) {
         let before = self.log.len();
         self.log.mark(sequence);
         match self.log.flush() {

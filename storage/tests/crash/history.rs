@@ -92,7 +92,9 @@ impl Play {
             if fault == Some(i) {
                 let kinds = [Fault::ShortWrite, Fault::Io, Fault::Full, Fault::Sync];
                 let kind = kinds[self.seeded.below(4) as usize];
-                self.disk.fail(kind, self.disk.calls(), 1 + self.seeded.below(3) as usize);
+                // Any call of the operation, or of one that follows.
+                let from = self.disk.calls() + self.seeded.below(14) as usize;
+                self.disk.fail(kind, from, 1 + self.seeded.below(3) as usize);
                 self.faults += 1;
             }
             self.operation();
@@ -249,6 +251,10 @@ fn crash_everywhere(seed: u64, disk: &Rehearsal, model: &Model, tally: &mut Tall
                 );
             };
             let again = survive(&left, &allowed);
+            if !power_cut && seeded.below(4) == 0 {
+                kill_then_cut(disk, at, &mut seeded);
+                tally.crashes += 1;
+            }
             if seeded.below(8) == 0 {
                 // It crashes again while it is opened.
                 let at = seeded.below(again.calls() as u64 + 1) as usize;
@@ -258,6 +264,19 @@ fn crash_everywhere(seed: u64, disk: &Rehearsal, model: &Model, tally: &mut Tall
             }
         }
     }
+}
+
+/// A process is killed, the next one opens the store and acknowledges a change, then the power goes.
+fn kill_then_cut(disk: &Rehearsal, at: usize, seeded: &mut Seeded) {
+    let folder = scratch();
+    let disk = disk.killed(at, folder.path()).unwrap();
+    let store = VectorStore::open_on(disk.clone()).unwrap();
+    store.write(&[3, 5], Vectors::new(&[row(3, 999), row(5, 999)].concat(), DIM), Durability::Sync).unwrap();
+    let (sequence, now) = (store.sequence(), content(&store).unwrap());
+    let left = disk.after(disk.calls(), Crash::PowerCut { seed: seeded.next() });
+    survive(&left, &|found, content: &Content| {
+        assert!(found == sequence && *content == now, "killed before call {at}, {sequence} was acknowledged: {found}");
+    });
 }
 
 /// Opens what a crash left, looks at it, and goes on. The journal of the opening.

@@ -38,6 +38,15 @@ impl Journal {
         Self { files: names.len(), names, initial, ..Self::default() }
     }
 
+    /// The first `calls` calls, as made by a process that is no more.
+    pub(super) fn until(&self, calls: usize) -> Self {
+        let mut journal = Self::of(self.initial.clone());
+        for operation in self.operations.iter().take(calls) {
+            journal.record(operation.clone());
+        }
+        journal
+    }
+
     pub(super) fn node_of(&self, name: &str) -> usize {
         self.names[name]
     }

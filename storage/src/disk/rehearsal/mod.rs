@@ -75,9 +75,17 @@ impl Rehearsal {
     /// What was done in the first `calls` calls, as a disk of its own, to ask what a crash leaves.
     #[must_use]
     pub fn until(&self, calls: usize) -> Self {
-        let mut journal = self.journal().clone();
-        journal.operations.truncate(calls);
-        Self { folder: self.folder.clone(), journal: Arc::new(Mutex::new(journal)) }
+        Self { folder: self.folder.clone(), journal: Arc::new(Mutex::new(self.journal().until(calls))) }
+    }
+
+    /// The disk as the next process finds it when one is killed before call `at`, in another folder, which is empty: what was
+    /// not synced is there, and is not durable.
+    pub fn killed(&self, at: usize, folder: &Path) -> io::Result<Self> {
+        let disk = Self { folder: Folder::at(folder), ..self.until(at) };
+        for (name, bytes) in disk.after(at, Crash::Kill { seed: 0 }) {
+            std::fs::write(folder.join(name), bytes)?;
+        }
+        Ok(disk)
     }
 
     /// The names and contents that a crash leaves that happens while call `at` is made; `at` calls were made before it.

@@ -22,6 +22,8 @@ pub(in crate::store) struct LogWriter {
     written: u64,
     /// Of these, durable.
     synced: u64,
+    /// The end of the last record that says more than that.
+    said: u64,
 }
 
 /// Why the log can not go on.
@@ -48,7 +50,17 @@ impl LogWriter {
         file.sync().map_err(StoreError::io("sync", &path))?;
         let end = STAMP as u64;
         let key = key_of(&stamp.store, stamp.number);
-        Ok(Self { file, path, number: stamp.number, key, before, unwritten: Vec::new(), written: end, synced: end })
+        Ok(Self {
+            file,
+            path,
+            number: stamp.number,
+            key,
+            before,
+            unwritten: Vec::new(),
+            written: end,
+            synced: end,
+            said: end,
+        })
     }
 
     /// Goes on with such a log, of which `tail`, at `from`, is what may not be durable; it is written again, and what follows
@@ -69,7 +81,17 @@ impl LogWriter {
         file.write_all_at(from, tail).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
         let key = key_of(&stamp.store, stamp.number);
-        Ok(Self { file, path, number: stamp.number, key, before, unwritten: Vec::new(), written: end, synced: end })
+        Ok(Self {
+            file,
+            path,
+            number: stamp.number,
+            key,
+            before,
+            unwritten: Vec::new(),
+            written: end,
+            synced: end,
+            said: end,
+        })
     }
 
     pub(in crate::store) fn number(&self) -> u32 {
@@ -93,7 +115,7 @@ impl LogWriter {
 
     /// Whether all of it is durable.
     pub(in crate::store) fn is_synced(&self) -> bool {
-        self.len() == self.synced
+        self.said <= self.synced
     }
 
     pub(in crate::store) fn commit(&mut self, commit: &Commit) {
@@ -109,7 +131,9 @@ impl LogWriter {
 
     /// Notes how far the log is durable, so that damage is told from an interrupted write.
     pub(in crate::store) fn mark(&mut self, sequence: u64) {
+        let said = self.said;
         self.append(Entry::Mark.kind(), &[], sequence);
+        self.said = said;
     }
 
     fn append(&mut self, kind: u32, payload: &[u8], sequence: u64) {
@@ -117,11 +141,13 @@ impl LogWriter {
         self.unwritten.extend_from_slice(&header);
         self.unwritten.extend_from_slice(payload);
         self.unwritten.resize(self.unwritten.len().next_multiple_of(ALIGN), 0);
+        self.said = self.len();
     }
 
     /// Forgets what was appended since [`len`](Self::len) was `len`; it is not written yet.
     pub(in crate::store) fn forget(&mut self, len: u64) {
         self.unwritten.truncate((len - self.written) as usize);
+        self.said = self.said.min(len);
     }
 
     /// Hands everything to the system. If that fails the file is cut to what it had.
