@@ -74,7 +74,11 @@ impl Collection {
         match (&self.config.index, graph.as_deref()) {
             (IndexConfig::Hnsw(_), Some(Graph::Live(live))) => {
                 self.grow_graph()?;
-                self.fade();
+                while !self.read().fading.is_empty() {
+                    // Searches of an earlier moment are still under way.
+                    std::thread::yield_now();
+                    self.fade();
+                }
                 Ok(live.optimize(&self.pool, progress)?)
             }
             (IndexConfig::Flat, _) => Ok(()),

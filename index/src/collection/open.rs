@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::graph::Graph;
 use super::measure::with_row;
-use super::nodes::Nodes;
+use super::nodes::{NONE, Nodes};
 use super::write::Writer;
 use super::{Collection, CollectionConfig, CollectionError, State};
 use crate::{IdSet, Mutable, ParamError};
@@ -39,7 +39,9 @@ impl Collection {
         config.save(folder)?;
         let state = State::new(store.snapshot(), None, Nodes::default(), IdSet::new());
         let collection = Self::over(folder, config, (store, metadata), (state, pool), Some(Writer::default()));
-        collection.store.keep_since(0)?;
+        if collection.metadata.is_some() {
+            collection.store.keep_since(0)?;
+        }
         Ok(collection)
     }
 
@@ -158,13 +160,15 @@ fn opened_state(
         Some((graph, nodes, generation)) => (Some(graph), nodes, generation),
         None => (None, Nodes::default(), 0),
     };
-    let stale: Vec<u32> = nodes
-        .alive_slots()
-        .filter(|&(slot, sequence)| snapshot.written_by(slot) != Some(sequence))
-        .map(|(slot, _)| slot)
-        .collect();
-    let gone: Vec<u32> = stale.into_iter().filter_map(|slot| nodes.remove(slot)).collect();
+    let held = nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
+    let stale = held.filter(|&(slot, sequence)| snapshot.written_by(slot) != Some(sequence));
+    let stale: Vec<u32> = stale.map(|(slot, _)| slot).collect();
+    for slot in stale {
+        nodes.remove(slot);
+    }
     if let Some(Graph::Live(live)) = &graph {
+        // Those too that a search still wanted when the index was saved.
+        let gone: Vec<u32> = (0..nodes.len() as u32).filter(|&node| !nodes.alive().contains(node)).collect();
         live.delete(&gone);
     }
     let tail = snapshot.slots().map(|(slot, _)| slot).filter(|&slot| nodes.node(slot).is_none()).collect();

@@ -14,7 +14,7 @@ use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
 use crate::Mutable;
 use crate::space::check_base;
 
-/// Bytes of documents that may wait before the metadata is made durable.
+/// Bytes that may wait before the metadata is made durable.
 const WAITING: usize = 8 << 20;
 
 /// Records to put.
@@ -33,7 +33,7 @@ pub struct Records<'a> {
 pub(super) struct Writer {
     /// Generation of the index's files.
     pub(super) generation: u64,
-    /// Bytes of documents that are not durable in the metadata, only in the log.
+    /// Bytes that the metadata has not made durable, only the log.
     waiting: usize,
     /// Why nothing can be changed any more.
     behind: Option<String>,
@@ -93,7 +93,7 @@ impl Collection {
         if committed.slots.is_empty() && committed.freed.is_empty() {
             return Ok(committed.sequence);
         }
-        writer.waiting += attachment.len();
+        writer.waiting += attachment.len() + size_of_val(&committed.freed[..]);
         let vectors = kept.components();
         let follow = self.follow(&committed, Vectors::new(&vectors, self.config.dim), &documents);
         let outcome = follow.and_then(|()| self.keep_up(&mut writer));

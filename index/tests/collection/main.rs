@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod killed;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
