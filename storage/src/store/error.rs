@@ -114,6 +114,12 @@ pub enum StoreError {
         /// How many there would be.
         found: u64,
     },
+    /// No number is left for another file.
+    #[error("expected at most {expected} files in the life of a store, found them all made")]
+    Files {
+        /// The most there can be.
+        expected: u32,
+    },
 }
 
 impl StoreError {

@@ -33,6 +33,8 @@ const NUMBERS: SectionId = SectionId::new("numbers");
 const NAME_ENDS: SectionId = SectionId::new("nameends");
 const NAMES: SectionId = SectionId::new("names");
 
+/// The highest number of a change in a manifest: those after it can be counted without an overflow.
+const MAX_SEQUENCE: u64 = u64::MAX / 2;
 /// Elements that are gathered before they are written.
 const GATHERED: usize = 8192;
 
@@ -209,25 +211,33 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
     let Some(&ids) = IdKind::ALL.get(record.ids as usize) else {
         return Err(wrong(&file, META, "a kind of ids from 0 to 1", &record.ids).into());
     };
-    if record.segment_rows == 0 || record.sequence == u64::MAX {
-        return Err(wrong(&file, META, "rows in a segment, and changes to come", &record.segment_rows).into());
-    }
     let shape = Shape { dim: record.dim as usize, element, ids };
     if shape.check().is_err() {
         return Err(wrong(&file, META, "from 1 to 65536 components", &record.dim).into());
     }
     let MetaRecord { store, segment_rows, checkpoint_bytes, log, next_file, sequence, .. } = record;
     let meta = Meta { store, shape, segment_rows, checkpoint_bytes, log, next_file };
+    if segment_rows == 0 {
+        return Err(wrong(&file, META, "room for a row in a new segment", &segment_rows).into());
+    }
+    if sequence > MAX_SEQUENCE {
+        return Err(wrong(&file, META, &format!("a change of a number up to {MAX_SEQUENCE}"), &sequence).into());
+    }
+    let (segments, kept) = (segments(&file)?, kept_logs(&file, sequence)?);
+    let numbers = segments.iter().map(|segment| segment.number).chain(kept.iter().map(|log| log.number)).chain([log]);
+    if let Some(number) = numbers.max().filter(|&number| number >= next_file) {
+        return Err(wrong(&file, META, &format!("files of numbers below {next_file}"), &number).into());
+    }
     let places = file.buffer_of::<[u32; 2]>(PLACES, slots)?;
     let sequences = file.buffer_of::<u64>(SEQUENCES, slots)?;
     let slot = |(&[segment, row], &sequence): (&[u32; 2], &u64)| Slot { place: Place { segment, row }, sequence };
     Ok(Manifest {
         meta,
         sequence,
-        segments: segments(&file)?,
+        segments,
         slots: places.iter().zip(&*sequences).map(slot).collect(),
         ids: read_ids(&file, ids, slots)?,
-        kept: kept_logs(&file, sequence)?,
+        kept,
         bytes: file.file_len(),
     })
 }
@@ -295,5 +305,73 @@ fn wrong(file: &Container, id: SectionId, expected: &str, found: &dyn Display) -
         place: FilePlace::Section(id),
         expected: expected.to_owned(),
         found: found.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Folder;
+    use crate::store::{Durability, StoreOptions, VectorStore};
+    use crate::{OpenError, Vectors};
+
+    const SHAPE: Shape = Shape { dim: 2, element: ElementKind::F32, ids: IdKind::Numbers };
+
+    /// An empty store with another manifest than its own, made by `with`.
+    fn with_manifest<R>(
+        with: impl FnOnce(&mut Meta, &mut View, &mut Vec<KeptLog>),
+        run: impl FnOnce(&Folder) -> R,
+    ) -> R {
+        let folder = tempfile::tempdir().unwrap();
+        drop(VectorStore::create(folder.path(), &StoreOptions::new(SHAPE)).unwrap());
+        let disk = Folder::at(folder.path());
+        let (mut meta, mut view, mut kept) = (read(&disk).unwrap().meta, View::empty(IdKind::Numbers), Vec::new());
+        with(&mut meta, &mut view, &mut kept);
+        write(&disk, &meta, &view, &kept).unwrap();
+        disk.rename(UNFINISHED, NAME).unwrap();
+        run(&disk)
+    }
+
+    fn refusal(with: impl FnOnce(&mut Meta, &mut View, &mut Vec<KeptLog>)) -> String {
+        match with_manifest(with, |disk| VectorStore::open(disk.folder())) {
+            Err(StoreError::Manifest(error @ OpenError::Corrupt { .. })) => error.to_string(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn segments_without_room_are_refused() {
+        let message = refusal(|meta, _, _| meta.segment_rows = 0);
+        assert!(message.contains("room for a row in a new segment") && message.ends_with("found 0"), "{message}");
+    }
+
+    #[test]
+    fn a_change_after_which_none_can_be_counted_is_refused() {
+        let message = refusal(|_, view, _| view.sequence = u64::MAX);
+        assert!(message.contains("up to 9223372036854775807") && message.contains(&u64::MAX.to_string()), "{message}");
+    }
+
+    #[test]
+    fn files_that_will_be_made_are_none_that_there_are() {
+        let message = refusal(|meta, _, _| meta.next_file = 1);
+        assert!(message.contains("files of numbers below 1") && message.ends_with("found 1"), "{message}");
+        let message = refusal(|_, _, kept| kept.push(KeptLog::new(7, 0, 0)));
+        assert!(message.contains("files of numbers below 2") && message.ends_with("found 7"), "{message}");
+    }
+
+    #[test]
+    fn a_store_that_has_made_all_its_files_says_so() {
+        with_manifest(
+            |meta, _, _| meta.next_file = u32::MAX,
+            |disk| {
+                let store = VectorStore::open(disk.folder()).unwrap();
+                for _ in 0..2 {
+                    let error = store.write(&[1], Vectors::new(&[0.0_f32; 2], 2), Durability::Sync).unwrap_err();
+                    assert!(matches!(error, StoreError::Files { expected: u32::MAX }), "{error}");
+                    assert!(matches!(store.checkpoint(), Err(StoreError::Files { .. })));
+                }
+                assert!(store.is_empty());
+            },
+        );
     }
 }

@@ -353,6 +353,10 @@ impl<'a> Files<'a> {
             let expected = "a segment with a number higher than those before";
             return Err(StoreError::corrupt(self.log_path, at, expected, number));
         }
+        if number == u32::MAX {
+            let expected = format_args!("a segment with a number below {number}");
+            return Err(StoreError::corrupt(self.log_path, at, expected, number));
+        }
         self.segments.insert(number, (capacity, Vec::new()));
         Ok(())
     }
@@ -391,5 +395,26 @@ impl<'a> Files<'a> {
             Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
         };
         self.segments.iter().map(open).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ElementKind, IdKind, StoreOptions};
+
+    #[test]
+    fn a_segment_after_which_no_file_can_be_made_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let shape = Shape { dim: 2, element: ElementKind::U8, ids: IdKind::Numbers };
+        let store = VectorStore::create(folder.path(), &StoreOptions::new(shape)).unwrap();
+        let meta = store.meta;
+        drop(store);
+        let disk = Folder::at(folder.path());
+        let mut log = LogWriter::resume(&disk, &log_stamp(&meta), (0, 64), &[]).unwrap();
+        log.segment((u32::MAX, 1), 0);
+        assert!(log.flush().is_ok());
+        let message = VectorStore::open(folder.path()).unwrap_err().to_string();
+        assert!(message.ends_with("expected a segment with a number below 4294967295, found 4294967295"), "{message}");
     }
 }

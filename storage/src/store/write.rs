@@ -366,10 +366,7 @@ impl Writer {
     /// A number for a file that no file had.
     pub(super) fn next_file(&mut self) -> Result<u32, StoreError> {
         let number = self.next_file;
-        let next = number.checked_add(1);
-        let found = u64::from(number) + 1;
-        self.next_file =
-            next.ok_or(StoreError::Param { name: "files", expected: "up to 2^32 - 1 ever made", found })?;
+        self.next_file = number.checked_add(1).ok_or(StoreError::Files { expected: number })?;
         Ok(number)
     }
 
