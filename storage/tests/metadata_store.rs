@@ -212,6 +212,34 @@ fn what_makes_no_sense_inside_is_an_error_and_no_panic() {
 }
 
 #[test]
+fn an_estimate_keeps_within_its_bounds_whatever_is_counted() {
+    type Key = (u16, &'static [u8], u32);
+    let directory = redb::TableDefinition::<Key, (u32, u32)>::new("directory");
+    let seven = (1_u64 << 63 | 7).to_be_bytes();
+    for (counts, of_records) in [((u32::MAX, 1), (1, 1)), ((5, 0), (1, 1)), ((1, 1), (0, 1)), ((0, 0), (u32::MAX, 1))] {
+        in_folder(|path| {
+            let store = MetadataStore::create(&path, schema()).unwrap();
+            put(&store, 1, 3, 7);
+            store.sync().unwrap();
+            drop(store);
+            tamper(&path, |transaction| {
+                let mut directory = transaction.open_table(directory).unwrap();
+                directory.insert((0, &seven[..], 3), counts).unwrap();
+                directory.insert((u16::MAX, &[0, 0][..], 3), of_records).unwrap();
+            });
+            let store = MetadataStore::open(&path, &schema()).unwrap();
+            for text in ["year == 7", "not year == 7", "year == 7 or year > 8", "year > 6 and year < 9", "exists(year)"]
+            {
+                let estimate = store.estimate(&Filter::parse(&schema(), text).unwrap()).unwrap();
+                assert!(estimate.low <= estimate.high && estimate.high <= estimate.records, "{text}: {estimate:?}");
+                let bounds = estimate.low as f64..=estimate.high as f64;
+                assert!(bounds.contains(&estimate.expected), "{text}: {estimate:?}");
+            }
+        });
+    }
+}
+
+#[test]
 #[should_panic(expected = "another schema")]
 fn a_filter_of_another_schema_is_a_mistake_of_the_programmer() {
     let store = MetadataStore::with_backend(redb::backends::InMemoryBackend::new(), schema()).unwrap();

@@ -89,7 +89,8 @@ impl Comparison {
 }
 
 /// A filter as it was written. Printing it gives a text that parses to the same tree, as long as names are identifiers, floats
-/// finite, and `And`, `Or` and lists as long as the parser makes them.
+/// finite, `And`, `Or` and lists as long as the parser makes them, and the text itself no longer than
+/// [`MAX_FILTER_BYTES`](super::MAX_FILTER_BYTES): it may be longer than what was written.
 ///
 /// ```
 /// use nearlab_storage::metadata::Expression;

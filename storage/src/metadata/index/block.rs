@@ -6,6 +6,8 @@
 
 use roaring::RoaringBitmap;
 
+use crate::metadata::document::MAX_INDEXED_BYTES;
+
 /// The form of a block that is [`Pairs`]; its first byte.
 const PAIRS: u8 = 1;
 /// The form of a block that is one key and a bitmap; its first byte.
@@ -19,6 +21,8 @@ const KEY_OVERHEAD_BYTES: usize = 4;
 /// Bytes that are no block; what is wrong with them.
 #[derive(Debug)]
 pub(in super::super) struct BadBlock(pub(in super::super) &'static str);
+
+const TOO_LONG: BadBlock = BadBlock("a key that is too long");
 
 /// A block where it lies.
 pub(super) enum Block<'a> {
@@ -35,6 +39,9 @@ impl<'a> Block<'a> {
                 let (length, rest) = bytes[1..].split_first_chunk().ok_or(BadBlock("a block that is cut short"))?;
                 let length = usize::from(u16::from_le_bytes(*length));
                 let (key, slots) = rest.split_at_checked(length).ok_or(BadBlock("a key that is cut short"))?;
+                if length > MAX_INDEXED_BYTES {
+                    return Err(TOO_LONG);
+                }
                 let slots = RoaringBitmap::deserialize_from(slots).map_err(|_| BadBlock("a damaged bitmap"))?;
                 Ok(Self::Single { key, slots })
             }
@@ -82,7 +89,7 @@ impl<'a> Pairs<'a> {
         Ok(parsed)
     }
 
-    /// Whether every pair belongs to a key and every byte of the keys to one. Who reads a damaged block without asking finds too
+    /// Whether every pair belongs to a key, every byte of the keys to one, and no key is longer than any may be. Who reads a damaged block without asking finds too
     /// little or too much, but does not panic.
     pub(super) fn check(&self) -> Result<(), BadBlock> {
         for (ends, last) in [(self.slot_ends, self.slots.len()), (self.key_ends, self.keys.len())] {
@@ -90,6 +97,10 @@ impl<'a> Pairs<'a> {
             if !ends().is_sorted() || usize::from(ends().next_back().unwrap_or_default()) != last {
                 return Err(BadBlock("a block whose ends do not ascend to its size"));
             }
+        }
+        // The pieces of a cut block have ends of 16 bits too.
+        if (0..self.runs()).any(|run| self.key(run).len() > MAX_INDEXED_BYTES) {
+            return Err(TOO_LONG);
         }
         Ok(())
     }
@@ -256,6 +267,9 @@ mod tests {
             assert!(pairs(&bytes).check().is_err_and(|bad| bad.0.contains("do not ascend")));
         }
         assert!(Block::parse(b"\x03").is_err());
+        let of_length = |length| write_single(&vec![b'a'; length], &(0..9).collect());
+        assert!(Block::parse(&of_length(1024)).is_ok());
+        assert!(Block::parse(&of_length(1025)).is_err_and(|bad| bad.0 == "a key that is too long"));
     }
 
     proptest! {

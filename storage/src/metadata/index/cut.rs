@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 use super::Counts;
-use super::block::{PairsWriter, write_single};
+use super::block::{BadBlock, PairsWriter, write_single};
 use super::pair::Pair;
 
 /// A key with so many slots in one merge leaves the blocks of pairs; one with fewer than half of them returns.
@@ -39,8 +39,11 @@ pub(super) struct Finished {
     pub(super) counts: Counts,
 }
 
-/// The blocks that hold the pairs of all parts.
-pub(super) fn cut(parts: Vec<Part<'_>>) -> Vec<Finished> {
+/// The blocks that hold the pairs of all parts, unless those do not ascend, as they do in blocks that are sound.
+pub(super) fn cut(parts: Vec<Part<'_>>) -> Result<Vec<Finished>, BadBlock> {
+    if !ascend(&parts) {
+        return Err(BadBlock("pairs that do not ascend"));
+    }
     let (mut finished, mut pending) = (Vec::new(), Vec::new());
     for part in parts {
         match part {
@@ -64,7 +67,24 @@ pub(super) fn cut(parts: Vec<Part<'_>>) -> Vec<Finished> {
         }
     }
     cut_pairs(&mut pending, &mut finished);
-    finished
+    Ok(finished)
+}
+
+/// Whether each pair is above the one before it, whatever part that is in.
+fn ascend(parts: &[Part<'_>]) -> bool {
+    let mut last: Option<Pair<'_>> = None;
+    parts.iter().all(|part| {
+        let (first, end, is_sorted) = match part {
+            Part::Pairs(pairs) => (pairs.first().copied(), pairs.last().copied(), pairs.is_sorted_by(|a, b| a < b)),
+            Part::Single(key, slots) => {
+                let pair = |slot| Pair::new(key, slot);
+                (slots.min().map(pair), slots.max().map(pair), true)
+            }
+        };
+        let follows = last.is_none_or(|last| first.is_none_or(|first| last < first));
+        last = end.or(last);
+        is_sorted && follows
+    })
 }
 
 /// Cuts `pending` into blocks of nearly equal size: one, if that does, or as few as stay below [`CUT_BYTES`] and a pair.

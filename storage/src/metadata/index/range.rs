@@ -140,7 +140,7 @@ fn part(first: &[u8], end: Option<&[u8]>, (pairs, keys): Counts, range: &KeyRang
         return CountEstimate::default();
     }
     // A range of one key takes one key's share of the block; any other takes half of a block that it enters or leaves.
-    let share = if range.is_one_key() { 1.0 / keys as f64 } else { 0.5 };
+    let share = if range.is_one_key() { 1.0 / keys.max(1) as f64 } else { 0.5 };
     CountEstimate { low: u64::from(begins_inside), high: pairs, expected: pairs as f64 * share }
 }
 

@@ -56,7 +56,7 @@ impl<'t> IndexWriter<'t> {
             let end = sources.last().and_then(|source| source.next.as_ref());
             let (here, later) = rest.split_at(before(rest, end));
             rest = later;
-            let finished = cut(merge(&sources, here)?);
+            let finished = cut(merge(&sources, here)?)?;
             self.replace(field, &sources, finished)?;
         }
         Ok(())
@@ -301,5 +301,37 @@ mod tests {
         changed(&database, &mut model, &of("b", 100..330_000, 1), false);
         changed(&database, &mut model, &of("b", 0..100, 1), false);
         assert_eq!(changed(&database, &mut model, &of("c", 100..600, 1), false).len(), 3);
+    }
+
+    #[test]
+    fn blocks_whose_pairs_do_not_ascend_are_not_cut_anew() {
+        let pairs = |slots: &mut dyn Iterator<Item = u32>| {
+            let mut writer = PairsWriter::default();
+            slots.for_each(|slot| writer.push(b"a", slot, slot == 1));
+            writer.finish()
+        };
+        let few = pairs(&mut [1, 9, 4].into_iter());
+        let many = pairs(&mut (1..600).chain([5]));
+        let mut two_keys = PairsWriter::default();
+        two_keys.push(b"b", 1, true);
+        two_keys.push(b"a", 2, true);
+        let mut long_key = PairsWriter::default();
+        long_key.push(&[b'a'; 1025], 1, true);
+        for (bytes, expected) in [
+            (few, "pairs that do not ascend"),
+            (many, "pairs that do not ascend"),
+            (two_keys.finish(), "pairs that do not ascend"),
+            (long_key.finish(), "a key that is too long"),
+        ] {
+            let database = database();
+            let transaction = database.begin_write().unwrap();
+            let mut index = IndexWriter::open(&transaction).unwrap();
+            index.blocks.insert((1, &b"a"[..], 1), &bytes[..]).unwrap();
+            index.directory.insert((1, &b"a"[..], 1), (1, 1)).unwrap();
+            let mut edits = Edits::default();
+            edits.push(b"c", 5, true);
+            let fault = index.apply(1, &edits).unwrap_err();
+            assert!(matches!(&fault, Fault::Damaged(found) if found.contains(expected)), "{fault:?}");
+        }
     }
 }

@@ -214,7 +214,12 @@ impl<'s> Selection<'s> {
         Ok(found)
     }
 
+    /// Between nothing and all records, also where damaged counts say otherwise.
     fn estimate(&self, node: &Node, records: u64) -> Result<CountEstimate, Fault> {
+        self.unbounded_estimate(node, records).map(|part| bounded(&part, records))
+    }
+
+    fn unbounded_estimate(&self, node: &Node, records: u64) -> Result<CountEstimate, Fault> {
         let parts =
             |parts: &[Node]| parts.iter().map(|part| self.estimate(part, records)).collect::<Result<Vec<_>, _>>();
         let exactly = |count: u64| CountEstimate { low: count, high: count, expected: count as f64 };
@@ -227,18 +232,23 @@ impl<'s> Selection<'s> {
             Node::Exists(field) => exactly(self.count(&presence_key(*field))?),
             Node::Within(field, ranges) => {
                 let present = self.count(&presence_key(*field))?;
-                let mut within = if self.schema.fields()[*field].indexed {
+                let within = if self.schema.fields()[*field].indexed {
                     self.index.estimate(*field as u16, ranges)?
                 } else {
                     let share: f64 = ranges.iter().map(|range| if range.is_one_key() { 0.1 } else { 1.0 / 3.0 }).sum();
                     CountEstimate { low: 0, high: present, expected: present as f64 * share }
                 };
-                within.high = within.high.min(present);
-                within.expected = within.expected.clamp(within.low as f64, within.high as f64);
-                within
+                bounded(&within, present)
             }
         })
     }
+}
+
+/// No more than `most`, and the guess between the bounds.
+fn bounded(part: &CountEstimate, most: u64) -> CountEstimate {
+    let high = part.high.min(most);
+    let low = part.low.min(high);
+    CountEstimate { low, high, expected: part.expected.clamp(low as f64, high as f64) }
 }
 
 /// The rest of the records.
@@ -252,8 +262,8 @@ fn either(parts: impl Iterator<Item = CountEstimate>, records: u64) -> CountEsti
     let (mut low, mut high, mut others) = (0, 0, 1.0);
     for part in parts {
         low = part.low.max(low);
-        high = records.min(part.high + high);
+        high += part.high;
         others *= 1.0 - part.expected / (records as f64).max(1.0);
     }
-    CountEstimate { low, high, expected: (records as f64 * (1.0 - others)).clamp(low as f64, high as f64) }
+    bounded(&CountEstimate { low, high, expected: records as f64 * (1.0 - others) }, records)
 }
