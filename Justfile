@@ -31,8 +31,8 @@ bench-instructions:
 gate *flags:
     cargo nearlab gate {{ flags }}
 
-# Fuzz what reads files, for some seconds: `just fuzz index 3600` or `just fuzz container 3600` (needs a nightly toolchain;
-# installs cargo-fuzz once). What it finds stays in fuzz/artifacts, what leads it on in fuzz/corpus.
+# Fuzz what reads files, for some seconds: `just fuzz index 3600` (needs a nightly toolchain; installs cargo-fuzz once). Targets:
+# container, index, store, document, filter, metadata. What it finds stays in fuzz/artifacts, what leads it on in fuzz/corpus.
 fuzz target seconds:
     command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
     cargo run --release --manifest-path fuzz/Cargo.toml --bin seeds

@@ -1,8 +1,12 @@
-//! What the targets share: files in memory, and indexes written as a fuzzer can change them.
+//! What the targets share: files in memory, and what they read, written as a fuzzer can change it: indexes here, vector stores
+//! in [`store`], records in [`metadata`].
 //!
 //! A container's checksums would stop nearly every changed file at the door. The target for indexes therefore reads a form
 //! without them, [`write_container`] makes a sound container of it, and what the fuzzer changes is what the readers of the
 //! sections see.
+
+pub mod metadata;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -13,8 +17,8 @@ pub const KINDS: [FileKind; 3] = [FileKind::new("flat"), FileKind::new("hnsw"), 
 
 /// All sections that an index file can have, by the byte before their content.
 pub const SECTIONS: [&str; 20] = [
-    "header", "levels", "base", "upperoff", "upper", "vectors", "f16", "sq8", "sq8level", "sq4", "sq4level", "mean", "pcs",
-    "deleted", "centroid", "offsets", "ids", "affine", "amean", "signs",
+    "header", "levels", "base", "upperoff", "upper", "vectors", "f16", "sq8", "sq8level", "sq4", "sq4level", "mean",
+    "pcs", "deleted", "centroid", "offsets", "ids", "affine", "amean", "signs",
 ];
 
 /// A file of this process, in memory where the machine has a folder for that.
