@@ -91,7 +91,10 @@ fn reads(criterion: &mut Criterion) {
         let rows = LOADED / (4 * dim);
         let batch = clustered(BATCH / (4 * dim), dim, 1);
         load(&store, &batch, rows);
-        let plain: Vec<f32> = batch.iter().copied().cycle().take(rows * dim).collect();
+        // The same rows, in the same map, at places that are known: the first segment holds them all, in this order.
+        let snapshot = store.snapshot();
+        let plain = snapshot.segments::<f32>().unwrap()[0].vectors.as_slice();
+        assert_eq!(plain.len(), rows * dim);
         let ids: Vec<u64> = (0..1_u64 << 16).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % rows as u64).collect();
         let (mut out, mut found) = (vec![0.0_f32; READ * dim], [false; READ]);
         group.throughput(Throughput::Bytes((READ * dim * 4) as u64));
