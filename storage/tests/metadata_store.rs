@@ -109,7 +109,7 @@ fn readers_see_the_schema_of_the_file_and_may_not_write() {
         put(&store, 1, 3, 7);
         store.sync().unwrap();
         let busy = MetadataStore::open_read_only(&path).unwrap_err().to_string();
-        assert!(busy.contains("already open"), "{busy}");
+        assert!(busy.contains("open elsewhere"), "{busy}");
         drop(store);
 
         let first = MetadataStore::open_read_only(&path).unwrap();

@@ -17,6 +17,18 @@ pub enum StoreOpenError {
         /// What the database said.
         cause: Box<redb::Error>,
     },
+    /// Another process has the store open. One process changes it, or many read it.
+    #[error("{} is open elsewhere: expected no process that changes it, and no other at all to change it; end the other", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The process that changed the store last was killed, and nothing may be changed to put that right.
+    #[error("{} was not closed by who changed it last: open it for changes once, so that it is put in order", path.display())]
+    Unclosed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A store was to be created where there is something already.
     #[error("cannot create the metadata {}: expected no file of that name, found one", path.display())]
     Exists {
@@ -140,11 +152,16 @@ impl Fault {
     }
 
     pub(super) fn opening(self, path: &Path) -> StoreOpenError {
+        let path = path.to_owned();
         let cause = match self {
             Self::Database(cause) => cause,
             Self::Damaged(found) => Box::new(redb::Error::Corrupted(found)),
         };
-        StoreOpenError::Database { path: path.to_owned(), cause }
+        match *cause {
+            redb::Error::DatabaseAlreadyOpen => StoreOpenError::Locked { path },
+            redb::Error::RepairAborted => StoreOpenError::Unclosed { path },
+            _ => StoreOpenError::Database { path, cause },
+        }
     }
 }
 
