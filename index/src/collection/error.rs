@@ -133,6 +133,18 @@ pub enum CollectionError {
         /// The component.
         value: f32,
     },
+    /// A component is too large for the collection's type.
+    #[error(
+        "expected numbers that 16-bit floats hold, from -65504 to 65504, found {value} in row {row}, column {column}"
+    )]
+    NotF16 {
+        /// Row of the vector, from 0.
+        row: usize,
+        /// Component of the vector, from 0.
+        column: usize,
+        /// The component.
+        value: f32,
+    },
     /// The collection was opened without the right to change it.
     #[error("{} was opened read-only: expected a collection open for writing", .0.display())]
     ReadOnly(PathBuf),

@@ -153,6 +153,21 @@ impl Graph {
     }
 }
 
+/// What is wrong with the files of the newest index, if anything is; one that was not written to its end is none.
+pub(super) fn damage(folder: &Path, config: &IndexConfig) -> Option<String> {
+    let mut generations = generations(folder).into_iter().rev();
+    let generation = generations.find(|&generation| nodes_path(folder, generation).exists())?;
+    let path = index_path(folder, generation);
+    let opened = match config {
+        IndexConfig::Flat => return None,
+        IndexConfig::Hnsw(_) => Hnsw::open(&path).map(drop),
+        IndexConfig::Ivf(_) => Ivf::open(&path).map(drop),
+    };
+    let opened =
+        opened.map_err(CollectionError::from).and_then(|()| open_nodes(&nodes_path(folder, generation)).map(drop));
+    opened.err().map(|error| error.to_string())
+}
+
 /// Removes the files of all generations but one. What can not be removed is tried again next time.
 pub(super) fn remove_others(folder: &Path, kept: u64) {
     for generation in generations(folder).into_iter().filter(|&generation| generation != kept) {

@@ -143,8 +143,8 @@ impl Collection {
         }
     }
 
-    /// Checks everything: each row against its checksum, and that store, metadata and index hold the same records. What is not as
-    /// it should be; changes wait meanwhile.
+    /// Checks everything: each row and the index's files against their checksums, and that store, metadata and index hold the
+    /// same records. What is not as it should be; changes wait meanwhile.
     pub fn verify(&self) -> Result<Vec<Damage>, CollectionError> {
         let _writer = self.writer.as_ref().map(|writer| writer.lock());
         let mut damage: Vec<Damage> = self.store.verify().iter().map(|error| Damage(error.to_string())).collect();
@@ -161,6 +161,7 @@ impl Collection {
                 )));
             }
         }
+        damage.extend(graph::damage(&self.folder, &self.config.index).map(Damage));
         let indexed = state.nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
         let stale = indexed.filter(|&(slot, sequence)| state.snapshot.written_by(slot) != Some(sequence)).count();
         let held = state.nodes.alive().len() + state.tail.len();

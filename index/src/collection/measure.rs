@@ -21,7 +21,14 @@ impl<'a> Kept<'a> {
         let components = vectors.as_slice();
         Ok(match element {
             ElementKind::F32 => Self::F32(vectors),
-            ElementKind::F16 => Self::F16(components.iter().copied().map(f16::from_f32).collect(), vectors.dim()),
+            ElementKind::F16 => {
+                let halves: Vec<f16> = components.iter().copied().map(f16::from_f32).collect();
+                if let Some(at) = halves.iter().position(|x| !x.is_finite()) {
+                    let (row, column) = (at / vectors.dim(), at % vectors.dim());
+                    return Err(CollectionError::NotF16 { row, column, value: components[at] });
+                }
+                Self::F16(halves, vectors.dim())
+            }
             ElementKind::U8 => {
                 let whole = |&x: &f32| (0.0..=255.0).contains(&x) && x.fract() == 0.0;
                 if let Some(at) = components.iter().position(|x| !whole(x)) {

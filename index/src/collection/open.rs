@@ -60,8 +60,9 @@ impl Collection {
         Ok(collection)
     }
 
-    /// Opens a collection for searches only: nothing is changed, and what another process changes later is not seen. One that was
-    /// left behind by a crash must be opened for changes once before, if it has fields.
+    /// Opens a collection for searches only: nothing is changed. One without fields may be open for changes in another process,
+    /// whose later changes are not seen; one with fields may not, and if it was left behind by a crash it must be opened for
+    /// changes once before.
     pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, CollectionError> {
         let folder = folder.as_ref();
         let config = CollectionConfig::load(folder)?;

@@ -195,6 +195,17 @@ impl<'a> CollectionSearcher<'a> {
 }
 
 impl Collection {
+    /// The ids of the records that pass a filter, in the order of their slots.
+    ///
+    /// Panics when the filter is of another schema.
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<Id>, CollectionError> {
+        let metadata = self.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
+        self.settled(|state| {
+            let slots = metadata.filter(filter)?;
+            Ok(slots.iter().filter_map(|slot| state.snapshot.id(slot)).collect())
+        })
+    }
+
     /// Does something while documents and nodes are of the same change.
     pub(super) fn settled<T>(
         &self,

@@ -322,13 +322,41 @@ fn components_are_kept_as_asked_or_refused() {
         let half = [0.5; DIM];
         let records = Records { ids: (&[1]).into(), vectors: Vectors::new(&half, DIM), documents: &[] };
         let outcome = collection.upsert(&records, Durability::None).map_err(|error| error.to_string());
-        match element {
-            ElementKind::U8 => {
-                assert_eq!(outcome.unwrap_err(), "expected whole numbers from 0 to 255, found 0.5 in row 0, column 0");
-            }
-            _ => assert!(outcome.is_ok()),
+        if element == ElementKind::U8 {
+            assert_eq!(outcome.unwrap_err(), "expected whole numbers from 0 to 255, found 0.5 in row 0, column 0");
+        } else {
+            outcome.unwrap();
+            let mut large = [0.0; DIM];
+            large[3] = 65520.0;
+            let records = Records { ids: (&[1]).into(), vectors: Vectors::new(&large, DIM), documents: &[] };
+            let error = collection.upsert(&records, Durability::None).unwrap_err().to_string();
+            assert!(error.ends_with("found 65520 in row 0, column 3"), "{error}");
         }
     }
+}
+
+#[test]
+fn the_records_that_pass_a_filter_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(5));
+    upsert(&collection, &mut model, &mut seeded, 100);
+    for (text, admits) in [
+        ("price < 300", (|price| price < 300) as Admits),
+        ("not sold", |price| price % 4 != 0),
+        ("price > 5000", |_| false),
+    ] {
+        let filter = Filter::parse(&schema(), text).unwrap();
+        let mut found: Vec<Id> = collection.matching(&filter).unwrap();
+        found.sort();
+        let expected: Vec<Id> =
+            model.0.iter().filter(|(_, (_, price))| admits(*price)).map(|(&id, _)| Id::Number(id)).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+    let bare = CollectionConfig { schema: None, ..config(IndexConfig::Flat, Metric::L2) };
+    let bare = Collection::create(folder.path().join("bare"), bare, 1).unwrap();
+    let filter = Filter::parse(&schema(), "sold").unwrap();
+    assert!(matches!(bare.matching(&filter), Err(CollectionError::NoSchema)));
 }
 
 #[test]
@@ -370,4 +398,45 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     assert!(
         Collection::open(&path, 1).unwrap_err().to_string().contains("does not describe a collection: missing field")
     );
+}
+
+#[test]
+fn a_damaged_index_is_named_and_done_without() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in [hnsw(), ivf()] {
+        let path = folder.path().join(index.name());
+        let collection = Collection::create(&path, config(index, Metric::L2), 1).unwrap();
+        let (mut model, mut seeded) = (Model::default(), Seeded(11));
+        upsert(&collection, &mut model, &mut seeded, 200);
+        collection.optimize(&()).unwrap();
+        drop(collection);
+        for name in ["index-00000001", "nodes-00000001"] {
+            let whole = fs::read(path.join(name)).unwrap();
+            let mut bytes = whole.clone();
+            bytes[4096] ^= 1;
+            fs::write(path.join(name), &bytes).unwrap();
+            let reader = Collection::open_read_only(&path).unwrap();
+            assert_eq!(reader.stats().unindexed, model.0.len());
+            let damage = reader.verify().unwrap();
+            assert!(damage.len() == 1 && damage[0].0.contains(name), "{damage:?}");
+            fs::write(path.join(name), &whole).unwrap();
+        }
+        agree(&Collection::open_read_only(&path).unwrap(), &model, &mut seeded);
+    }
+}
+
+#[test]
+fn whoever_reads_is_told_of_another_process_and_of_one_that_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, left) = (folder.path().join("c"), folder.path().join("left"));
+    let collection = Collection::create(&path, config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(13));
+    upsert(&collection, &mut model, &mut seeded, 20);
+    let error = Collection::open_read_only(&path).unwrap_err().to_string();
+    assert!(error.contains("metadata.redb is open elsewhere"), "{error}");
+    copy(&path, &left);
+    let error = Collection::open_read_only(&left).unwrap_err().to_string();
+    assert!(error.contains("open it for changes once"), "{error}");
+    agree(&Collection::open(&left, 1).unwrap(), &model, &mut seeded);
+    agree(&Collection::open_read_only(&left).unwrap(), &model, &mut seeded);
 }
