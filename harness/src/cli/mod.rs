@@ -5,6 +5,7 @@
 //! question could not be asked (bad input, no data, no space); 130 interrupted.
 
 mod check;
+mod collection;
 mod compare;
 mod datasets;
 mod export;
@@ -59,6 +60,7 @@ enum Command {
     Profile(profile::Arguments),
     Gate(gate::Arguments),
     Datasets(datasets::Arguments),
+    Collection(collection::Arguments),
     Inspect(inspect::Arguments),
     Export(export::Arguments),
     Worker(worker::Arguments),
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Profile(arguments) => profile::run(arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Datasets(arguments) => datasets::run(arguments),
+        Command::Collection(arguments) => collection::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),

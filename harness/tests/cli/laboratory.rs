@@ -41,10 +41,15 @@ pub(crate) struct Laboratory {
 impl Laboratory {
     /// A laboratory with `data.hdf5`: 1000 x 12, 40 queries, 20 true neighbours.
     pub(crate) fn new() -> Self {
-        let laboratory = Self { folder: tempfile::tempdir().unwrap() };
+        let laboratory = Self::empty();
         let made = laboratory.run("datasets synth clustered -n 1000 -d 12 --queries 40 -k 20 --seed 7 --out data.hdf5");
         assert!(made.status.success(), "{}", text(&made));
         laboratory
+    }
+
+    /// A laboratory without data.
+    pub(crate) fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

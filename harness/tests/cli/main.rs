@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
 mod bad_input;
+mod collection;
 mod datasets;
 mod end_to_end;
 mod export;
