@@ -375,3 +375,26 @@ fn a_change_that_fails_leaves_no_files() {
     (0..100).for_each(|_| store.sync().unwrap());
     assert!(store.stats().log_bytes <= log + 48, "a sync of nothing writes nothing");
 }
+
+#[test]
+fn a_store_that_version_1_wrote_opens_forever() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/store-v1");
+    let folder = tempfile::tempdir().unwrap();
+    for file in files(&golden, "") {
+        std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let check = |store: &VectorStore, found: [bool; 4]| {
+        let (mut rows, mut there) = ([0_u8; 12], [false; 4]);
+        store.read(&["a", "b", "c", "d"], &mut rows, &mut there).unwrap();
+        assert_eq!((&rows[6..], there), (&[10, 11, 12, 13, 14, 15][..], found));
+        assert!(store.verify().is_empty());
+    };
+    check(&VectorStore::open_read_only(folder.path()).unwrap(), [false, false, true, true]);
+    let store = VectorStore::open(folder.path()).unwrap();
+    let past = store.since(0).unwrap().unwrap();
+    assert_eq!(past.iter().map(|past| &past.attachment[..]).collect::<Vec<_>>(), [&b""[..], b"", b"kept"]);
+    store.write(&["b"], Vectors::new(&[1_u8, 1, 1], 3), Durability::Sync).unwrap();
+    store.compact(&CompactOptions { min_dead: 0.1 }).unwrap();
+    drop(store);
+    check(&VectorStore::open(folder.path()).unwrap(), [false, true, true, true]);
+}
