@@ -16,6 +16,7 @@ use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
 use super::open::{METADATA, io};
 use super::{Collection, CollectionError, IndexConfig};
+use crate::hnsw::{Construction, HnswParams};
 use crate::{IdSet, Mutable, Progress};
 
 /// Bytes that are copied at once; zeros in such a piece take up no room in the copy.
@@ -72,7 +73,7 @@ impl Collection {
     fn renew(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
         let graph = self.read().graph.clone();
         match (&self.config.index, graph.as_deref()) {
-            (IndexConfig::Hnsw(_), Some(Graph::Live(live))) => {
+            (IndexConfig::Hnsw(params), Some(Graph::Live(live))) if !self.is_worth_a_build(params) => {
                 self.grow_graph()?;
                 while !self.read().fading.is_empty() {
                     // Searches of an earlier moment are still under way.
@@ -85,6 +86,12 @@ impl Collection {
             (_, Some(_)) if self.is_indexed() => Ok(()),
             _ => self.build(progress),
         }
+    }
+
+    /// Whether a graph is built sooner than grown: all at once, where more is missing than there is.
+    fn is_worth_a_build(&self, params: &HnswParams) -> bool {
+        let state = self.read();
+        params.construction == Construction::Bulk && state.tail.len() > state.nodes.alive().len()
     }
 
     /// Whether the index holds what is there, and nothing else.
@@ -118,6 +125,8 @@ impl Collection {
         let mut state = self.write();
         state.tail = if graph.is_some() { IdSet::new() } else { slots.into_iter().collect() };
         (state.graph, state.nodes) = (graph.map(Arc::new), nodes);
+        // They were nodes of the graph before.
+        state.fading.clear();
         Ok(())
     }
 

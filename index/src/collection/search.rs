@@ -161,6 +161,15 @@ impl<'a> CollectionSearcher<'a> {
         let met = found.len();
         {
             let state = collection.read();
+            // The nodes of a graph that was built anew are others.
+            let same = match (&scene.graph, &state.graph) {
+                (Some(searched), Some(now)) => Arc::ptr_eq(searched, now),
+                (searched, _) => searched.is_none(),
+            };
+            if !same {
+                found.clear();
+                return Ok(met.max(1));
+            }
             found.retain_mut(|neighbor| {
                 let known = state.nodes.slot(neighbor.id);
                 let seen = known.filter(|&(slot, sequence)| scene.snapshot.written_by(slot) == Some(sequence));

@@ -28,6 +28,17 @@ pub struct Records<'a> {
     pub documents: &'a [Document],
 }
 
+/// How records are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// In place of any with the same ids.
+    Upsert,
+    /// Only if their ids are new.
+    Insert,
+    /// As [`How::Upsert`], without the index.
+    Load,
+}
+
 /// What only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -50,18 +61,24 @@ impl Collection {
     /// Puts records, in place of any with the same ids. All of them are there when this returns, as durable as asked; the number of
     /// the change.
     pub fn upsert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
-        self.change(records, Ids::NONE, durability, false)
+        self.change(records, Ids::NONE, durability, How::Upsert)
+    }
+
+    /// As [`upsert`](Self::upsert), without the index: until the next [`optimize`](Self::optimize) takes them in, all at once, the
+    /// records are compared one by one. For many of them that is faster in the end.
+    pub fn load(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
+        self.change(records, Ids::NONE, durability, How::Load)
     }
 
     /// Puts records whose ids are new.
     pub fn insert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
-        self.change(records, Ids::NONE, durability, true)
+        self.change(records, Ids::NONE, durability, How::Insert)
     }
 
     /// Takes records out, as far as they are there.
     pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>, durability: Durability) -> Result<u64, CollectionError> {
         let none = Records { ids: Ids::NONE, vectors: Vectors::new(&[], self.config.dim), documents: &[] };
-        self.change(&none, ids.into(), durability, false)
+        self.change(&none, ids.into(), durability, How::Upsert)
     }
 
     /// Makes everything that was changed so far durable.
@@ -77,7 +94,7 @@ impl Collection {
         records: &Records<'_>,
         delete: Ids<'_>,
         durability: Durability,
-        only_new: bool,
+        how: How,
     ) -> Result<u64, CollectionError> {
         let documents = self.encoded(records)?;
         check_base(records.vectors)?;
@@ -85,7 +102,7 @@ impl Collection {
         let attachment = attach(&documents);
         let mut writer = self.lock_writer()?;
         self.check(&writer)?;
-        if only_new {
+        if how == How::Insert {
             self.refuse_known(records.ids)?;
         }
         let change = Change { put: records.ids, rows: kept.rows(), delete, attachment: &attachment };
@@ -95,8 +112,9 @@ impl Collection {
         }
         writer.waiting += attachment.len() + size_of_val(&committed.freed[..]);
         let vectors = kept.components();
-        let follow = self.follow(&committed, Vectors::new(&vectors, self.config.dim), &documents);
-        let outcome = follow.and_then(|()| self.keep_up(&mut writer));
+        let vectors = (how != How::Load).then(|| Vectors::new(&vectors, self.config.dim));
+        let follow = self.follow(&committed, vectors, &documents);
+        let outcome = follow.and_then(|()| self.keep_up(&mut writer, how));
         outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
         Ok(committed.sequence)
     }
@@ -127,16 +145,16 @@ impl Collection {
         }
     }
 
-    /// Does what follows from a change: the index takes the vectors in, then documents and nodes change in one turn.
+    /// Does what follows from a change: the index takes the vectors in, if they are for it, then documents and nodes change in one turn.
     fn follow(
         &self,
         committed: &Committed,
-        vectors: Vectors<'_, f32>,
+        vectors: Option<Vectors<'_, f32>>,
         documents: &[Vec<u8>],
     ) -> Result<(), CollectionError> {
         let graph = self.read().graph.clone();
-        let inserted = match graph.as_deref() {
-            Some(Graph::Live(live)) if !vectors.is_empty() => {
+        let inserted = match (graph.as_deref(), vectors) {
+            (Some(Graph::Live(live)), Some(vectors)) if !vectors.is_empty() => {
                 self.write().inserting = true;
                 Some(live.insert(vectors, &self.pool)?)
             }
@@ -200,14 +218,15 @@ impl Collection {
     }
 
     /// What is due after a change: a first graph, durable metadata.
-    fn keep_up(&self, writer: &mut Writer) -> Result<(), CollectionError> {
+    fn keep_up(&self, writer: &mut Writer, how: How) -> Result<(), CollectionError> {
         if writer.waiting > WAITING {
             self.store.sync()?;
             self.keep_metadata(writer)?;
         }
         let graph_is_due = {
             let state = self.read();
-            matches!(self.config.index, IndexConfig::Hnsw(_)) && state.graph.is_none() && state.tail.len() >= GRAPH_FROM
+            let wants_one = how != How::Load && matches!(self.config.index, IndexConfig::Hnsw(_));
+            wants_one && state.graph.is_none() && state.tail.len() >= GRAPH_FROM
         };
         if graph_is_due { self.build(&()) } else { Ok(()) }
     }

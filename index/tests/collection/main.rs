@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nearlab_index::collection::{
     Collection, CollectionConfig, CollectionError, Hit, IndexConfig, Records, SearchOptions,
 };
-use nearlab_index::hnsw::{HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+use nearlab_index::hnsw::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use nearlab_index::ivf::{IvfParams, IvfSearchParams};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -60,7 +60,8 @@ fn config(index: IndexConfig, metric: Metric) -> CollectionConfig {
 }
 
 fn hnsw() -> IndexConfig {
-    let params = HnswParams { m: 8, ef_construction: 60, ..HnswParams::default() };
+    let construction = Construction::Bulk;
+    let params = HnswParams { m: 8, ef_construction: 60, construction, ..HnswParams::default() };
     IndexConfig::Hnsw(HnswParams { codes: TraversalCodes::Sq4, rerank_codes: RerankCodes::Sq8, ..params })
 }
 
@@ -158,7 +159,10 @@ fn upsert(collection: &Collection, model: &mut Model, seeded: &mut Seeded, count
     let documents: Vec<Document> = prices.iter().map(|&price| document(price)).collect();
     let rows = vectors.concat();
     let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &documents };
-    collection.upsert(&records, Durability::Flush).unwrap();
+    match seeded.below(3) {
+        0 => collection.load(&records, Durability::Flush).unwrap(),
+        _ => collection.upsert(&records, Durability::Flush).unwrap(),
+    };
     for ((id, vector), price) in ids.into_iter().zip(vectors).zip(prices) {
         model.0.insert(id, (vector, price));
     }
@@ -242,6 +246,22 @@ fn a_graph_is_built_once_there_are_vectors_enough_and_follows_what_comes() {
         ids_of(&hits) == [id as u64] && hits[0].distance == 0.0
     });
     assert!(found.count() > 195);
+    // More than there is, at once: the graph is built anew.
+    let more: Vec<u64> = (10_500..22_000).collect();
+    let rows: Vec<f32> = more.iter().flat_map(|_| seeded.vector()).collect();
+    let records = Records { ids: (&more[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
+    collection.load(&records, Durability::None).unwrap();
+    assert_eq!(collection.stats().unindexed, 11_500);
+    let found = |collection: &Collection| {
+        let mut searcher = collection.searcher();
+        let mut hits = |i: usize| searcher.search(&rows[i * DIM..][..DIM], 1, &SearchOptions::default()).unwrap();
+        (0..100).filter(|&i| ids_of(&hits(i)) == [10_500 + i as u64]).count()
+    };
+    assert_eq!(found(&collection), 100);
+    collection.optimize(&()).unwrap();
+    assert_eq!((collection.stats().unindexed, found(&collection) > 97), (0, true));
+    collection.delete(&more[..], Durability::None).unwrap();
+    drop(searcher);
     drop(collection);
     // The graph was never saved: it is built again.
     let collection = Collection::open(folder.path().join("c"), 2).unwrap();

@@ -103,7 +103,15 @@ fn put(collection: &Collection, input: &mut Input, arguments: &Arguments, displa
         let outcome = input.batch(some.clone()).and_then(|(vectors, documents)| {
             let vectors = Vectors::new(&vectors, collection.config().dim);
             let documents = &documents[..];
-            let put = input.ids.lend(some, |ids| collection.upsert(&Records { ids, vectors, documents }, durability));
+            let put = input.ids.lend(some, |ids| {
+                let records = Records { ids, vectors, documents };
+                // What is optimised at the end takes everything in at once.
+                if arguments.no_optimize {
+                    collection.upsert(&records, durability)
+                } else {
+                    collection.load(&records, durability)
+                }
+            });
             put.map(drop).map_err(|error| placed(error, &arguments.vectors, first))
         });
         outcome.map_err(|error| match first {
