@@ -75,12 +75,22 @@ impl Collection {
         match (&self.config.index, graph.as_deref()) {
             (IndexConfig::Hnsw(params), Some(Graph::Live(live))) if !self.is_worth_a_build(params) => {
                 self.grow_graph()?;
+                // While its rows are mended a graph may not lead everywhere: who searches it looks for the nodes that count,
+                // and scans for them where they are few.
+                {
+                    let mut state = self.write();
+                    state.changing = true;
+                    let era = std::mem::take(&mut state.era);
+                    state.fading.push_back((era, Vec::new()));
+                }
                 while !self.read().fading.is_empty() {
                     // Searches of an earlier moment are still under way.
                     std::thread::yield_now();
                     self.fade();
                 }
-                Ok(live.optimize(&self.pool, progress)?)
+                live.optimize(&self.pool, progress)?;
+                self.write().changing = false;
+                Ok(())
             }
             (IndexConfig::Flat, _) => Ok(()),
             (_, Some(_)) if self.is_indexed() => Ok(()),

@@ -93,8 +93,8 @@ struct State {
     nodes: Nodes,
     /// Slots of vectors that the graph does not hold.
     tail: IdSet,
-    /// Whether the graph may hold vectors that no node is known of yet.
-    inserting: bool,
+    /// Whether the graph may hold vectors that no node is known of yet, or not lead everywhere.
+    changing: bool,
     /// Held by searches that see this state.
     era: Arc<()>,
     /// Nodes whose vectors are gone, but which the graph still finds, because searches of their era may want them.
@@ -103,7 +103,7 @@ struct State {
 
 impl State {
     fn new(snapshot: Snapshot, graph: Option<Arc<Graph>>, nodes: Nodes, tail: IdSet) -> Self {
-        Self { snapshot, graph, nodes, tail, inserting: false, era: Arc::default(), fading: VecDeque::new() }
+        Self { snapshot, graph, nodes, tail, changing: false, era: Arc::default(), fading: VecDeque::new() }
     }
 }
 

@@ -121,7 +121,7 @@ impl Collection {
             (state.graph.clone(), state.snapshot.clone(), state.tail.iter().collect::<Vec<u32>>())
         };
         let Some(Graph::Live(live)) = graph.as_deref() else { return Ok(()) };
-        self.write().inserting = true;
+        self.write().changing = true;
         for slots in tail.chunks(AT_ONCE) {
             let (mut rows, mut buffer) = (Vec::with_capacity(slots.len() * self.config.dim), Vec::new());
             for &slot in slots {
@@ -135,7 +135,7 @@ impl Collection {
                 state.nodes.put(node, slot, sequence);
             }
         }
-        self.write().inserting = false;
+        self.write().changing = false;
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::top_k::TopK;
 use crate::{IdSet, Neighbor};
 
 /// How often a search begins anew because it met what was put in after it had begun.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 16;
 /// Candidates that the index is asked for beyond `5 k / 4`, where distances are computed anew: codes may rank the last ones wrongly.
 const SPARE: usize = 8;
 /// How often it looks for a moment between two changes before it waits for the one who makes them.
@@ -126,7 +126,7 @@ impl<'a> CollectionSearcher<'a> {
                 None => tail.extend(state.tail.iter()),
             }
             let complete = state.nodes.alive().len() == state.nodes.len();
-            let changing = state.inserting || !state.fading.is_empty();
+            let changing = state.changing || !state.fading.is_empty();
             let among = match (matches, state.graph.as_deref()) {
                 (Some(matches), _) => Some(Arc::new(state.nodes.of_slots(matches))),
                 // A live graph knows for itself what is gone.

@@ -155,7 +155,7 @@ impl Collection {
         let graph = self.read().graph.clone();
         let inserted = match (graph.as_deref(), vectors) {
             (Some(Graph::Live(live)), Some(vectors)) if !vectors.is_empty() => {
-                self.write().inserting = true;
+                self.write().changing = true;
                 Some(live.insert(vectors, &self.pool)?)
             }
             _ => None,
@@ -178,7 +178,7 @@ impl Collection {
             }
         }
         state.snapshot = self.store.snapshot();
-        state.inserting = false;
+        state.changing = false;
         if !gone.is_empty() {
             let era = std::mem::take(&mut state.era);
             state.fading.push_back((era, gone));
