@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::log::{LogWriter, log_name};
 use super::manifest::{self, KeptLog, Meta};
 use super::segment::segment_name;
-use super::stamp::Stamp;
 use super::view::View;
 use super::write::Writer;
 use super::{Durability, StoreError, VectorStore};
@@ -63,13 +62,8 @@ impl VectorStore {
     fn prepare(&self, meta: &Meta, view: &View, kept: &[KeptLog]) -> Result<(LogWriter, u64), StoreError> {
         // One may be left of an attempt that failed.
         let _ = self.disk.remove(manifest::UNFINISHED);
-        let stamp = self.log_stamp(meta.log);
-        let log = LogWriter::create(&*self.disk, &stamp, view.sequence)?;
+        let log = LogWriter::create(&*self.disk, &meta.log_stamp(meta.log), view.sequence)?;
         Ok((log, manifest::write(&*self.disk, meta, view, kept)?))
-    }
-
-    pub(super) fn log_stamp(&self, number: u32) -> Stamp {
-        Stamp { kind: Stamp::LOG, store: self.meta.store, number, row_bytes: 0, capacity: 0 }
     }
 
     /// Removes what a checkpoint left that did not succeed. What can not be removed now is when the store is opened next.

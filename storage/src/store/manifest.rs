@@ -11,6 +11,7 @@ use super::StoreError;
 use super::keys::Keys;
 use super::log::{OwnedIds, Span};
 use super::shape::{ElementKind, IdKind, Shape};
+use super::stamp::Stamp;
 use super::view::{Place, Slot, View};
 use crate::container::{FileKind, SectionId, SectionWriter, Verify};
 use crate::disk::{Disk, Stream};
@@ -51,6 +52,19 @@ pub(super) struct Meta {
     pub(super) log: u32,
     /// The number of the next file.
     pub(super) next_file: u32,
+}
+
+impl Meta {
+    /// The stamp of one of the store's logs.
+    pub(super) fn log_stamp(&self, number: u32) -> Stamp {
+        Stamp { kind: Stamp::LOG, store: self.store, number, row_bytes: 0, capacity: 0 }
+    }
+
+    /// The stamp of one of its segments, with room for so many rows.
+    pub(super) fn segment_stamp(&self, number: u32, capacity: u32) -> Stamp {
+        let row_bytes = self.shape.row_bytes() as u32;
+        Stamp { kind: Stamp::SEGMENT, store: self.store, number, row_bytes, capacity }
+    }
 }
 
 /// What a manifest says of a segment.

@@ -11,7 +11,6 @@ use super::log::{Entry, LogWriter, Replayed, Span, key_of, log_name, replay};
 use super::manifest::{self, KeptLog, Manifest, Meta};
 use super::segment::{ROWS_AT, Segment, segment_name};
 use super::shape::Shape;
-use super::stamp::Stamp;
 use super::view::View;
 use super::write::Writer;
 use super::{StoreError, VectorStore};
@@ -79,8 +78,7 @@ impl VectorStore {
             next_file: 2,
         };
         let view = View::empty(options.shape.ids);
-        let stamp = log_stamp(&meta);
-        let log = LogWriter::create(&disk, &stamp, 0)?;
+        let log = LogWriter::create(&disk, &meta.log_stamp(meta.log), 0)?;
         manifest::write(&disk, &meta, &view, &[])?;
         disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
         let unfinished = disk.path(manifest::UNFINISHED);
@@ -108,7 +106,7 @@ impl VectorStore {
         view.segments.iter().filter(touched).try_for_each(|segment| segment.sync())?;
         // Names that were seen may not be durable either, and what they replaced is removed below.
         disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
-        let log = LogWriter::resume(&disk, &log_stamp(&meta), (before, tail.from), &tail.records)?;
+        let log = LogWriter::resume(&disk, &meta.log_stamp(meta.log), (before, tail.from), &tail.records)?;
         let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
         let used = |name: &str| {
             let mut logs = kept.iter().map(|log| log.number).chain([meta.log]).map(log_name);
@@ -175,10 +173,6 @@ impl Writer {
             checkpoint_at,
         }
     }
-}
-
-fn log_stamp(meta: &Meta) -> Stamp {
-    Stamp { kind: Stamp::LOG, store: meta.store, number: meta.log, row_bytes: 0, capacity: 0 }
 }
 
 /// Makes a folder, and every one above it that is missing, and makes their names durable.
@@ -251,7 +245,7 @@ impl Recovered {
         let meta = manifest.meta;
         let path = disk.path(&log_name(meta.log));
         let file = disk.read(&log_name(meta.log)).map_err(StoreError::io("read", &path))?;
-        log_stamp(&meta).check(&file, &path)?;
+        meta.log_stamp(meta.log).check(&file, &path)?;
         let replayed = replay(&file, &path, key_of(&meta.store, meta.log), manifest.sequence)?;
         let mut files = Files::of(disk, &manifest, &path);
         let log = files.follow(replayed)?;
@@ -308,11 +302,6 @@ impl<'a> Files<'a> {
         let known = manifest.segments.iter();
         let segments = known.map(|segment| (segment.number, (segment.capacity, segment.spans.clone()))).collect();
         Self { disk, meta: manifest.meta, log_path, segments, doubtful: BTreeSet::new() }
-    }
-
-    fn stamp(&self, number: u32, capacity: u32) -> Stamp {
-        let row_bytes = self.meta.shape.row_bytes() as u32;
-        Stamp { kind: Stamp::SEGMENT, store: self.meta.store, number, row_bytes, capacity }
     }
 
     /// Follows the log as far as it counts: up to the first change whose rows are not there, unless they were durable once.
@@ -390,7 +379,7 @@ impl<'a> Files<'a> {
     fn open(&self, writable: bool) -> Result<Vec<Arc<Segment>>, StoreError> {
         let last = self.segments.last_key_value().map(|(number, _)| *number);
         let open = |(&number, (capacity, spans)): (&u32, &(u32, Vec<Span>))| {
-            let stamp = self.stamp(number, *capacity);
+            let stamp = self.meta.segment_stamp(number, *capacity);
             let grows = writable && (Some(number) == last || self.doubtful.contains(&number));
             Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
         };
@@ -411,7 +400,7 @@ mod tests {
         let meta = store.meta;
         drop(store);
         let disk = Folder::at(folder.path());
-        let mut log = LogWriter::resume(&disk, &log_stamp(&meta), (0, 64), &[]).unwrap();
+        let mut log = LogWriter::resume(&disk, &meta.log_stamp(meta.log), (0, 64), &[]).unwrap();
         log.segment((u32::MAX, 1), 0);
         assert!(log.flush().is_ok());
         let message = VectorStore::open(folder.path()).unwrap_err().to_string();

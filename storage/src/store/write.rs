@@ -8,7 +8,6 @@ use super::manifest::KeptLog;
 use super::segment::Segment;
 use super::shape::{Durability, Element, Ids, Rows};
 use super::snapshot::checked_ids;
-use super::stamp::Stamp;
 use super::{StoreError, VectorStore};
 use crate::Vectors;
 
@@ -168,7 +167,7 @@ impl VectorStore {
         let name = log_name(log.number);
         let path = self.disk.path(&name);
         let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
-        self.log_stamp(log.number).check(&file, &path)?;
+        self.meta.log_stamp(log.number).check(&file, &path)?;
         let replayed = replay(&file, &path, key_of(&self.meta.store, log.number), log.before)?;
         let changes = replayed.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Commit(_))).count() as u64;
         if log.before + changes != log.last {
@@ -264,13 +263,8 @@ impl VectorStore {
     }
 
     pub(super) fn new_segment(&self, number: u32) -> Result<Segment, StoreError> {
-        let segment = Segment::create(&*self.disk, self.segment_stamp(number, self.meta.segment_rows));
+        let segment = Segment::create(&*self.disk, self.meta.segment_stamp(number, self.meta.segment_rows));
         segment.inspect_err(|_| self.remove_segments([number].into_iter()))
-    }
-
-    pub(super) fn segment_stamp(&self, number: u32, capacity: u32) -> Stamp {
-        let row_bytes = self.meta.shape.row_bytes() as u32;
-        Stamp { kind: Stamp::SEGMENT, store: self.meta.store, number, row_bytes, capacity }
     }
 
     /// Forgets a change that failed, and the segments that were begun for it, unless nobody knows whether it happened.
