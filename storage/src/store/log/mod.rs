@@ -35,6 +35,11 @@ const HEADER: usize = 48;
 /// Records begin at multiples of this.
 const ALIGN: usize = 8;
 
+/// The kinds of records.
+const COMMIT: u32 = 1;
+const SEGMENT: u32 = 2;
+const MARK: u32 = 3;
+
 /// The key of a log of `store`.
 pub(super) fn key_of(store: &[u8; 16], number: u32) -> u64 {
     xxh3_64_with_seed(store, u64::from(number))
@@ -49,16 +54,6 @@ pub(super) enum Entry {
     Segment { number: u32, capacity: u32 },
     /// Nothing but how far the log is durable.
     Mark,
-}
-
-impl Entry {
-    fn kind(&self) -> u32 {
-        match self {
-            Self::Commit(_) => 1,
-            Self::Segment { .. } => 2,
-            Self::Mark => 3,
-        }
-    }
 }
 
 /// The first bytes of a record.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ALIGN, Commit, Entry, HEADER, Header, MAGIC};
+use super::{ALIGN, COMMIT, Commit, Entry, HEADER, Header, MAGIC, MARK, SEGMENT};
 use crate::store::StoreError;
 use crate::store::stamp::STAMP;
 
@@ -88,8 +88,8 @@ fn record(file: &[u8], at: usize, key: u64) -> Result<(Header, &[u8]), &'static 
 /// What a whole record says, or what was expected and found: nobody wrote such a record.
 fn entry(header: Header, payload: &[u8]) -> Result<Entry, (&'static str, String)> {
     match header.kind {
-        1 => Commit::decode(header.sequence, payload).map(Entry::Commit).map_err(|found| ("a sound commit", found)),
-        2 => {
+        COMMIT => Commit::decode(header.sequence, payload).map(Entry::Commit).map_err(|found| ("a sound commit", found)),
+        SEGMENT => {
             let (parts, rest) = payload.as_chunks::<4>();
             match (parts, rest) {
                 ([number, capacity], []) => {
@@ -98,7 +98,7 @@ fn entry(header: Header, payload: &[u8]) -> Result<Entry, (&'static str, String)
                 _ => Err(("a segment in 8 bytes", format!("{} bytes", payload.len()))),
             }
         }
-        3 => Ok(Entry::Mark),
+        MARK => Ok(Entry::Mark),
         kind => Err(("a kind from 1 to 3", kind.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ALIGN, Commit, Entry, Header, key_of};
+use super::{ALIGN, COMMIT, Commit, Header, MARK, SEGMENT, key_of};
 use crate::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 use crate::store::stamp::{STAMP, Stamp};
@@ -48,19 +48,7 @@ impl LogWriter {
         let file = disk.create(&name).map_err(StoreError::io("create", &path))?;
         file.write_all_at(0, &stamp.encode()).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        let end = STAMP as u64;
-        let key = key_of(&stamp.store, stamp.number);
-        Ok(Self {
-            file,
-            path,
-            number: stamp.number,
-            key,
-            before,
-            unwritten: Vec::new(),
-            written: end,
-            synced: end,
-            said: end,
-        })
+        Ok(Self::at(STAMP as u64, file, path, (stamp, before)))
     }
 
     /// Goes on with such a log, of which `tail`, at `from`, is what may not be durable; it is written again, and what follows
@@ -80,18 +68,22 @@ impl LogWriter {
         }
         file.write_all_at(from, tail).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        let key = key_of(&stamp.store, stamp.number);
-        Ok(Self {
+        Ok(Self::at(end, file, path, (stamp, before)))
+    }
+
+    /// Goes on at `end`, up to where all is durable.
+    fn at(end: u64, file: Box<dyn DiskFile>, path: PathBuf, (stamp, before): (&Stamp, u64)) -> Self {
+        Self {
             file,
             path,
             number: stamp.number,
-            key,
+            key: key_of(&stamp.store, stamp.number),
             before,
             unwritten: Vec::new(),
             written: end,
             synced: end,
             said: end,
-        })
+        }
     }
 
     pub(in crate::store) fn number(&self) -> u32 {
@@ -119,20 +111,19 @@ impl LogWriter {
     }
 
     pub(in crate::store) fn commit(&mut self, commit: &Commit) {
-        self.append(1, &commit.encode(), commit.sequence);
+        self.append(COMMIT, &commit.encode(), commit.sequence);
     }
 
     pub(in crate::store) fn segment(&mut self, (number, capacity): (u32, u32), sequence: u64) {
-        let entry = Entry::Segment { number, capacity };
         let mut payload = number.to_le_bytes().to_vec();
         payload.extend(capacity.to_le_bytes());
-        self.append(entry.kind(), &payload, sequence);
+        self.append(SEGMENT, &payload, sequence);
     }
 
     /// Notes how far the log is durable, so that damage is told from an interrupted write.
     pub(in crate::store) fn mark(&mut self, sequence: u64) {
         let said = self.said;
-        self.append(Entry::Mark.kind(), &[], sequence);
+        self.append(MARK, &[], sequence);
         self.said = said;
     }
 
