@@ -50,8 +50,7 @@ impl VectorStore {
     /// call waits for the first.
     pub fn compact(&self, options: &CompactOptions) -> Result<Compacted, StoreError> {
         if !(options.min_dead > 0.0 && options.min_dead <= 1.0) {
-            let found = options.min_dead.to_bits();
-            return Err(StoreError::Param { name: "min_dead", expected: "above 0 and up to 1, as a float", found });
+            return Err(StoreError::param("min_dead", "above 0 and up to 1", options.min_dead));
         }
         let _one = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let (view, victims) = self.victims(*options)?;

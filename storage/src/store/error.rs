@@ -103,8 +103,8 @@ pub enum StoreError {
         name: &'static str,
         /// Its range, in words.
         expected: &'static str,
-        /// The value.
-        found: u64,
+        /// The value, as it is written.
+        found: String,
     },
     /// No slot is left.
     #[error("expected at most {expected} vectors in a store, found {found}")]
@@ -127,6 +127,10 @@ impl StoreError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| Self::Io { doing, path, cause }
+    }
+
+    pub(super) fn param(name: &'static str, expected: &'static str, found: impl fmt::Display) -> Self {
+        Self::Param { name, expected, found: found.to_string() }
     }
 
     pub(super) fn corrupt(path: &Path, offset: u64, expected: impl fmt::Display, found: impl fmt::Display) -> Self {

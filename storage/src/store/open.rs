@@ -64,8 +64,7 @@ impl VectorStore {
         }
         remove_strays(&disk, &names, |_| false);
         if options.segment_bytes > MAX_SEGMENT_BYTES {
-            let (name, found) = ("segment_bytes", options.segment_bytes);
-            return Err(StoreError::Param { name, expected: "at most 2^40", found });
+            return Err(StoreError::param("segment_bytes", "at most 2^40", options.segment_bytes));
         }
         let rows = (options.segment_bytes / options.shape.row_bytes() as u64).clamp(1, u64::from(u32::MAX - 1));
         let store = [0, 1].map(|half: u64| RandomState::new().hash_one(half));

@@ -33,7 +33,7 @@ impl Shape {
         if (1..=MAX_DIM).contains(&self.dim) {
             return Ok(());
         }
-        Err(StoreError::Param { name: "dim", expected: "from 1 to 65536", found: self.dim as u64 })
+        Err(StoreError::param("dim", "from 1 to 65536", self.dim))
     }
 
     /// The bytes of `rows`, if they are of this shape.

@@ -202,8 +202,7 @@ impl VectorStore {
         if let Ids::Names(names) = change.put
             && let Some(long) = names.iter().find(|name| name.len() > MAX_NAME)
         {
-            let found = long.len() as u64;
-            return Err(StoreError::Param { name: "length of a name", expected: "up to 65536 bytes", found });
+            return Err(StoreError::param("length of a name", "up to 65536 bytes", long.len()));
         }
         if change.rows.is_empty() { Ok(&[]) } else { shape.bytes_of(change.rows) }
     }
