@@ -6,7 +6,7 @@ use super::log::{LogWriter, log_name};
 use super::manifest::{self, KeptLog, Meta};
 use super::segment::segment_name;
 use super::view::View;
-use super::write::Writer;
+use super::writer::Writer;
 use super::{Durability, StoreError, VectorStore};
 
 impl VectorStore {

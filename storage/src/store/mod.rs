@@ -39,11 +39,13 @@
 mod checkpoint;
 mod compact;
 mod error;
+mod follow;
 mod keys;
 mod log;
 mod manifest;
 mod open;
 mod paged;
+mod recover;
 mod segment;
 mod shape;
 mod snapshot;
@@ -51,6 +53,7 @@ mod stamp;
 mod stats;
 mod view;
 mod write;
+mod writer;
 
 use std::fmt;
 use std::fs::File;
@@ -58,16 +61,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 pub use compact::{CompactOptions, Compacted};
 pub use error::StoreError;
+pub use follow::Past;
 pub use open::StoreOptions;
 pub use shape::{Durability, Element, ElementKind, Id, IdKind, Ids, MAX_DIM, Rows, Shape};
 pub use snapshot::{SegmentView, Snapshot};
 pub use stats::StoreStats;
-pub use write::{Change, Committed, Past};
+pub use write::{Change, Committed};
 
 use crate::disk::Disk;
 use manifest::Meta;
 use view::View;
-use write::Writer;
+use writer::Writer;
 
 /// Vectors on the disk; see the [module](self).
 pub struct VectorStore {

@@ -1,21 +1,20 @@
-//! Making and opening a store: the manifest, then the log after it.
+//! Making and opening a store.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::log::{Entry, LogWriter, Replayed, Span, key_of, log_name, replay};
-use super::manifest::{self, KeptLog, Manifest, Meta};
-use super::segment::{ROWS_AT, Segment, segment_name};
+use super::log::{LogWriter, log_name};
+use super::manifest::{self, Meta};
+use super::recover::Recovered;
+use super::segment::{Segment, segment_name};
 use super::shape::Shape;
 use super::view::View;
-use super::write::Writer;
+use super::writer::Writer;
 use super::{StoreError, VectorStore};
 use crate::disk::{Disk, Folder};
-use crate::mmap::Map;
 
 /// The name of the file whose lock the writer holds.
 const LOCK: &str = "lock";
@@ -158,22 +157,6 @@ impl Drop for VectorStore {
     }
 }
 
-impl Writer {
-    fn new(log: LogWriter, next_file: u32, checkpoint_at: u64) -> Self {
-        Self {
-            log,
-            next_file,
-            active: None,
-            dirty: Vec::new(),
-            free: Vec::new(),
-            kept: Vec::new(),
-            followed: u64::MAX,
-            unsure: None,
-            checkpoint_at,
-        }
-    }
-}
-
 /// Makes a folder, and every one above it that is missing, and makes their names durable.
 fn create_folder(folder: &Path) -> Result<(), StoreError> {
     let missing = folder.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
@@ -214,175 +197,6 @@ fn remove_strays(disk: &dyn Disk, names: &[String], used: impl Fn(&str) -> bool)
     let ours = |name: &str| name == manifest::UNFINISHED || number(name).is_some();
     for name in names.iter().filter(|name| ours(name) && !used(name)) {
         let _ = disk.remove(name);
-    }
-}
-
-/// The end of a log, of which nobody knows whether it is durable. It is written again before it is synced: a sync that failed
-/// may have left it in the system's memory alone, where no later sync takes notice of it.
-struct Tail {
-    from: u64,
-    records: Vec<u8>,
-    /// The rows that it speaks of.
-    spans: Vec<Span>,
-}
-
-/// A store that was read from the disk.
-struct Recovered {
-    meta: Meta,
-    view: View,
-    /// The change that the log follows.
-    before: u64,
-    tail: Tail,
-    kept: Vec<KeptLog>,
-    next_file: u32,
-    manifest_bytes: u64,
-}
-
-impl Recovered {
-    fn from(disk: &dyn Disk, writable: bool) -> Result<Self, StoreError> {
-        let manifest = manifest::read(disk)?;
-        let meta = manifest.meta;
-        let path = disk.path(&log_name(meta.log));
-        let file = disk.read(&log_name(meta.log)).map_err(StoreError::io("read", &path))?;
-        meta.log_stamp(meta.log).check(&file, &path)?;
-        let replayed = replay(&file, &path, key_of(&meta.store, meta.log), manifest.sequence)?;
-        let mut files = Files::of(disk, &manifest, &path);
-        let log = files.follow(replayed)?;
-        let segments = files.open(writable)?;
-        let view = load(disk, &manifest, segments, &log)?;
-        let from = log.synced.min(log.end);
-        let spans = log.entries.iter().filter(|(at, _)| *at >= from).flat_map(|(_, entry)| match entry {
-            Entry::Commit(commit) => &commit.spans[..],
-            _ => &[],
-        });
-        let tail =
-            Tail { from, records: file[from as usize..log.end as usize].to_vec(), spans: spans.copied().collect() };
-        let highest = view.segments.last().map_or(0, |segment| segment.number()).max(meta.log);
-        Ok(Self {
-            meta,
-            view,
-            before: manifest.sequence,
-            tail,
-            kept: manifest.kept,
-            next_file: meta.next_file.max(highest.saturating_add(1)),
-            manifest_bytes: manifest.bytes,
-        })
-    }
-}
-
-/// The view of a manifest and a log, over their segments.
-fn load(disk: &dyn Disk, manifest: &Manifest, segments: Vec<Arc<Segment>>, log: &Replayed) -> Result<View, StoreError> {
-    let mut view = View::empty(manifest.meta.shape.ids);
-    view.segments = segments;
-    let wrong = |path: &str, at, found: String| StoreError::corrupt(&disk.path(path), at, "what fits together", found);
-    view.load(&manifest.slots, &manifest.ids).map_err(|found| wrong(manifest::NAME, 0, found))?;
-    view.sequence = manifest.sequence;
-    for (at, entry) in &log.entries {
-        if let Entry::Commit(commit) = entry {
-            view.apply(commit).map_err(|found| wrong(&log_name(manifest.meta.log), *at, found))?;
-        }
-    }
-    Ok(view)
-}
-
-/// The segments, as manifest and log tell of them.
-struct Files<'a> {
-    disk: &'a dyn Disk,
-    meta: Meta,
-    log_path: &'a Path,
-    /// By number: the rows there is room for, and the spans of those that count.
-    segments: BTreeMap<u32, (u32, Vec<Span>)>,
-    /// Those with rows that may not be durable.
-    doubtful: BTreeSet<u32>,
-}
-
-impl<'a> Files<'a> {
-    fn of(disk: &'a dyn Disk, manifest: &Manifest, log_path: &'a Path) -> Self {
-        let known = manifest.segments.iter();
-        let segments = known.map(|segment| (segment.number, (segment.capacity, segment.spans.clone()))).collect();
-        Self { disk, meta: manifest.meta, log_path, segments, doubtful: BTreeSet::new() }
-    }
-
-    /// Follows the log as far as it counts: up to the first change whose rows are not there, unless they were durable once.
-    fn follow(&mut self, mut log: Replayed) -> Result<Replayed, StoreError> {
-        for i in 0..log.entries.len() {
-            let (at, entry) = &log.entries[i];
-            let durable = *at < log.synced;
-            let whole = match entry {
-                Entry::Segment { number, capacity } => {
-                    self.begin(*number, *capacity, *at)?;
-                    // A change that failed takes the segments with it that were begun for it.
-                    let there = durable || self.disk.path(&segment_name(*number)).exists();
-                    if !there {
-                        self.segments.remove(number);
-                    }
-                    there
-                }
-                // What was durable is compared when it is first read.
-                Entry::Commit(commit) => {
-                    let whole = durable || commit.spans.iter().all(|&span| self.holds(span));
-                    let spans = if whole { &commit.spans[..] } else { &[] };
-                    spans.iter().try_for_each(|&span| self.add(span, *at)).map(|()| whole)?
-                }
-                Entry::Mark => true,
-            };
-            if !whole {
-                log.end = *at;
-                log.entries.truncate(i);
-                break;
-            }
-        }
-        Ok(log)
-    }
-
-    /// A segment that the log begins.
-    fn begin(&mut self, number: u32, capacity: u32, at: u64) -> Result<(), StoreError> {
-        if self.segments.last_key_value().is_some_and(|(last, _)| *last >= number) {
-            let expected = "a segment with a number higher than those before";
-            return Err(StoreError::corrupt(self.log_path, at, expected, number));
-        }
-        if number == u32::MAX {
-            let expected = format_args!("a segment with a number below {number}");
-            return Err(StoreError::corrupt(self.log_path, at, expected, number));
-        }
-        self.segments.insert(number, (capacity, Vec::new()));
-        Ok(())
-    }
-
-    fn add(&mut self, span: Span, at: u64) -> Result<(), StoreError> {
-        let Some((capacity, spans)) = self.segments.get_mut(&span.segment) else {
-            let expected = "rows of a segment that there is";
-            return Err(StoreError::corrupt(self.log_path, at, expected, format_args!("segment {}", span.segment)));
-        };
-        let next = spans.last().map_or(0, |last| last.first + last.rows);
-        let end = u64::from(span.first) + u64::from(span.rows);
-        if span.first != next || span.rows == 0 || end > u64::from(*capacity) {
-            let expected = format_args!("rows from {next} of {capacity}");
-            return Err(StoreError::corrupt(self.log_path, at, expected, format_args!("{} to {end}", span.first)));
-        }
-        spans.push(span);
-        Ok(())
-    }
-
-    /// Whether the rows of a span are there, of which nobody knows whether they are durable.
-    fn holds(&mut self, span: Span) -> bool {
-        self.doubtful.insert(span.segment);
-        let row_bytes = self.meta.shape.row_bytes();
-        let from = ROWS_AT + span.first as usize * row_bytes;
-        let map = Map::open(&self.disk.path(&segment_name(span.segment))).ok();
-        let rows = map.as_ref().and_then(|map| map.get(from..from + span.rows as usize * row_bytes));
-        rows.is_some_and(|rows| xxhash_rust::xxh3::xxh3_64(rows) == span.hash)
-    }
-
-    /// Opens them; the last to go on, where the store is writable.
-    fn open(&self, writable: bool) -> Result<Vec<Arc<Segment>>, StoreError> {
-        let last = self.segments.last_key_value().map(|(number, _)| *number);
-        let open = |(&number, (capacity, spans)): (&u32, &(u32, Vec<Span>))| {
-            let stamp = self.meta.segment_stamp(number, *capacity);
-            let grows = writable && (Some(number) == last || self.doubtful.contains(&number));
-            Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
-        };
-        self.segments.iter().map(open).collect()
     }
 }
 

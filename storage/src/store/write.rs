@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::log::{Commit, Entry, LogWriter, OwnedIds, Span, Stuck, key_of, log_name, replay};
-use super::manifest::KeptLog;
+use super::log::{Commit, OwnedIds, Span};
 use super::segment::Segment;
 use super::shape::{Durability, Element, Ids, Rows};
 use super::snapshot::checked_ids;
+use super::writer::{Begun, Writer};
 use super::{StoreError, VectorStore};
 use crate::Vectors;
 
@@ -40,37 +40,6 @@ pub struct Committed {
     pub slots: Vec<u32>,
     /// The slots of vectors that are no more: deleted, or replaced.
     pub freed: Vec<u32>,
-}
-
-/// A change that was made before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
-    /// What it did.
-    pub committed: Committed,
-    /// What was attached to it.
-    pub attachment: Vec<u8>,
-}
-
-/// What only the writer needs.
-#[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) log: LogWriter,
-    /// The number of the next file.
-    pub(super) next_file: u32,
-    /// The segment that rows are appended to.
-    pub(super) active: Option<Arc<Segment>>,
-    /// Segments with rows that may not be durable.
-    pub(super) dirty: Vec<Arc<Segment>>,
-    /// Slots to give again; the last is the next.
-    pub(super) free: Vec<u32>,
-    /// Logs that are over, for those who follow the store, one after another.
-    pub(super) kept: Vec<KeptLog>,
-    /// They need none of the changes up to this.
-    pub(super) followed: u64,
-    /// Why nothing can be changed any more.
-    pub(super) unsure: Option<String>,
-    /// A manifest is written when the log is longer than this.
-    pub(super) checkpoint_at: u64,
 }
 
 impl VectorStore {
@@ -135,52 +104,6 @@ impl VectorStore {
             writer.mark(self.sequence());
         }
         Ok(())
-    }
-
-    /// Keeps what was attached to changes after number `sequence` for [`since`](Self::since), whatever is checkpointed and
-    /// compacted. Until this is called anew after each opening, nobody follows the store.
-    pub fn keep_since(&self, sequence: u64) -> Result<(), StoreError> {
-        self.lock_writer()?.followed = sequence;
-        Ok(())
-    }
-
-    /// The changes after number `sequence`, in order, or none when they are not kept, or there is no such change yet: then whoever follows the store compares it
-    /// as a whole ([`Snapshot::slots`](super::Snapshot::slots)).
-    pub fn since(&self, sequence: u64) -> Result<Option<Vec<Past>>, StoreError> {
-        let mut writer = self.lock_writer()?;
-        writer.check(self)?;
-        writer.settle(self, Durability::Flush)?;
-        let current = KeptLog::new(writer.log.number(), writer.log.before(), self.sequence());
-        let logs: Vec<KeptLog> = writer.kept.iter().copied().chain([current]).collect();
-        if sequence > current.last || logs.iter().all(|log| log.before > sequence) {
-            return Ok(None);
-        }
-        let mut past = Vec::new();
-        for log in logs.iter().filter(|log| log.last > sequence) {
-            past.extend(self.past(log, sequence)?);
-        }
-        Ok(Some(past))
-    }
-
-    /// The changes of a log after number `after`.
-    fn past(&self, log: &KeptLog, after: u64) -> Result<impl Iterator<Item = Past>, StoreError> {
-        let name = log_name(log.number);
-        let path = self.disk.path(&name);
-        let file = self.disk.read(&name).map_err(StoreError::io("read", &path))?;
-        self.meta.log_stamp(log.number).check(&file, &path)?;
-        let replayed = replay(&file, &path, key_of(&self.meta.store, log.number), log.before)?;
-        let changes = replayed.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Commit(_))).count() as u64;
-        if log.before + changes != log.last {
-            let (expected, found) = (format_args!("changes up to {}", log.last), log.before + changes);
-            return Err(StoreError::corrupt(&path, replayed.end, expected, found));
-        }
-        Ok(replayed.entries.into_iter().filter_map(move |(_, entry)| match entry {
-            Entry::Commit(commit) if commit.sequence > after => {
-                let Commit { sequence, slots, freed, attachment, .. } = commit;
-                Some(Past { committed: Committed { sequence, slots, freed }, attachment })
-            }
-            _ => None,
-        }))
     }
 
     /// The bytes of the rows to put, if the change is sound.
@@ -311,13 +234,6 @@ impl VectorStore {
     }
 }
 
-/// What there was before a change.
-struct Begun {
-    log_len: u64,
-    next_file: u32,
-    active: Option<Arc<Segment>>,
-}
-
 /// Rows that the segment has room for after those that count and those of `spans`.
 fn room(segment: &Segment, spans: &[Span]) -> u32 {
     let ours = spans.iter().rev().take_while(|span| span.segment == segment.number());
@@ -336,64 +252,4 @@ fn distinct<K: std::hash::Hash + Ord + ToString>(ids: impl Iterator<Item = K> + 
         }
     }
     Ok(())
-}
-
-impl Writer {
-    fn begin(&self) -> Begun {
-        Begun { log_len: self.log.len(), next_file: self.next_file, active: self.active.clone() }
-    }
-
-    pub(super) fn check(&self, store: &VectorStore) -> Result<(), StoreError> {
-        match &self.unsure {
-            None => Ok(()),
-            Some(cause) => Err(StoreError::Unsure { path: store.disk.folder().to_owned(), cause: cause.clone() }),
-        }
-    }
-
-    /// Accepts no more changes, because of `cause`.
-    pub(super) fn unsure(&mut self, store: &VectorStore, cause: &StoreError) -> StoreError {
-        let cause = self.unsure.insert(cause.to_string()).clone();
-        StoreError::Unsure { path: store.disk.folder().to_owned(), cause }
-    }
-
-    /// A number for a file that no file had.
-    pub(super) fn next_file(&mut self) -> Result<u32, StoreError> {
-        let number = self.next_file;
-        self.next_file = number.checked_add(1).ok_or(StoreError::Files { expected: number })?;
-        Ok(number)
-    }
-
-    /// Makes everything so far as durable as that.
-    pub(super) fn settle(&mut self, store: &VectorStore, durability: Durability) -> Result<(), StoreError> {
-        if durability == Durability::None {
-            return Ok(());
-        }
-        let flushed = self.log.flush();
-        flushed.map_err(|stuck| self.stuck(store, stuck))?;
-        if durability == Durability::Sync && !self.log.is_synced() {
-            let dirty = std::mem::take(&mut self.dirty);
-            dirty.iter().try_for_each(|segment| segment.sync()).map_err(|cause| self.unsure(store, &cause))?;
-            let synced = self.log.sync();
-            synced.map_err(|stuck| self.stuck(store, stuck))?;
-        }
-        Ok(())
-    }
-
-    fn stuck(&mut self, store: &VectorStore, stuck: Stuck) -> StoreError {
-        match stuck {
-            Stuck::Refused(cause) => cause,
-            Stuck::Unsure(cause) => self.unsure(store, &cause),
-        }
-    }
-
-    /// Notes that everything so far is durable. Only damage is told from interruption by it, so nothing hangs on it.
-    pub(super) fn mark(&mut self, sequence: u64) {
-        let before = self.log.len();
-        self.log.mark(sequence);
-        match self.log.flush() {
-            Ok(()) => {}
-            Err(Stuck::Refused(_)) => self.log.forget(before),
-            Err(Stuck::Unsure(cause)) => self.unsure = Some(cause.to_string()),
-        }
-    }
 }

@@ -88,7 +88,9 @@ fn record(file: &[u8], at: usize, key: u64) -> Result<(Header, &[u8]), &'static 
 /// What a whole record says, or what was expected and found: nobody wrote such a record.
 fn entry(header: Header, payload: &[u8]) -> Result<Entry, (&'static str, String)> {
     match header.kind {
-        COMMIT => Commit::decode(header.sequence, payload).map(Entry::Commit).map_err(|found| ("a sound commit", found)),
+        COMMIT => {
+            Commit::decode(header.sequence, payload).map(Entry::Commit).map_err(|found| ("a sound commit", found))
+        }
         SEGMENT => {
             let (parts, rest) = payload.as_chunks::<4>();
             match (parts, rest) {

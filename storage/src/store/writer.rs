@@ -1,0 +1,113 @@
+//! What only the writer needs: the log, the segment at work, and how much of it is durable.
+
+use std::sync::Arc;
+
+use super::log::{LogWriter, Stuck};
+use super::manifest::KeptLog;
+use super::segment::Segment;
+use super::shape::Durability;
+use super::{StoreError, VectorStore};
+
+/// What only the writer needs.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) log: LogWriter,
+    /// The number of the next file.
+    pub(super) next_file: u32,
+    /// The segment that rows are appended to.
+    pub(super) active: Option<Arc<Segment>>,
+    /// Segments with rows that may not be durable.
+    pub(super) dirty: Vec<Arc<Segment>>,
+    /// Slots to give again; the last is the next.
+    pub(super) free: Vec<u32>,
+    /// Logs that are over, for those who follow the store, one after another.
+    pub(super) kept: Vec<KeptLog>,
+    /// They need none of the changes up to this.
+    pub(super) followed: u64,
+    /// Why nothing can be changed any more.
+    pub(super) unsure: Option<String>,
+    /// A manifest is written when the log is longer than this.
+    pub(super) checkpoint_at: u64,
+}
+
+/// What there was before a change.
+pub(super) struct Begun {
+    pub(super) log_len: u64,
+    pub(super) next_file: u32,
+    pub(super) active: Option<Arc<Segment>>,
+}
+
+impl Writer {
+    pub(super) fn new(log: LogWriter, next_file: u32, checkpoint_at: u64) -> Self {
+        Self {
+            log,
+            next_file,
+            active: None,
+            dirty: Vec::new(),
+            free: Vec::new(),
+            kept: Vec::new(),
+            followed: u64::MAX,
+            unsure: None,
+            checkpoint_at,
+        }
+    }
+
+    /// Notes what there is before a change.
+    pub(super) fn begin(&self) -> Begun {
+        Begun { log_len: self.log.len(), next_file: self.next_file, active: self.active.clone() }
+    }
+
+    pub(super) fn check(&self, store: &VectorStore) -> Result<(), StoreError> {
+        match &self.unsure {
+            None => Ok(()),
+            Some(cause) => Err(StoreError::Unsure { path: store.disk.folder().to_owned(), cause: cause.clone() }),
+        }
+    }
+
+    /// Accepts no more changes, because of `cause`.
+    pub(super) fn unsure(&mut self, store: &VectorStore, cause: &StoreError) -> StoreError {
+        let cause = self.unsure.insert(cause.to_string()).clone();
+        StoreError::Unsure { path: store.disk.folder().to_owned(), cause }
+    }
+
+    /// A number for a file that no file had.
+    pub(super) fn next_file(&mut self) -> Result<u32, StoreError> {
+        let number = self.next_file;
+        self.next_file = number.checked_add(1).ok_or(StoreError::Files { expected: number })?;
+        Ok(number)
+    }
+
+    /// Makes everything so far as durable as that.
+    pub(super) fn settle(&mut self, store: &VectorStore, durability: Durability) -> Result<(), StoreError> {
+        if durability == Durability::None {
+            return Ok(());
+        }
+        let flushed = self.log.flush();
+        flushed.map_err(|stuck| self.stuck(store, stuck))?;
+        if durability == Durability::Sync && !self.log.is_synced() {
+            let dirty = std::mem::take(&mut self.dirty);
+            dirty.iter().try_for_each(|segment| segment.sync()).map_err(|cause| self.unsure(store, &cause))?;
+            let synced = self.log.sync();
+            synced.map_err(|stuck| self.stuck(store, stuck))?;
+        }
+        Ok(())
+    }
+
+    fn stuck(&mut self, store: &VectorStore, stuck: Stuck) -> StoreError {
+        match stuck {
+            Stuck::Refused(cause) => cause,
+            Stuck::Unsure(cause) => self.unsure(store, &cause),
+        }
+    }
+
+    /// Notes that everything so far is durable. Only damage is told from interruption by it, so nothing hangs on it.
+    pub(super) fn mark(&mut self, sequence: u64) {
+        let before = self.log.len();
+        self.log.mark(sequence);
+        match self.log.flush() {
+            Ok(()) => {}
+            Err(Stuck::Refused(_)) => self.log.forget(before),
+            Err(Stuck::Unsure(cause)) => self.unsure = Some(cause.to_string()),
+        }
+    }
+}
