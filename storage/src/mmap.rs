@@ -5,7 +5,8 @@
 //! map stays valid, with its old content, whatever happens to the name. What no program can guard against is another
 //! one that breaks the rule: a file truncated under a map ends the process with SIGBUS when the lost part is touched.
 //!
-//! A file that still grows is read through a [`Window`], which lends no byte before it was declared final.
+//! A file that still grows is read through a [`Window`], which lends no byte before it was declared final. [`Pieces`] are memory
+//! of the process's own that comes to be readable piece by piece.
 #![expect(unsafe_code, reason = "mapping a file is unsafe because other processes may write to it")]
 
 use std::fs::File;
@@ -13,7 +14,8 @@ use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
@@ -178,6 +180,64 @@ impl Window {
     }
 }
 
+/// Locks under which pieces are filled: so many can be at once.
+const FILLING: usize = 16;
+
+/// Memory of the process's own that is filled piece by piece, each once, and lent from then on. What was not filled takes up
+/// address space and no memory.
+#[derive(Debug)]
+pub struct Pieces {
+    memory: MmapRaw,
+    piece: usize,
+    /// Which pieces are filled: nobody writes to them any more.
+    full: Vec<AtomicBool>,
+    /// Held while a piece is filled, by its number modulo their number.
+    filling: [Mutex<()>; FILLING],
+}
+
+impl Pieces {
+    /// Reserves `len` bytes in pieces of `piece` bytes, of which the last may be shorter. Neither is zero.
+    pub fn reserve(len: usize, piece: usize) -> io::Result<Self> {
+        assert!(len > 0 && piece > 0, "{len} bytes in pieces of {piece}");
+        let memory = MmapOptions::new().len(len).no_reserve_swap().map_anon()?.into();
+        let full = (0..len.div_ceil(piece)).map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { memory, piece, full, filling: [const { Mutex::new(()) }; FILLING] })
+    }
+
+    /// Lets `fill` write a piece, unless it is filled. Others that want to fill it wait; where `fill` fails it stays as good as
+    /// unfilled. Panics when there is no such piece.
+    pub fn fill<E>(&self, piece: usize, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        let _filling = self.filling[piece % FILLING].lock().unwrap_or_else(PoisonError::into_inner);
+        if self.full[piece].load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let start = piece * self.piece;
+        let len = self.piece.min(self.memory.len() - start);
+        // SAFETY: the piece is one of the map's, which lives as long as `self`. It is not full, so no byte of it was lent, and
+        // its lock is held, so nobody else writes to it.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().add(start), len) };
+        fill(bytes)?;
+        self.full[piece].store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Bytes that were filled. Panics when some of the range were not.
+    #[inline]
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start < range.end && range.end <= self.memory.len(), "bytes {range:?} of {}", self.memory.len());
+        let pieces = &self.full[range.start / self.piece..=(range.end - 1) / self.piece];
+        assert!(pieces.iter().all(|full| full.load(Ordering::Acquire)), "bytes {range:?} were not filled");
+        // SAFETY: the range lies in the map, which lives as long as `self`, and in full pieces, to which nobody writes.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len()) }
+    }
+
+    /// How many bytes are filled.
+    pub fn filled(&self) -> usize {
+        let full = self.full.iter().enumerate().filter(|(_, full)| full.load(Ordering::Acquire));
+        full.map(|(piece, _)| self.piece.min(self.memory.len() - piece * self.piece)).sum()
+    }
+}
+
 fn native(advice: Advice) -> memmap2::Advice {
     match advice {
         Advice::Sequential => memmap2::Advice::Sequential,
@@ -256,6 +316,34 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(10).unwrap();
         let _ = Window::open(&file, 10, 3).unwrap().bytes(2..4);
+    }
+
+    #[test]
+    fn pieces_are_filled_once_each_and_lent_when_they_are() {
+        let pieces = Pieces::reserve(10, 4).unwrap();
+        let fill = |piece, byte| {
+            pieces.fill(piece, |bytes| {
+                bytes.fill(byte);
+                if byte == 0 { Err("no") } else { Ok(()) }
+            })
+        };
+        assert_eq!((fill(2, 0), pieces.filled()), (Err("no"), 0));
+        std::thread::scope(|scope| {
+            for byte in 1..4 {
+                scope.spawn(move || (0..3).try_for_each(|piece| fill(piece, byte)).unwrap());
+            }
+        });
+        assert_eq!((pieces.filled(), pieces.bytes(0..10).len()), (10, 10));
+        assert!(pieces.bytes(0..10).chunks(4).all(|piece| piece.iter().all(|byte| *byte == piece[0])));
+        assert_eq!((fill(2, 0), fill(1, 9), pieces.bytes(8..10)[0] != 0), (Ok(()), Ok(()), true));
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 3..5 were not filled")]
+    fn a_piece_is_not_lent_before_it_is_filled() {
+        let pieces = Pieces::reserve(10, 4).unwrap();
+        assert_eq!(pieces.fill(0, |_| Ok::<_, ()>(())), Ok(()));
+        let _ = pieces.bytes(3..5);
     }
 
     #[test]

@@ -207,9 +207,6 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let wide = StoreOptions::new(Shape { dim: 0, ..SHAPE });
     let none = VectorStore::create(empty.path(), &wide).unwrap_err().to_string();
     assert_eq!(none, "expected dim from 1 to 65536, found 0");
-    let store = VectorStore::create(empty.path().join("s"), &options(4)).unwrap();
-    let share = store.compact(&CompactOptions { min_dead: 1.25 }).unwrap_err().to_string();
-    assert_eq!(share, "expected min_dead above 0 and up to 1, found 1.25");
 }
 
 #[test]

@@ -6,13 +6,16 @@
 //! |-------------------|----------------------------------------------------------------------------------------|
 //! | `manifest`        | everything at one moment but the rows: ids, slots, checksums; replaced as a whole      |
 //! | `log-N`           | what happened since; a change counts once its record stands there whole                |
-//! | `segment-N`       | rows, page-aligned, appended and never changed                                         |
+//! | `segment-N`       | rows, page-aligned, appended and never changed; or packed, in compressed blocks        |
 //! | `lock`            | nothing: who writes holds a lock on it                                                 |
 //!
 //! A vector has an **id**, which the user chose, and a **slot**, a small number that indexes and metadata know it by for as long
 //! as it lives; the slot of one that was deleted is given again. Where the row lies is the store's own business, and changes
 //! when it is compacted. There is one writer at a time and any number of readers, none of which waits for a disk; a
 //! [`Snapshot`] sees what was there when it was taken for as long as it is kept.
+//!
+//! Rows that are seldom read can be [packed](VectorStore::pack): their segments are compressed, and what is read of them is unpacked
+//! into memory.
 //!
 //! What a change promises is chosen with each ([`Durability`]), and what is promised is tested by crashing at every call that
 //! reaches the disk (`tests/crash`). `docs/durability.md` states it; `docs/formats.md` gives every byte; ADR 12 says why.
@@ -37,6 +40,7 @@
 //! ```
 
 mod checkpoint;
+mod codec;
 mod compact;
 mod error;
 mod follow;
@@ -44,8 +48,11 @@ mod keys;
 mod log;
 mod manifest;
 mod open;
+mod pack;
+mod packed;
 mod paged;
 mod recover;
+mod relocate;
 mod segment;
 mod shape;
 mod snapshot;
@@ -59,10 +66,12 @@ use std::fmt;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use codec::Codec;
 pub use compact::{CompactOptions, Compacted};
 pub use error::StoreError;
 pub use follow::Past;
 pub use open::StoreOptions;
+pub use pack::{PackOptions, Packed};
 pub use shape::{Durability, Element, ElementKind, Id, IdKind, Ids, MAX_DIM, Rows, Shape};
 pub use snapshot::{SegmentView, Snapshot};
 pub use stats::StoreStats;
@@ -80,7 +89,7 @@ pub struct VectorStore {
     view: RwLock<Arc<View>>,
     /// None where the store is open read-only.
     writer: Option<Mutex<Writer>>,
-    /// Held while compacting.
+    /// Held while compacting or packing.
     compacting: Mutex<()>,
     /// Held open for its lock.
     _lock: Option<File>,

@@ -113,7 +113,7 @@ impl VectorStore {
         remove_strays(&disk, &names, used);
         let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes));
         writer.kept = kept;
-        writer.active = view.segments.last().filter(|segment| segment.grows()).cloned();
+        writer.active = view.segments.iter().rev().find(|segment| segment.grows()).cloned();
         writer.free = (0..view.slots.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
         if !tail.records.is_empty() {
             writer.mark(view.sequence);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::log::{Entry, Replayed, Span, key_of, log_name, replay};
-use super::manifest::{self, KeptLog, Manifest, Meta};
+use super::manifest::{self, KeptLog, Manifest, Meta, SegmentMeta};
 use super::segment::{ROWS_AT, Segment, segment_name};
 use super::view::View;
 use crate::disk::Disk;
@@ -86,8 +86,8 @@ struct Files<'a> {
     disk: &'a dyn Disk,
     meta: Meta,
     log_path: &'a Path,
-    /// By number: the rows there is room for, and the spans of those that count.
-    segments: BTreeMap<u32, (u32, Vec<Span>)>,
+    /// By number.
+    segments: BTreeMap<u32, SegmentMeta>,
     /// Those with rows that may not be durable.
     doubtful: BTreeSet<u32>,
 }
@@ -95,7 +95,7 @@ struct Files<'a> {
 impl<'a> Files<'a> {
     fn of(disk: &'a dyn Disk, manifest: &Manifest, log_path: &'a Path) -> Self {
         let known = manifest.segments.iter();
-        let segments = known.map(|segment| (segment.number, (segment.capacity, segment.spans.clone()))).collect();
+        let segments = known.map(|segment| (segment.number, segment.clone())).collect();
         Self { disk, meta: manifest.meta, log_path, segments, doubtful: BTreeSet::new() }
     }
 
@@ -141,12 +141,12 @@ impl<'a> Files<'a> {
             let expected = format_args!("a segment with a number below {number}");
             return Err(StoreError::corrupt(self.log_path, at, expected, number));
         }
-        self.segments.insert(number, (capacity, Vec::new()));
+        self.segments.insert(number, SegmentMeta { number, capacity, packed: false, spans: Vec::new() });
         Ok(())
     }
 
     fn add(&mut self, span: Span, at: u64) -> Result<(), StoreError> {
-        let Some((capacity, spans)) = self.segments.get_mut(&span.segment) else {
+        let Some(SegmentMeta { capacity, spans, .. }) = self.segments.get_mut(&span.segment) else {
             let expected = "rows of a segment that there is";
             return Err(StoreError::corrupt(self.log_path, at, expected, format_args!("segment {}", span.segment)));
         };
@@ -170,14 +170,15 @@ impl<'a> Files<'a> {
         rows.is_some_and(|rows| xxhash_rust::xxh3::xxh3_64(rows) == span.hash)
     }
 
-    /// Opens them; the last to go on, where the store is writable.
+    /// Opens them; the last that can grow to go on, where the store is writable.
     fn open(&self, writable: bool) -> Result<Vec<Arc<Segment>>, StoreError> {
-        let last = self.segments.last_key_value().map(|(number, _)| *number);
-        let open = |(&number, (capacity, spans)): (&u32, &(u32, Vec<Span>))| {
-            let stamp = self.meta.segment_stamp(number, *capacity);
+        let last = self.segments.values().rev().find(|segment| !segment.packed).map(|segment| segment.number);
+        let open = |segment: &SegmentMeta| {
+            let SegmentMeta { number, capacity, packed, ref spans } = *segment;
+            let stamp = if packed { Meta::packed_stamp } else { Meta::segment_stamp }(&self.meta, number, capacity);
             let grows = writable && (Some(number) == last || self.doubtful.contains(&number));
             Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
         };
-        self.segments.iter().map(open).collect()
+        self.segments.values().map(open).collect()
     }
 }

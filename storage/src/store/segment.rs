@@ -2,7 +2,8 @@
 //!
 //! The rows begin on the second page of the file, so that they can be used where they lie. They come in blocks of some 64 KiB,
 //! and each has a checksum: spans of consecutive rows that were written together, and whole blocks once a manifest was
-//! written. Rows that were there when the file was opened are compared with theirs when a row of the span is first read.
+//! written. Rows that were there when the file was opened are compared with theirs when a row of the span is first read. Of a
+//! packed segment, which never grows, that is when its block is unpacked.
 
 use std::fs::File;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::StoreError;
 use super::log::Span;
+use super::packed::PackedRows;
 use super::stamp::Stamp;
 use crate::disk::{Disk, DiskFile};
 use crate::mmap::Window;
@@ -41,11 +43,18 @@ struct Opened {
     sound: AtomicBool,
 }
 
+/// Where rows are read.
+#[derive(Debug)]
+enum Held {
+    Plain(Window),
+    Packed(PackedRows),
+}
+
 #[derive(Debug)]
 pub(super) struct Segment {
     stamp: Stamp,
     path: PathBuf,
-    window: Window,
+    held: Held,
     /// For writing, where the segment may still grow.
     file: Mutex<Option<Box<dyn DiskFile>>>,
     opened: Vec<Opened>,
@@ -63,15 +72,20 @@ impl Segment {
         file.write_all_at(0, &stamp.encode()).map_err(StoreError::io("write", &path))?;
         file.set_len(ROWS_AT as u64).map_err(StoreError::io("lengthen", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        let window = window(&path, file_len(&stamp, stamp.capacity), ROWS_AT)?;
+        let held = Held::Plain(window(&path, file_len(&stamp, stamp.capacity), ROWS_AT)?);
         let (opened, appended) = (Vec::new(), Mutex::new(Vec::new()));
-        Ok(Self { stamp, path, window, file: Mutex::new(Some(file)), opened, opened_rows: 0, appended })
+        Ok(Self { stamp, path, held, file: Mutex::new(Some(file)), opened, opened_rows: 0, appended })
     }
 
-    /// Opens a segment that holds the rows of `spans`, which follow one another from row 0; to go on where `grows` says so.
+    /// Opens a segment that holds the rows of `spans`, which follow one another from row 0; to go on where `grows` says so,
+    /// unless it is packed. Then the spans are its blocks.
     pub(super) fn open(disk: &dyn Disk, stamp: Stamp, spans: &[Span], grows: bool) -> Result<Self, StoreError> {
         let name = segment_name(stamp.number);
         let path = disk.path(&name);
+        if stamp.kind == Stamp::PACKED {
+            let held = PackedRows::open(&path, &stamp)?;
+            return Ok(Self::packed(stamp, path, spans.iter().copied(), held));
+        }
         let rows = spans.last().map_or(0, |span| span.first + span.rows);
         let file = grows.then(|| disk.open(&name).map_err(StoreError::io("open", &path))).transpose()?;
         let found = std::fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
@@ -81,7 +95,31 @@ impl Segment {
         stamp.check(window.bytes(0..ROWS_AT), &path)?;
         let opened = spans.iter().map(|&span| Opened { span, sound: AtomicBool::new(false) }).collect();
         let (file, appended) = (Mutex::new(file), Mutex::new(Vec::new()));
-        Ok(Self { stamp, path, window, file, opened, opened_rows: rows, appended })
+        Ok(Self { stamp, path, held: Held::Plain(window), file, opened, opened_rows: rows, appended })
+    }
+
+    fn packed(stamp: Stamp, path: PathBuf, blocks: impl Iterator<Item = Span>, held: PackedRows) -> Self {
+        let opened = blocks.map(|span| Opened { span, sound: AtomicBool::new(false) }).collect();
+        let (file, appended) = (Mutex::new(None), Mutex::new(Vec::new()));
+        Self { stamp, path, held: Held::Packed(held), file, opened, opened_rows: stamp.capacity, appended }
+    }
+
+    /// The same segment, nothing of which is unpacked, where it is packed and something is.
+    pub(super) fn cooled(&self) -> Result<Option<Self>, StoreError> {
+        let Held::Packed(packed) = &self.held else { return Ok(None) };
+        if packed.unpacked_bytes() == 0 {
+            return Ok(None);
+        }
+        let blocks = self.opened.iter().map(|opened| opened.span);
+        Ok(Some(Self::packed(self.stamp, self.path.clone(), blocks, packed.cooled()?)))
+    }
+
+    /// Its file's bytes and those of its rows that lie unpacked in memory, where it is packed.
+    pub(super) fn packed_bytes(&self) -> Option<(u64, u64)> {
+        match &self.held {
+            Held::Plain(_) => None,
+            Held::Packed(packed) => Some((packed.stored_bytes(), packed.unpacked_bytes() as u64)),
+        }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -95,7 +133,10 @@ impl Segment {
 
     /// Rows that were committed.
     pub(super) fn rows(&self) -> u32 {
-        ((self.window.len() - ROWS_AT) / self.row_bytes()) as u32
+        match &self.held {
+            Held::Plain(window) => ((window.len() - ROWS_AT) / self.row_bytes()) as u32,
+            Held::Packed(_) => self.opened_rows,
+        }
     }
 
     pub(super) fn row_bytes(&self) -> usize {
@@ -137,8 +178,9 @@ impl Segment {
 
     /// Lets rows count that were written: those of `span`, which follows what is there.
     pub(super) fn extend(&self, span: Span) {
+        let Held::Plain(window) = &self.held else { unreachable!("a packed segment does not grow") };
         // In this order: whoever finds the span may read its rows.
-        self.window.extend(file_len(&self.stamp, span.first + span.rows));
+        window.extend(file_len(&self.stamp, span.first + span.rows));
         self.appended.lock().unwrap_or_else(PoisonError::into_inner).push(span);
     }
 
@@ -183,11 +225,18 @@ impl Segment {
 
     /// Every span of rows that are not what was written.
     pub(super) fn damage(&self) -> impl Iterator<Item = StoreError> {
-        self.checksums().into_iter().filter_map(|span| self.compare(span).err())
+        let compare = |span| match &self.held {
+            Held::Plain(_) => self.compare(span),
+            Held::Packed(packed) => packed.compare(self.block_of(span), span.hash),
+        };
+        self.checksums().into_iter().filter_map(move |span| compare(span).err())
     }
 
     /// Whether rows of the span are what was written.
     pub(super) fn compare(&self, span: Span) -> Result<(), StoreError> {
+        if let Held::Packed(packed) = &self.held {
+            return packed.unpack(self.block_of(span), span.hash);
+        }
         let found = xxh3_64(self.bytes(span.first..span.first + span.rows));
         if found == span.hash {
             return Ok(());
@@ -214,6 +263,9 @@ impl Segment {
 
     /// The checksums of all rows, in order; blocks that came to be in pieces have one each afterwards.
     pub(super) fn blocks(&self) -> Vec<Span> {
+        if matches!(self.held, Held::Packed(_)) {
+            return self.checksums();
+        }
         let mut appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
         *appended = self.joined(&appended);
         let opened = self.opened.iter().map(|opened| opened.span);
@@ -260,8 +312,20 @@ impl Segment {
         }
     }
 
+    /// The block that a span of a packed segment is.
+    fn block_of(&self, span: Span) -> usize {
+        (span.first / block_rows(self.row_bytes())) as usize
+    }
+
+    #[inline]
     fn bytes(&self, rows: Range<u32>) -> &[u8] {
-        self.window.bytes(file_len(&self.stamp, rows.start)..file_len(&self.stamp, rows.end))
+        match &self.held {
+            Held::Plain(window) => window.bytes(file_len(&self.stamp, rows.start)..file_len(&self.stamp, rows.end)),
+            Held::Packed(packed) => {
+                let row_bytes = self.row_bytes();
+                packed.bytes(rows.start as usize * row_bytes..rows.end as usize * row_bytes)
+            }
+        }
     }
 }
 

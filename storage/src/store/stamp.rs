@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// Which file of which store this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// `log` or `segment`, filled up with zeros.
+    /// `log`, `segment` or `packed`, filled up with zeros.
     pub(super) kind: [u8; 8],
     pub(super) store: [u8; 16],
     pub(super) number: u32,
@@ -29,6 +29,7 @@ pub(super) struct Stamp {
 impl Stamp {
     pub(super) const LOG: [u8; 8] = *b"log\0\0\0\0\0";
     pub(super) const SEGMENT: [u8; 8] = *b"segment\0";
+    pub(super) const PACKED: [u8; 8] = *b"packed\0\0";
 
     pub(super) fn encode(&self) -> [u8; STAMP] {
         let mut bytes = [0; STAMP];

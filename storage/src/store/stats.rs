@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::segment::Segment;
 use super::{StoreError, VectorStore};
 
 /// Figures about a store.
@@ -13,13 +14,20 @@ pub struct StoreStats {
     pub rows: u64,
     /// Segments.
     pub segments: usize,
+    /// Of these, packed.
+    pub packed_segments: usize,
     /// The number of the last change.
     pub sequence: u64,
-    /// Bytes of rows on the disk.
+    /// Bytes of rows.
     pub row_bytes: u64,
+    /// Bytes of rows on the disk: fewer where segments are packed.
+    pub stored_bytes: u64,
+    /// Bytes of packed rows that were read, and lie in memory.
+    pub unpacked_bytes: u64,
     /// Bytes of the log; none where the store is open read-only.
     pub log_bytes: u64,
-    /// Bytes of memory that ids and slots take up, about. Rows are mapped and are the system's to keep or to drop.
+    /// Bytes of memory that ids and slots take up, about. Rows are mapped and are the system's to keep or to drop, but
+    /// for those that were unpacked.
     pub memory_bytes: u64,
 }
 
@@ -29,18 +37,27 @@ impl VectorStore {
         let log_bytes = self.lock_writer().map_or(0, |writer| writer.log.len());
         let view = Arc::clone(&self.read_view());
         let rows = view.segments.iter().map(|segment| u64::from(segment.rows())).sum();
+        let row_bytes = self.meta.shape.row_bytes() as u64;
+        let packed: Vec<(u64, u64)> = view.segments.iter().filter_map(|segment| segment.packed_bytes()).collect();
+        let bytes = |segment: &Arc<Segment>| {
+            segment.packed_bytes().map_or(u64::from(segment.rows()) * row_bytes, |(stored, _)| stored)
+        };
         StoreStats {
             vectors: view.live,
             rows,
             segments: view.segments.len(),
             sequence: view.sequence,
-            row_bytes: rows * self.meta.shape.row_bytes() as u64,
+            packed_segments: packed.len(),
+            row_bytes: rows * row_bytes,
+            stored_bytes: view.segments.iter().map(bytes).sum(),
+            unpacked_bytes: packed.iter().map(|(_, unpacked)| unpacked).sum(),
             log_bytes,
             memory_bytes: view.memory() as u64,
         }
     }
 
-    /// Compares every row with its checksum; what does not fit. The rest was compared when the store was opened.
+    /// Compares every row with its checksum; what does not fit. The rest was compared when the store was opened. Of packed
+    /// segments nothing stays unpacked.
     pub fn verify(&self) -> Vec<StoreError> {
         let snapshot = self.snapshot();
         snapshot.view.segments.iter().flat_map(|segment| segment.damage().collect::<Vec<_>>()).collect()

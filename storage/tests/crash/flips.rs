@@ -3,7 +3,9 @@
 use std::fs;
 
 use nearlab_storage::Vectors;
-use nearlab_storage::store::{CompactOptions, Durability, ElementKind, IdKind, Shape, StoreOptions, VectorStore};
+use nearlab_storage::store::{
+    CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreOptions, VectorStore,
+};
 
 use crate::model::{Content, DIM, IDS, Seeded, content, row, scratch};
 
@@ -22,6 +24,9 @@ fn a_flipped_bit_is_reported_with_file_and_offset_and_never_served() {
         expected.extend(ids.iter().map(|&id| (id, version as u32)));
         if version == 6 {
             store.compact(&CompactOptions { min_dead: 0.01 }).unwrap();
+        }
+        if version == 9 {
+            store.pack(&PackOptions::default()).unwrap();
         }
     }
     drop(store);

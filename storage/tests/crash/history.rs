@@ -1,4 +1,4 @@
-//! One history: changes, syncs, compactions and reopenings in any order, a fault somewhere in half of them, then a crash at
+//! One history: changes, syncs, compactions, packings and reopenings in any order, a fault somewhere in half of them, then a crash at
 //! every call that was made.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use std::path::Path;
 use nearlab_storage::Vectors;
 use nearlab_storage::disk::{Crash, Fault, Rehearsal};
 use nearlab_storage::store::{
-    Change, CompactOptions, Durability, ElementKind, IdKind, Shape, StoreError, StoreOptions, VectorStore,
+    Change, Codec, CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreError, StoreOptions,
+    VectorStore,
 };
 
 use crate::model::{Content, DIM, IDS, Model, Moment, Seeded, content, row, scratch};
@@ -106,13 +107,18 @@ impl Play {
     }
 
     fn operation(&mut self) {
-        match self.seeded.below(20) {
+        match self.seeded.below(23) {
             0..=10 => self.change(),
             11 | 12 => self.settle(VectorStore::sync),
             13 | 14 => self.settle(VectorStore::checkpoint),
             15..=17 => {
                 let options = CompactOptions { min_dead: [0.01, 0.5][self.seeded.below(2) as usize] };
-                self.compact(options);
+                self.relocate(|store| store.compact(&options).map(|compacted| compacted.segments));
+            }
+            18..=20 => {
+                let codec = [Codec::Lz4, Codec::Zstd { level: 1 }][self.seeded.below(2) as usize];
+                let options = PackOptions { codec, shuffle: self.seeded.below(2) == 0 };
+                self.relocate(|store| store.pack(&options).map(|packed| packed.segments));
             }
             _ => self.reopen(),
         }
@@ -180,12 +186,13 @@ impl Play {
         self.judge(&outcome.map(|()| sequence), Durability::Sync, false);
     }
 
-    fn compact(&mut self, options: CompactOptions) {
-        let outcome = self.store.as_ref().expect("a store is open").compact(&options);
+    /// Compacts or packs: how many segments.
+    fn relocate(&mut self, how: impl Fn(&VectorStore) -> Result<usize, StoreError>) {
+        let outcome = how(self.store.as_ref().expect("a store is open"));
         let sequence = self.model.now().sequence;
-        // A compaction that found nothing to do has made nothing durable.
+        // One that found nothing to do has made nothing durable.
         let durability = match &outcome {
-            Ok(compacted) if compacted.segments > 0 => Durability::Sync,
+            Ok(segments) if *segments > 0 => Durability::Sync,
             _ => Durability::None,
         };
         self.judge(&outcome.map(|_| sequence), durability, false);

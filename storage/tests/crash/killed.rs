@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nearlab_storage::Vectors;
 use nearlab_storage::store::{
-    Change, CompactOptions, Durability, ElementKind, IdKind, Shape, StoreOptions, VectorStore,
+    Change, CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreOptions, VectorStore,
 };
 
 use crate::model::{Content, DIM, IDS, Seeded, content, row};
@@ -52,6 +52,7 @@ fn writes_until_it_is_killed() {
         match sequence % 50 {
             17 => store.checkpoint().unwrap(),
             31 => drop(store.compact(&CompactOptions::default()).unwrap()),
+            43 => drop(store.pack(&PackOptions::default()).unwrap()),
             _ => {}
         }
         if durability >= Durability::Flush {

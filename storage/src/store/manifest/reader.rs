@@ -1,222 +1,28 @@
-//! The manifest: all that a store holds at one moment, but for the rows themselves; a container that is replaced as a whole.
-//!
-//! `docs/formats.md` gives its sections.
+//! Reading a manifest, and checking what it says.
 
 use std::fmt::Display;
-use std::io::{BufWriter, IntoInnerError};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 
-use super::StoreError;
-use super::keys::Keys;
-use super::log::{OwnedIds, Span};
-use super::shape::{ElementKind, IdKind, Shape};
-use super::stamp::Stamp;
-use super::view::{Place, Slot, View};
-use crate::container::{FileKind, SectionId, SectionWriter, Verify};
-use crate::disk::{Disk, Stream};
-use crate::{Container, ContainerWriter, OpenError, Place as FilePlace, WriteError};
-
-/// The name of the file.
-pub(super) const NAME: &str = "manifest";
-/// The name of one in the making.
-pub(super) const UNFINISHED: &str = "manifest.new";
-
-const KIND: FileKind = FileKind::new("store");
-const VERSION: u32 = 1;
-const META: SectionId = SectionId::new("meta");
-const SEGMENTS: SectionId = SectionId::new("segments");
-const KEPT: SectionId = SectionId::new("kept");
-const SPANS: SectionId = SectionId::new("spans");
-const PLACES: SectionId = SectionId::new("places");
-const SEQUENCES: SectionId = SectionId::new("seqs");
-const NUMBERS: SectionId = SectionId::new("numbers");
-const NAME_ENDS: SectionId = SectionId::new("nameends");
-const NAMES: SectionId = SectionId::new("names");
+use super::{
+    KEPT, KIND, KeptLog, META, Manifest, Meta, MetaRecord, NAME, NAME_ENDS, NAMES, NUMBERS, PACKED_VERSION, PLACES,
+    SEGMENTS, SEQUENCES, SPANS, SegmentMeta, SegmentRecord, SpanRecord,
+};
+use crate::container::{SectionId, Verify};
+use crate::disk::Disk;
+use crate::store::StoreError;
+use crate::store::log::{OwnedIds, Span};
+use crate::store::segment::block_rows;
+use crate::store::shape::{ElementKind, IdKind, Shape};
+use crate::store::view::{Place, Slot};
+use crate::{Container, OpenError, Place as FilePlace};
 
 /// The highest number of a change in a manifest: those after it can be counted without an overflow.
 const MAX_SEQUENCE: u64 = u64::MAX / 2;
-/// Elements that are gathered before they are written.
-const GATHERED: usize = 8192;
-
-/// What a manifest says of the store as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meta {
-    pub(super) store: [u8; 16],
-    pub(super) shape: Shape,
-    /// Rows that a new segment has room for.
-    pub(super) segment_rows: u32,
-    /// How long a log may grow, unless the manifest is longer.
-    pub(super) checkpoint_bytes: u64,
-    /// The number of the log that goes on from here.
-    pub(super) log: u32,
-    /// The number of the next file.
-    pub(super) next_file: u32,
-}
-
-impl Meta {
-    /// The stamp of one of the store's logs.
-    pub(super) fn log_stamp(&self, number: u32) -> Stamp {
-        Stamp { kind: Stamp::LOG, store: self.store, number, row_bytes: 0, capacity: 0 }
-    }
-
-    /// The stamp of one of its segments, with room for so many rows.
-    pub(super) fn segment_stamp(&self, number: u32, capacity: u32) -> Stamp {
-        let row_bytes = self.shape.row_bytes() as u32;
-        Stamp { kind: Stamp::SEGMENT, store: self.store, number, row_bytes, capacity }
-    }
-}
-
-/// What a manifest says of a segment.
-#[derive(Debug)]
-pub(super) struct SegmentMeta {
-    pub(super) number: u32,
-    pub(super) capacity: u32,
-    pub(super) spans: Vec<Span>,
-}
-
-/// A log that is over, kept for those who follow the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct KeptLog {
-    pub(super) number: u32,
-    zero: u32,
-    /// The last change before it, and its last.
-    pub(super) before: u64,
-    pub(super) last: u64,
-}
-
-impl KeptLog {
-    pub(super) fn new(number: u32, before: u64, last: u64) -> Self {
-        Self { number, zero: 0, before, last }
-    }
-}
-
-/// A manifest that was read.
-#[derive(Debug)]
-pub(super) struct Manifest {
-    pub(super) meta: Meta,
-    pub(super) sequence: u64,
-    pub(super) segments: Vec<SegmentMeta>,
-    pub(super) slots: Vec<Slot>,
-    /// By slot; those of slots without a vector mean nothing.
-    pub(super) ids: OwnedIds,
-    /// One after another, up to the log that goes on from here.
-    pub(super) kept: Vec<KeptLog>,
-    pub(super) bytes: u64,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct MetaRecord {
-    store: [u8; 16],
-    sequence: u64,
-    slots: u64,
-    checkpoint_bytes: u64,
-    dim: u32,
-    element: u32,
-    ids: u32,
-    segment_rows: u32,
-    log: u32,
-    next_file: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct SegmentRecord {
-    number: u32,
-    capacity: u32,
-    spans: u32,
-    zero: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct SpanRecord {
-    first: u32,
-    rows: u32,
-    hash: u64,
-}
-
-type Sink = BufWriter<Stream>;
-
-/// Writes a manifest of `view` under the name of one in the making, and makes it durable, but for its name. Its length.
-pub(super) fn write(disk: &dyn Disk, meta: &Meta, view: &View, kept: &[KeptLog]) -> Result<u64, StoreError> {
-    let path = disk.path(UNFINISHED);
-    let file = disk.create(UNFINISHED).map_err(StoreError::io("create", &path))?;
-    let sink = BufWriter::with_capacity(1 << 18, Stream::new(file));
-    let mut writer = ContainerWriter::over(disk.path(NAME), sink, KIND, VERSION)?;
-    put_meta(&mut writer, meta, view)?;
-    put_segments(&mut writer, view)?;
-    writer.section(KEPT, kept)?;
-    let places = view.slots.iter().map(|slot| [slot.place.segment, slot.place.row]);
-    put_all(writer.begin(PLACES)?, places)?;
-    put_all(writer.begin(SEQUENCES)?, view.slots.iter().map(|slot| slot.sequence))?;
-    match &view.keys {
-        Keys::Numbers(table) => put_all(writer.begin(NUMBERS)?, table.keys().copied())?,
-        Keys::Names(table) => {
-            let mut end = 0;
-            let ends = table.keys().map(|name| {
-                end += name.len() as u64;
-                end
-            });
-            put_all(writer.begin(NAME_ENDS)?, ends)?;
-            let mut section = writer.begin(NAMES)?;
-            table.keys().try_for_each(|name| section.put(name.as_bytes()))?;
-            section.finish()?;
-        }
-    }
-    let stream = writer.complete()?.into_inner().map_err(IntoInnerError::into_error);
-    let file = stream.map_err(StoreError::io("write", &path))?.file;
-    file.sync().map_err(StoreError::io("sync", &path))?;
-    file.len().map_err(StoreError::io("read", &path))
-}
-
-fn put_meta(writer: &mut ContainerWriter<Sink>, meta: &Meta, view: &View) -> Result<(), StoreError> {
-    let record = MetaRecord {
-        store: meta.store,
-        sequence: view.sequence,
-        slots: view.slots.len() as u64,
-        checkpoint_bytes: meta.checkpoint_bytes,
-        dim: meta.shape.dim as u32,
-        element: meta.shape.element as u32,
-        ids: meta.shape.ids as u32,
-        segment_rows: meta.segment_rows,
-        log: meta.log,
-        next_file: meta.next_file,
-    };
-    Ok(writer.section(META, &[record])?)
-}
-
-fn put_segments(writer: &mut ContainerWriter<Sink>, view: &View) -> Result<(), StoreError> {
-    let mut segments = Vec::new();
-    let mut spans = Vec::new();
-    for segment in &view.segments {
-        let blocks = segment.blocks();
-        let (number, capacity) = (segment.number(), segment.capacity());
-        segments.push(SegmentRecord { number, capacity, spans: blocks.len() as u32, zero: 0 });
-        spans.extend(blocks.iter().map(|span| SpanRecord { first: span.first, rows: span.rows, hash: span.hash }));
-    }
-    writer.section(SEGMENTS, &segments)?;
-    Ok(writer.section(SPANS, &spans)?)
-}
-
-fn put_all<T: Pod>(mut section: SectionWriter<'_, Sink>, elements: impl Iterator<Item = T>) -> Result<(), WriteError> {
-    let mut gathered = Vec::with_capacity(GATHERED);
-    for element in elements {
-        gathered.push(element);
-        if gathered.len() == GATHERED {
-            section.put(&gathered)?;
-            gathered.clear();
-        }
-    }
-    section.put(&gathered)?;
-    section.finish()
-}
 
 /// Reads and checks the manifest of a store.
-pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
-    let file = Container::open(disk.path(NAME), KIND, VERSION..=VERSION, Verify::Sections)?;
+pub(in crate::store) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
+    let file = Container::open(disk.path(NAME), KIND, 1..=PACKED_VERSION, Verify::Sections)?;
     let record = *one::<MetaRecord>(&file, META)?;
     let slots = usize::try_from(record.slots).map_err(|_| wrong(&file, META, "slots that fit", &record.slots))?;
     let Some(&element) = ElementKind::ALL.get(record.element as usize) else {
@@ -237,7 +43,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
     if sequence > MAX_SEQUENCE {
         return Err(wrong(&file, META, &format!("a change of a number up to {MAX_SEQUENCE}"), &sequence).into());
     }
-    let (segments, kept) = (segments(&file)?, kept_logs(&file, sequence)?);
+    let (segments, kept) = (segments(&file, shape)?, kept_logs(&file, sequence)?);
     let numbers = segments.iter().map(|segment| segment.number).chain(kept.iter().map(|log| log.number)).chain([log]);
     if let Some(number) = numbers.max().filter(|&number| number >= next_file) {
         return Err(wrong(&file, META, &format!("files of numbers below {next_file}"), &number).into());
@@ -256,7 +62,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
     })
 }
 
-fn segments(file: &Container) -> Result<Vec<SegmentMeta>, OpenError> {
+fn segments(file: &Container, shape: Shape) -> Result<Vec<SegmentMeta>, OpenError> {
     let mut records = file.view::<SpanRecord>(SPANS)?;
     let mut segments = Vec::new();
     for segment in file.view::<SegmentRecord>(SEGMENTS)? {
@@ -270,7 +76,12 @@ fn segments(file: &Container) -> Result<Vec<SegmentMeta>, OpenError> {
             next = end.ok_or_else(|| wrong(file, SPANS, &format!("a span from row {next}"), &first))?;
             read.push(Span { segment: segment.number, first, rows, hash });
         }
-        segments.push(SegmentMeta { number: segment.number, capacity: segment.capacity, spans: read });
+        let packed = file.version() == PACKED_VERSION && segment.form != 0;
+        if packed && (segment.form != 1 || !are_blocks(&read, segment.capacity, block_rows(shape.row_bytes()))) {
+            let expected = format!("the blocks of segment {}, all of which is packed", segment.number);
+            return Err(wrong(file, SEGMENTS, &expected, &format!("form {} of {} spans", segment.form, read.len())));
+        }
+        segments.push(SegmentMeta { number: segment.number, capacity: segment.capacity, packed, spans: read });
     }
     if !records.is_empty() {
         return Err(wrong(file, SPANS, "no more spans", &records.len()));
@@ -279,6 +90,12 @@ fn segments(file: &Container) -> Result<Vec<SegmentMeta>, OpenError> {
         return Err(wrong(file, SEGMENTS, "segments by number", &"another order"));
     }
     Ok(segments)
+}
+
+/// Whether spans, which follow one another, are blocks of so many rows, the last of which may be shorter.
+fn are_blocks(spans: &[Span], rows: u32, block: u32) -> bool {
+    let whole = spans.iter().all(|span| span.first % block == 0 && span.rows == block.min(rows - span.first));
+    whole && spans.last().is_some_and(|last| last.first + last.rows == rows)
 }
 
 fn kept_logs(file: &Container, sequence: u64) -> Result<Vec<KeptLog>, OpenError> {
@@ -324,8 +141,10 @@ fn wrong(file: &Container, id: SectionId, expected: &str, found: &dyn Display) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::{UNFINISHED, write};
     use super::*;
     use crate::disk::Folder;
+    use crate::store::view::View;
     use crate::store::{Durability, StoreOptions, VectorStore};
     use crate::{OpenError, Vectors};
 
