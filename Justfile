@@ -43,6 +43,14 @@ fuzz target seconds:
 crash histories="10000" kills="200":
     NEARLAB_HISTORIES={{ histories }} NEARLAB_KILLS={{ kills }} cargo test --release --package nearlab-storage --test crash -- --nocapture --test-threads 1
 
+# Run store and collection on schedules that shuttle chooses, a thread's turn ending at any lock or atomic.
+schedules count="20000":
+    NEARLAB_SCHEDULES={{ count }} CARGO_TARGET_DIR=target/schedules RUSTFLAGS="--cfg shuttle" cargo test --release --package nearlab-storage --package nearlab-index --test schedules
+
+# Run what threads share under ThreadSanitizer (needs a nightly toolchain with rust-src).
+races *flags:
+    TSAN_OPTIONS="suppressions=$PWD/.ci/tsan-suppressions halt_on_error=1" CARGO_TARGET_DIR=target/races RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --release --package nearlab-storage --package nearlab-index --test store --test live --test collection {{ flags }}
+
 # Install the peers (hnswlib, faiss and others: harness/workers/requirements.txt) from PyPI into .venv-peers.
 peers:
     python3 -m venv .venv-peers

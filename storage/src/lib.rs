@@ -37,6 +37,7 @@ mod error;
 pub mod metadata;
 pub mod mmap;
 pub mod store;
+mod sync;
 mod vectors;
 
 pub use atomic::AtomicFile;

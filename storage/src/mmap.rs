@@ -13,11 +13,12 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
-
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How the caller means to read a range: a hint that changes speed, never a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

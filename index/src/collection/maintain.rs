@@ -15,6 +15,7 @@ use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
 use super::open::{METADATA, io};
+use super::sync::yield_now;
 use super::{Collection, CollectionError, IndexConfig};
 use crate::hnsw::{Construction, HnswParams};
 use crate::{IdSet, Mutable, Progress};
@@ -57,7 +58,8 @@ impl Collection {
         self.store.sync()?;
         let outcome = self.renew(progress);
         outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
-        if let Some(graph) = self.read().graph.clone() {
+        let graph = self.read().graph.clone();
+        if let Some(graph) = graph {
             let generation = writer.generation + 1;
             graph.save(&self.folder, (generation, &self.read().nodes), &self.pool, progress)?;
             writer.generation = generation;
@@ -85,7 +87,7 @@ impl Collection {
                 }
                 while !self.read().fading.is_empty() {
                     // Searches of an earlier moment are still under way.
-                    std::thread::yield_now();
+                    yield_now();
                     self.fade();
                 }
                 live.optimize(&self.pool, progress)?;

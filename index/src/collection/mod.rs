@@ -45,12 +45,12 @@ mod measure;
 mod nodes;
 mod open;
 mod search;
+mod sync;
 mod write;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 
 use nearlab_storage::metadata::{Document, MetadataStore};
 use nearlab_storage::store::{Ids, Snapshot, VectorStore};
@@ -65,10 +65,12 @@ pub use write::Records;
 use crate::IdSet;
 use graph::Graph;
 use nodes::Nodes;
+use sync::atomic::AtomicU64;
+use sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use write::Writer;
 
-/// Vectors from which on a collection with a graph has one.
-pub const GRAPH_FROM: usize = 10_000;
+/// Vectors from which on a collection with a graph has one; under shuttle a few, so that schedules reach it.
+pub const GRAPH_FROM: usize = if cfg!(shuttle) { 8 } else { 10_000 };
 
 /// Records that are found by their vectors and by what they say; see the [module](self).
 #[derive(Debug)]

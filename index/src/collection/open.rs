@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, RwLock};
 
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::MetadataStore;
@@ -13,6 +11,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::graph::Graph;
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
+use super::sync::atomic::AtomicU64;
+use super::sync::{Mutex, RwLock};
 use super::write::Writer;
 use super::{Collection, CollectionConfig, CollectionError, State};
 use crate::{IdSet, Mutable, ParamError};

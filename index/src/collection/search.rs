@@ -1,14 +1,14 @@
 //! Searching a collection: the index for what it holds, one by one for the rest, and both together for the answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
 
 use nearlab_storage::metadata::{Document, Filter, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
 use super::graph::Graph;
 use super::measure::Measure;
+use super::sync::atomic::Ordering;
+use super::sync::yield_now;
 use super::{Collection, CollectionError, State};
 use crate::hnsw::{HnswSearchParams, Scratch};
 use crate::ivf::IvfSearchParams;
@@ -231,7 +231,7 @@ impl Collection {
                     return Ok(seen);
                 }
             }
-            thread::yield_now();
+            yield_now();
         }
         let writer = self.writer.as_ref().map(|writer| writer.lock());
         let seen = look(&self.read());

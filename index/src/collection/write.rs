@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::{Change as MetadataChange, Document, Durability as MetadataDurability, encode};
@@ -10,6 +9,7 @@ use nearlab_storage::store::{Change, Committed, Durability, Ids, Past};
 
 use super::graph::Graph;
 use super::measure::Kept;
+use super::sync::atomic::Ordering;
 use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
 use crate::Mutable;
 use crate::space::check_base;

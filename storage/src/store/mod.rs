@@ -64,7 +64,7 @@ mod writer;
 
 use std::fmt;
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 
 pub use codec::Codec;
 pub use compact::{CompactOptions, Compacted};
@@ -78,6 +78,7 @@ pub use stats::StoreStats;
 pub use write::{Change, Committed};
 
 use crate::disk::Disk;
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use manifest::Meta;
 use view::View;
 use writer::Writer;

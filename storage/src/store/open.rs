@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use super::log::{LogWriter, log_name};
 use super::manifest::{self, Meta};
@@ -15,6 +15,7 @@ use super::view::View;
 use super::writer::Writer;
 use super::{StoreError, VectorStore};
 use crate::disk::{Disk, Folder};
+use crate::sync::{Mutex, RwLock};
 
 /// The name of the file whose lock the writer holds.
 const LOCK: &str = "lock";

@@ -8,8 +8,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,6 +18,8 @@ use super::packed::PackedRows;
 use super::stamp::Stamp;
 use crate::disk::{Disk, DiskFile};
 use crate::mmap::Window;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Where the rows begin.
 pub(super) const ROWS_AT: usize = 4096;
