@@ -1,18 +1,23 @@
-//! Ids by slot, and slots by id.
+//! Ids and places by slot, and slots by id.
+//!
+//! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. What is looked up together is looked up in stages, so that the
+//! memory of one id is not waited for alone.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::linear::LinearHash;
 use super::log::OwnedIds;
 use super::paged::Paged;
 use super::shape::{Id, IdKind, Ids};
+use super::view::Place;
 
-/// Parts of the table by id, each copied as a whole when it changes under a snapshot.
-const SHARDS: usize = 1024;
+/// Ids that are looked up together.
+pub(super) const TOGETHER: usize = 64;
 
 /// The ids of a store.
 #[derive(Debug, Clone)]
@@ -36,24 +41,50 @@ impl Keys {
         }
     }
 
-    /// Gives `out` the slot of each id, or none. The ids are of this kind, or there are none.
-    pub(super) fn slots_of(&self, ids: Ids<'_>, mut out: impl FnMut(Option<u32>)) {
+    /// Gives `out` the slot of each id and the place of its row, or none. The ids are of this kind, or there are none.
+    pub(super) fn find(&self, ids: Ids<'_>, out: impl FnMut(Option<(u32, Place)>)) {
         match (self, ids) {
-            (Self::Numbers(table), Ids::Numbers(ids)) => ids.iter().for_each(|id| out(table.slot(id))),
-            (Self::Names(table), Ids::Names(ids)) => ids.iter().for_each(|id| out(table.slot(*id))),
+            (Self::Numbers(table), Ids::Numbers(ids)) => table.find::<u64, _>(ids, out),
+            (Self::Names(table), Ids::Names(ids)) => table.find::<str, _>(ids, out),
             (_, ids) => debug_assert!(ids.is_empty(), "ids were checked"),
+        }
+    }
+
+    /// How many slots there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Numbers(table) => table.known.len(),
+            Self::Names(table) => table.known.len(),
+        }
+    }
+
+    /// Where the row of a slot lies; [`Place::NONE`] where it has none.
+    #[inline]
+    pub(super) fn place(&self, slot: u32) -> Place {
+        let slot = slot as usize;
+        match self {
+            Self::Numbers(table) => table.known.get(slot).map_or(Place::NONE, |known| known.place),
+            Self::Names(table) => table.known.get(slot).map_or(Place::NONE, |known| known.place),
+        }
+    }
+
+    /// Lets the row of a slot, which has one, lie elsewhere.
+    pub(super) fn put(&mut self, slot: u32, place: Place) {
+        match self {
+            Self::Numbers(table) => table.known.get_mut(slot as usize).place = place,
+            Self::Names(table) => table.known.get_mut(slot as usize).place = place,
         }
     }
 
     /// The id of the vector in a slot, which has one.
     pub(super) fn id(&self, slot: u32) -> Id {
         match self {
-            Self::Numbers(table) => Id::Number(table.key(slot)),
-            Self::Names(table) => Id::Name(table.key(slot)),
+            Self::Numbers(table) => Id::Number(*table.key(slot)),
+            Self::Names(table) => Id::Name(Arc::clone(table.key(slot))),
         }
     }
 
-    /// Forgets the id of a slot that has one.
+    /// Forgets the id of a slot that has one, and where its row lies.
     pub(super) fn forget(&mut self, slot: u32) {
         match self {
             Self::Numbers(table) => table.forget(slot),
@@ -61,20 +92,26 @@ impl Keys {
         }
     }
 
-    /// Takes the ids of vectors in `slots`, of which the first are free and the others new. What does not fit, in words.
-    pub(super) fn learn(&mut self, slots: &[u32], ids: &OwnedIds) -> Result<(), String> {
+    /// Takes the ids of vectors in `slots`, of which the first are free and the others new, and the places of their rows. What
+    /// does not fit, in words.
+    pub(super) fn learn(
+        &mut self,
+        slots: &[u32],
+        ids: &OwnedIds,
+        places: impl Iterator<Item = Place>,
+    ) -> Result<(), String> {
         match (self, ids) {
-            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.learn(slots, ids),
-            (Self::Names(table), OwnedIds::Names(ids)) => table.learn(slots, ids),
+            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.learn(slots, ids, places),
+            (Self::Names(table), OwnedIds::Names(ids)) => table.learn(slots, ids, places),
             (keys, ids) => Err(format!("ids that are {}, not {}", ids.kind(), keys.kind())),
         }
     }
 
-    /// Takes the ids of all slots, of which those in `live` hold a vector.
-    pub(super) fn load(&mut self, live: &[u32], ids: &OwnedIds) -> Result<(), String> {
+    /// Takes the ids and the places of all slots.
+    pub(super) fn load(&mut self, ids: &OwnedIds, places: impl Iterator<Item = Place> + Clone) -> Result<(), String> {
         match (self, ids) {
-            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.load(live, ids),
-            (Self::Names(table), OwnedIds::Names(ids)) => table.load(live, ids),
+            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.load(ids, places),
+            (Self::Names(table), OwnedIds::Names(ids)) => table.load(ids, places),
             (keys, ids) => Err(format!("ids that are {}, not {}", ids.kind(), keys.kind())),
         }
     }
@@ -90,85 +127,163 @@ impl Keys {
     }
 }
 
+/// An id that is kept.
+pub(super) trait Key: Clone + Ord + Hash + Default + Debug {
+    /// Asks for the memory that it leads to.
+    fn prefetch(&self) {}
+}
+
+impl Key for u64 {}
+
+impl Key for Arc<str> {
+    #[inline]
+    fn prefetch(&self) {
+        nearlab_simd::prefetch(self.as_bytes());
+    }
+}
+
+/// What is known of a slot.
+#[derive(Debug, Clone, Default)]
+struct Known<K> {
+    /// Of one without a vector, any.
+    key: K,
+    place: Place,
+}
+
 /// Ids of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Table<K> {
-    slots: Vec<Arc<HashMap<K, u32, RandomState>>>,
-    keys: Paged<K>,
+    slots: LinearHash,
+    known: Paged<Known<K>>,
+    /// None of the keys is above it.
+    highest: Option<K>,
     hasher: RandomState,
 }
 
-impl<K: Clone + Eq + Hash + Default + Debug> Table<K> {
+impl<K: Key> Table<K> {
     fn new() -> Self {
         let hasher = RandomState::default();
-        let slots = (0..SHARDS).map(|_| Arc::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { slots, keys: Paged::default(), hasher }
+        Self { slots: LinearHash::new(), known: Paged::default(), highest: None, hasher }
     }
 
     /// The id of each slot; of one without a vector, any.
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.keys.iter()
+        self.known.iter().map(|known| &known.key)
     }
 
-    fn key(&self, slot: u32) -> K {
-        self.keys.get(slot as usize).expect("the slot has an id").clone()
+    fn key(&self, slot: u32) -> &K {
+        &self.known.get(slot as usize).expect("the slot has an id").key
     }
 
     #[inline]
-    fn slot<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<u32>
+    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
+    }
+
+    #[inline]
+    fn slot<Q: Eq + ?Sized>(&self, hash: u32, key: &Q) -> Option<u32>
     where
-        K: std::borrow::Borrow<Q>,
+        K: Borrow<Q>,
     {
-        self.slots[self.shard(key)].get(key).copied()
+        self.slots.find(hash, |slot| self.key(slot).borrow() == key)
     }
 
-    /// By bits of the hash that the shard's own table does not choose a place by.
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        (self.hasher.hash_one(key) >> 32) as usize % SHARDS
-    }
-
-    fn learn(&mut self, slots: &[u32], keys: &[K]) -> Result<(), String> {
-        let known = self.keys.len();
-        let given = slots.partition_point(|&slot| (slot as usize) < known);
-        for (&slot, key) in slots.iter().zip(&keys[..given]) {
-            *self.keys.get_mut(slot as usize) = key.clone();
+    /// Gives `out` the slot of each of the keys and the place of its row, or none.
+    fn find<Q, B>(&self, keys: &[B], mut out: impl FnMut(Option<(u32, Place)>))
+    where
+        Q: Ord + Hash + ?Sized,
+        B: Borrow<Q>,
+        K: Borrow<Q>,
+    {
+        if self.are_new(keys.iter().map(Borrow::borrow)) {
+            return keys.iter().for_each(|_| out(None));
         }
-        self.keys.extend(keys[given..].iter().cloned());
-        self.lead(slots.iter().copied().zip(keys))
+        let (mut hashes, mut guesses) = ([0; TOGETHER], [None; TOGETHER]);
+        for keys in keys.chunks(TOGETHER) {
+            let (hashes, guesses) = (&mut hashes[..keys.len()], &mut guesses[..keys.len()]);
+            self.ask(keys.iter().map(Borrow::borrow), hashes);
+            // A slot whose id has the hash: the one, but for an accident.
+            for (&mut hash, guess) in hashes.iter_mut().zip(&mut *guesses) {
+                *guess = self.slots.find(hash, |_| true);
+                if let Some(slot) = *guess {
+                    self.known.prefetch(slot as usize);
+                }
+            }
+            // A number leads nowhere.
+            if std::mem::needs_drop::<K>() {
+                guesses.iter().flatten().for_each(|&slot| self.key(slot).prefetch());
+            }
+            for ((key, &mut hash), guess) in keys.iter().zip(hashes).zip(guesses) {
+                let key = key.borrow();
+                let found = guess.filter(|&slot| self.key(slot).borrow() == key);
+                let slot = found.or_else(|| guess.and_then(|_| self.slot(hash, key)));
+                let known = |slot: u32| self.known.get(slot as usize).map(|known| (slot, known.place));
+                out(slot.and_then(known));
+            }
+        }
     }
 
-    fn load(&mut self, live: &[u32], keys: &[K]) -> Result<(), String> {
-        self.keys.extend(keys.iter().cloned());
-        self.lead(live.iter().map(|&slot| (slot, &keys[slot as usize])))
+    /// The hashes of keys; asks for the memory where they are looked for.
+    fn ask<'q, Q: Hash + ?Sized + 'q>(&self, keys: impl Iterator<Item = &'q Q>, hashes: &mut [u32]) {
+        for (key, hash) in keys.zip(hashes) {
+            *hash = self.hash(key);
+            self.slots.prefetch(*hash);
+        }
     }
 
-    /// Lets each key lead to its slot: shard by shard, so that many are put where the memory is at hand.
-    fn lead<'k>(&mut self, entries: impl Iterator<Item = (u32, &'k K)>) -> Result<(), String>
+    /// Whether none of the keys is there, nor one of them twice, as far as that is seen from their order: that of most bulk loads.
+    fn are_new<'q, Q: Ord + ?Sized + 'q>(&self, keys: impl Iterator<Item = &'q Q> + Clone) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let above = |first: &Q| self.highest.as_ref().is_none_or(|highest| highest.borrow() < first);
+        keys.clone().next().is_none_or(above) && keys.is_sorted_by(|a, b| a < b)
+    }
+
+    fn learn(&mut self, slots: &[u32], keys: &[K], places: impl Iterator<Item = Place>) -> Result<(), String> {
+        let known = self.known.len();
+        let given = slots.partition_point(|&slot| (slot as usize) < known);
+        let mut learned = keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place });
+        for (&slot, learned) in slots[..given].iter().zip(&mut learned) {
+            if self.known.get(slot as usize).is_none_or(|known| known.place != Place::NONE) {
+                return Err(format!("a vector for slot {slot} of {known}, which is not free"));
+            }
+            *self.known.get_mut(slot as usize) = learned;
+        }
+        self.known.extend(learned);
+        self.lead(slots, |i, _| &keys[i])
+    }
+
+    fn load(&mut self, keys: &[K], places: impl Iterator<Item = Place> + Clone) -> Result<(), String> {
+        let live: Vec<u32> =
+            (0..).zip(places.clone()).filter(|(_, place)| *place != Place::NONE).map(|(slot, _)| slot).collect();
+        self.known.extend(keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place }));
+        self.lead(&live, |_, slot| &keys[slot as usize])
+    }
+
+    /// Lets the key of each slot lead to it: `key` gives that of the `i`-th.
+    fn lead<'k>(&mut self, slots: &[u32], key: impl Fn(usize, u32) -> &'k K + Copy) -> Result<(), String>
     where
         K: 'k,
     {
-        let mut by_shard: Vec<_> = entries.map(|(slot, key)| (self.shard(key), slot, key)).collect();
-        by_shard.sort_unstable_by_key(|(shard, slot, _)| (*shard, *slot));
-        for entries in by_shard.chunk_by(|a, b| a.0 == b.0) {
-            let shard = Arc::make_mut(&mut self.slots[entries[0].0]);
-            shard.reserve(entries.len());
-            for (_, slot, key) in entries {
-                if let Some(other) = shard.insert((*key).clone(), *slot) {
-                    return Err(format!("id {key:?} for slot {slot}, which slot {other} has"));
-                }
-            }
+        let keys = (0..).zip(slots).map(|(i, &slot)| key(i, slot));
+        if let Some(highest) =
+            keys.clone().max().filter(|&key| self.highest.as_ref().is_none_or(|highest| highest < key))
+        {
+            self.highest = Some(highest.clone());
         }
-        Ok(())
+        let entries: Vec<(u32, u32)> = keys.map(|key| self.hash(key)).zip(slots.iter().copied()).collect();
+        let known = |slot: u32| &self.known.get(slot as usize).expect("the slot has an id").key;
+        let met = self.slots.extend(&entries, |slot, other| known(slot) == known(other));
+        met.map_err(|(slot, other)| format!("id {:?} for slot {slot}, which slot {other} has", self.key(slot)))
     }
 
     fn forget(&mut self, slot: u32) {
-        let key = std::mem::take(self.keys.get_mut(slot as usize));
-        let shard = self.shard(&key);
-        Arc::make_mut(&mut self.slots[shard]).remove(&key);
+        let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize));
+        self.slots.remove(self.hash(&key), slot);
     }
 
     fn memory(&self) -> usize {
-        let entry = size_of::<(K, u32)>() + 1;
-        self.slots.iter().map(|shard| shard.capacity() * 8 / 7 * entry).sum::<usize>() + self.keys.memory()
+        self.slots.memory() + self.known.memory()
     }
 }

@@ -45,6 +45,7 @@ mod compact;
 mod error;
 mod follow;
 mod keys;
+mod linear;
 mod log;
 mod manifest;
 mod open;

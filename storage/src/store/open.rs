@@ -115,7 +115,7 @@ impl VectorStore {
         let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes));
         writer.kept = kept;
         writer.active = view.segments.iter().rev().find(|segment| segment.grows()).cloned();
-        writer.free = (0..view.slots.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
+        writer.free = (0..view.keys.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
         if !tail.records.is_empty() {
             writer.mark(view.sequence);
         }

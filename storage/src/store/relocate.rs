@@ -150,7 +150,7 @@ impl VectorStore {
         for Move { slot, from, to } in moves {
             // A vector that was replaced or deleted meanwhile lies elsewhere or nowhere.
             if view.place(*slot) == Some(*from) {
-                view.slots.get_mut(*slot as usize).place = *to;
+                view.keys.put(*slot, *to);
             }
         }
         self.replace_manifest(&mut writer, &view)?;

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::keys::TOGETHER;
 use super::shape::{Element, Id, Ids, Shape};
 use super::view::{Place, View};
 use super::{ElementKind, StoreError};
 use crate::Vectors;
 
-/// Rows whose places are looked up before the first of them is read, so that the memory of one is not waited for alone.
-const LOOKED_UP: usize = 64;
+/// Bytes of rows that are asked for ahead of the row that is copied.
+const AHEAD_BYTES: usize = 4096;
 
 /// The store as it was when this was taken. It keeps the files that it needs, even when they were compacted away.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ impl Snapshot {
     pub fn slots_of<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Vec<Option<u32>>, StoreError> {
         let ids = checked_ids(self.shape, ids.into())?;
         let mut slots = Vec::with_capacity(ids.len());
-        self.view.keys.slots_of(ids, |slot| slots.push(slot));
+        self.view.keys.find(ids, |found| slots.push(found.map(|(slot, _)| slot)));
         Ok(slots)
     }
 
@@ -70,7 +71,7 @@ impl Snapshot {
 
     /// The number of the change that the vector in a slot came with, if there is one.
     pub fn written_by(&self, slot: u32) -> Option<u64> {
-        self.view.place(slot).and_then(|_| self.view.slots.get(slot as usize)).map(|known| known.sequence)
+        self.view.written_by(slot)
     }
 
     /// The id of the vector in a slot, if there is one.
@@ -146,27 +147,42 @@ pub(super) fn read<T: Element>(
     let ids = checked_ids(shape, ids)?;
     assert!(rows.len() == ids.len() * shape.dim, "{} components do not hold {} vectors", rows.len(), ids.len());
     assert!(found.len() == ids.len(), "{} answers do not serve {} ids", found.len(), ids.len());
-    let mut places = [Place::NONE; LOOKED_UP];
-    let (mut at, mut read) = (0, 0);
-    while at < ids.len() {
-        let until = ids.len().min(at + LOOKED_UP);
-        let places = &mut places[..until - at];
-        let mut next = places.iter_mut();
-        view.keys.slots_of(part(ids, at, until), |slot| {
-            let place = next.next().expect("one for each id");
-            *place = slot.and_then(|slot| view.place(slot)).unwrap_or(Place::NONE);
-        });
-        let out = rows[at * shape.dim..until * shape.dim].chunks_exact_mut(shape.dim);
-        for ((place, out), found) in places.iter().zip(out).zip(&mut found[at..until]) {
-            *found = *place != Place::NONE;
-            read += usize::from(*found);
-            if *found {
-                out.copy_from_slice(bytemuck::cast_slice(row(view, *place)?));
-            } else {
-                out.fill(T::zeroed());
-            }
+    let mut read = 0;
+    for at in (0..ids.len()).step_by(TOGETHER) {
+        let until = ids.len().min(at + TOGETHER);
+        let out = &mut rows[at * shape.dim..until * shape.dim];
+        read += read_together(view, part(ids, at, until), (out, &mut found[at..until]))?;
+    }
+    Ok(read)
+}
+
+/// Reads the rows of up to [`TOGETHER`] ids, of which there is at least one: each step for all of them, so that the memory of
+/// one is not waited for alone.
+fn read_together<T: Element>(
+    view: &View,
+    ids: Ids<'_>,
+    (rows, found): (&mut [T], &mut [bool]),
+) -> Result<usize, StoreError> {
+    let mut places = [None; TOGETHER];
+    let mut next = places.iter_mut();
+    view.keys.find(ids, |found| *next.next().expect("one for each id") = found.map(|(_, place)| place));
+    let mut lying: [Option<&[u8]>; TOGETHER] = [None; TOGETHER];
+    for (lying, place) in lying.iter_mut().zip(places) {
+        *lying = place.map(|place| row(view, place)).transpose()?;
+    }
+    let dim = rows.len() / ids.len();
+    let ahead = (AHEAD_BYTES / (dim * size_of::<T>())).clamp(1, TOGETHER / 4);
+    let ask = |row: &[u8]| nearlab_simd::prefetch(&row[..row.len().min(AHEAD_BYTES)]);
+    lying[..ahead].iter().flatten().copied().for_each(ask);
+    let mut read = 0;
+    for (i, (out, found)) in rows.chunks_exact_mut(dim).zip(found).enumerate() {
+        lying.get(i + ahead).copied().flatten().into_iter().for_each(ask);
+        *found = lying[i].is_some();
+        match lying[i] {
+            Some(row) => out.copy_from_slice(bytemuck::cast_slice(row)),
+            None => out.fill(T::zeroed()),
         }
-        at = until;
+        read += usize::from(*found);
     }
     Ok(read)
 }

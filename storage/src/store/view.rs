@@ -1,12 +1,13 @@
 //! What a reader sees: which vector an id names, and where it lies.
 //!
-//! A copy of a [`View`] costs 2,000 pointers and more, not its content: what changes later is copied piece by piece, as long as an older
-//! copy needs it. That is what a snapshot is.
+//! A copy of a [`View`] costs a few hundred pointers for a million vectors, not its content: what changes later is copied piece by
+//! piece, as long as an older copy needs it. That is what a snapshot is.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::keys::Keys;
-use super::log::{Commit, OwnedIds};
+use super::log::{Commit, OwnedIds, Span};
 use super::paged::Paged;
 use super::segment::Segment;
 use super::shape::IdKind;
@@ -23,6 +24,12 @@ impl Place {
     pub(super) const NONE: Self = Self { segment: u32::MAX, row: u32::MAX };
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 /// What is known of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
@@ -36,8 +43,10 @@ pub(super) struct Slot {
 pub(super) struct View {
     /// By number.
     pub(super) segments: Vec<Arc<Segment>>,
-    pub(super) slots: Paged<Slot>,
+    /// Id and place of each slot.
     pub(super) keys: Keys,
+    /// By slot: the commit that its vector came with.
+    sequences: Paged<u64>,
     /// Slots with a vector.
     pub(super) live: usize,
     /// The last commit.
@@ -46,7 +55,7 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn empty(ids: IdKind) -> Self {
-        Self { segments: Vec::new(), slots: Paged::default(), keys: Keys::new(ids), live: 0, sequence: 0 }
+        Self { segments: Vec::new(), keys: Keys::new(ids), sequences: Paged::default(), live: 0, sequence: 0 }
     }
 
     pub(super) fn segment(&self, number: u32) -> Option<&Arc<Segment>> {
@@ -66,13 +75,24 @@ impl View {
     /// The place of a slot's vector.
     #[inline]
     pub(super) fn place(&self, slot: u32) -> Option<Place> {
-        let place = self.slots.get(slot as usize)?.place;
+        let place = self.keys.place(slot);
         (place != Place::NONE).then_some(place)
+    }
+
+    /// The commit that a slot's vector came with.
+    pub(super) fn written_by(&self, slot: u32) -> Option<u64> {
+        self.place(slot).and_then(|_| self.sequences.get(slot as usize)).copied()
+    }
+
+    /// All slots, in order.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let place = |slot| self.keys.place(slot);
+        (0..).zip(self.sequences.iter()).map(move |(slot, &sequence)| Slot { place: place(slot), sequence })
     }
 
     /// Slots with a vector, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = (u32, Slot)> {
-        (0..).zip(self.slots.iter().copied()).filter(|(_, slot)| slot.place != Place::NONE)
+        (0..).zip(self.slots()).filter(|(_, slot)| slot.place != Place::NONE)
     }
 
     /// Makes a commit visible whose rows its segments hold. What does not fit, in words, when it comes from a file; then
@@ -83,26 +103,21 @@ impl View {
                 return Err(format!("slot {slot} freed, which holds no vector"));
             }
             self.keys.forget(slot);
-            self.slots.get_mut(slot as usize).place = Place::NONE;
             self.live -= 1;
         }
-        let spans = commit.spans.iter();
-        let rows = spans.flat_map(|span| (span.first..span.first + span.rows).map(|row| (span.segment, row)));
-        let mut rows = rows.map(|(segment, row)| Slot { place: Place { segment, row }, sequence: commit.sequence });
         // Free slots are given first, then new ones.
-        let known = self.slots.len();
+        let known = self.keys.len();
         let (given, new) = commit.slots.split_at(commit.slots.partition_point(|&slot| (slot as usize) < known));
-        for (&slot, row) in given.iter().zip(&mut rows) {
-            if slot as usize >= known || self.place(slot).is_some() {
-                return Err(format!("a vector for slot {slot} of {known}, which is not free"));
-            }
-            *self.slots.get_mut(slot as usize) = row;
-        }
         if let Some((due, slot)) = (known..).zip(new).find(|(due, slot)| *due != **slot as usize) {
             return Err(format!("slot {slot} where {due} was due"));
         }
-        self.slots.extend(rows);
-        self.keys.learn(&commit.slots, &commit.ids)?;
+        let rows = |span: &Span| (span.first..span.first + span.rows).zip(iter::repeat(span.segment));
+        let places = commit.spans.iter().flat_map(rows).map(|(row, segment)| Place { segment, row });
+        self.keys.learn(&commit.slots, &commit.ids, places)?;
+        for &slot in given {
+            *self.sequences.get_mut(slot as usize) = commit.sequence;
+        }
+        self.sequences.extend(new.iter().map(|_| commit.sequence));
         self.live += commit.slots.len();
         self.sequence = commit.sequence;
         Ok(())
@@ -116,14 +131,44 @@ impl View {
                 return Err(format!("row {} of {rows} in segment {}", place.row, place.segment));
             }
         }
-        self.slots.extend(slots.iter().copied());
-        let live: Vec<u32> = self.live().map(|(slot, _)| slot).collect();
-        self.live = live.len();
-        self.keys.load(&live, ids)
+        self.sequences.extend(slots.iter().map(|slot| slot.sequence));
+        self.live = slots.iter().filter(|slot| slot.place != Place::NONE).count();
+        self.keys.load(ids, slots.iter().map(|slot| slot.place))
     }
 
     /// Bytes of memory, about.
     pub(super) fn memory(&self) -> usize {
-        self.slots.memory() + self.keys.memory()
+        self.sequences.memory() + self.keys.memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(sequence: u64, freed: &[u32], slots: &[u32], ids: &[u64]) -> Commit {
+        let spans = vec![Span { segment: 1, first: sequence as u32 * 8, rows: slots.len() as u32, hash: 0 }];
+        let (freed, slots, ids) = (freed.to_vec(), slots.to_vec(), OwnedIds::Numbers(ids.to_vec()));
+        Commit { sequence, spans, freed, slots, ids, attachment: Vec::new() }
+    }
+
+    #[test]
+    fn changes_that_do_not_fit_what_is_there_are_refused_in_words() {
+        let mut view = View::empty(IdKind::Numbers);
+        view.apply(&commit(1, &[], &[0, 1, 2], &[5, 6, 7])).unwrap();
+        view.apply(&commit(2, &[1], &[1, 3], &[9, 8])).unwrap();
+        assert_eq!((view.live, view.written_by(1), view.written_by(2)), (4, Some(2), Some(1)));
+        assert_eq!(view.place(3), Some(Place { segment: 1, row: 17 }));
+        let refused = [
+            (commit(3, &[0, 0], &[], &[]), "slot 0 freed, which holds no vector"),
+            (commit(3, &[], &[2], &[10]), "a vector for slot 2 of 4, which is not free"),
+            (commit(3, &[2], &[2, 2], &[10, 11]), "a vector for slot 2 of 4, which is not free"),
+            (commit(3, &[], &[5], &[10]), "slot 5 where 4 was due"),
+            (commit(3, &[], &[4], &[7]), "id 7 for slot 4, which slot 2 has"),
+            (commit(3, &[], &[4, 5], &[10, 10]), "id 10 for slot 5, which slot 4 has"),
+        ];
+        for (commit, message) in &refused {
+            assert_eq!(view.clone().apply(commit), Err((*message).to_owned()));
+        }
     }
 }

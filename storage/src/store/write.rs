@@ -135,14 +135,14 @@ impl VectorStore {
         let view = self.read_view();
         let mut freed = Vec::with_capacity(change.delete.len());
         for ids in [change.put, change.delete] {
-            view.keys.slots_of(ids, |slot| freed.extend(slot));
+            view.keys.find(ids, |found| freed.extend(found.map(|(slot, _)| slot)));
         }
         freed
     }
 
     /// Slots for so many vectors: free ones first.
     fn slots(&self, writer: &Writer, count: usize) -> Result<Vec<u32>, StoreError> {
-        let known = self.read_view().slots.len();
+        let known = self.read_view().keys.len();
         let new = count.saturating_sub(writer.free.len());
         if known + new > MAX_SLOTS {
             return Err(StoreError::Full { expected: MAX_SLOTS as u64, found: (known + new) as u64 });

@@ -31,9 +31,9 @@ pub(in crate::store) fn write(disk: &dyn Disk, meta: &Meta, view: &View, kept: &
     put_meta(&mut writer, meta, view)?;
     put_segments(&mut writer, view)?;
     writer.section(KEPT, kept)?;
-    let places = view.slots.iter().map(|slot| [slot.place.segment, slot.place.row]);
+    let places = view.slots().map(|slot| [slot.place.segment, slot.place.row]);
     put_all(writer.begin(PLACES)?, places)?;
-    put_all(writer.begin(SEQUENCES)?, view.slots.iter().map(|slot| slot.sequence))?;
+    put_all(writer.begin(SEQUENCES)?, view.slots().map(|slot| slot.sequence))?;
     match &view.keys {
         Keys::Numbers(table) => put_all(writer.begin(NUMBERS)?, table.keys().copied())?,
         Keys::Names(table) => {
@@ -58,7 +58,7 @@ fn put_meta(writer: &mut ContainerWriter<Sink>, meta: &Meta, view: &View) -> Res
     let record = MetaRecord {
         store: meta.store,
         sequence: view.sequence,
-        slots: view.slots.len() as u64,
+        slots: view.keys.len() as u64,
         checkpoint_bytes: meta.checkpoint_bytes,
         dim: meta.shape.dim as u32,
         element: meta.shape.element as u32,
