@@ -65,6 +65,7 @@ mod writer;
 
 use std::fmt;
 use std::fs::File;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 
 pub use codec::Codec;
@@ -79,6 +80,7 @@ pub use stats::StoreStats;
 pub use write::{Change, Committed};
 
 use crate::disk::Disk;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use manifest::Meta;
 use view::View;
@@ -91,6 +93,8 @@ pub struct VectorStore {
     view: RwLock<Arc<View>>,
     /// None where the store is open read-only.
     writer: Option<Mutex<Writer>>,
+    /// How long the log was when the writer's lock was last given back.
+    log_bytes: AtomicU64,
     /// Held while compacting or packing.
     compacting: Mutex<()>,
     /// Held open for its lock.
@@ -160,13 +164,40 @@ impl VectorStore {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+    fn lock_writer(&self) -> Result<Writing<'_>, StoreError> {
         let writer = self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.disk.folder().to_owned()))?;
-        Ok(writer.lock().unwrap_or_else(|poisoned| {
+        let writer = writer.lock().unwrap_or_else(|poisoned| {
             let mut writer = poisoned.into_inner();
             // Whether its change is in the log is anyone's guess.
             writer.unsure.get_or_insert_with(|| "a change ended in a panic".to_owned());
             writer
-        }))
+        });
+        Ok(Writing { writer, log_bytes: &self.log_bytes })
+    }
+}
+
+/// The writer's lock. It leaves behind how long the log is, for those who do not wait for it.
+struct Writing<'a> {
+    writer: MutexGuard<'a, Writer>,
+    log_bytes: &'a AtomicU64,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.log_bytes.store(self.writer.log.len(), Ordering::Relaxed);
     }
 }

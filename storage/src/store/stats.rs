@@ -1,6 +1,7 @@
 //! Figures about a store, and the check of all of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::segment::Segment;
 use super::{StoreError, VectorStore};
@@ -32,9 +33,9 @@ pub struct StoreStats {
 }
 
 impl VectorStore {
-    /// Figures about the store. Waits for a change that is being made.
+    /// Figures about the store. Waits for nobody: of a change that is being made they tell nothing yet.
     pub fn stats(&self) -> StoreStats {
-        let log_bytes = self.lock_writer().map_or(0, |writer| writer.log.len());
+        let log_bytes = self.log_bytes.load(Ordering::Relaxed);
         let view = Arc::clone(&self.read_view());
         let rows = view.segments.iter().map(|segment| u64::from(segment.rows())).sum();
         let row_bytes = self.meta.shape.row_bytes() as u64;
@@ -61,5 +62,27 @@ impl VectorStore {
     pub fn verify(&self) -> Vec<StoreError> {
         let snapshot = self.snapshot();
         snapshot.view.segments.iter().flat_map(|segment| segment.damage().collect::<Vec<_>>()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Vectors;
+    use crate::store::{Durability, ElementKind, IdKind, Shape, StoreOptions};
+
+    #[test]
+    fn figures_wait_for_no_change_and_tell_of_it_when_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let shape = Shape { dim: 2, element: ElementKind::U8, ids: IdKind::Numbers };
+        let store = VectorStore::create(folder.path(), &StoreOptions::new(shape)).unwrap();
+        let empty = store.stats().log_bytes;
+        let mut writer = store.lock_writer().unwrap();
+        writer.log.mark(0);
+        assert_eq!(store.stats().log_bytes, empty, "the log is being changed");
+        drop(writer);
+        let marked = store.stats().log_bytes;
+        store.write(&[1], Vectors::new(&[1_u8, 2], 2), Durability::None).unwrap();
+        assert!(empty < marked && marked < store.stats().log_bytes);
     }
 }
