@@ -93,8 +93,7 @@ pub struct VectorStore {
     view: RwLock<Arc<View>>,
     /// None where the store is open read-only.
     writer: Option<Mutex<Writer>>,
-    /// How long the log was when the writer's lock was last given back.
-    log_bytes: AtomicU64,
+    told: Told,
     /// Held while compacting or packing.
     compacting: Mutex<()>,
     /// Held open for its lock.
@@ -172,14 +171,30 @@ impl VectorStore {
             writer.unsure.get_or_insert_with(|| "a change ended in a panic".to_owned());
             writer
         });
-        Ok(Writing { writer, log_bytes: &self.log_bytes })
+        Ok(Writing { writer, told: &self.told })
     }
 }
 
-/// The writer's lock. It leaves behind how long the log is, for those who do not wait for it.
+/// What the writer was like when its lock was last given back.
+#[derive(Debug, Default)]
+struct Told {
+    /// How long the log is.
+    log_bytes: AtomicU64,
+    /// Bytes of memory.
+    writer_bytes: AtomicU64,
+}
+
+impl Told {
+    fn by(&self, writer: &Writer) {
+        self.log_bytes.store(writer.log.len(), Ordering::Relaxed);
+        self.writer_bytes.store(writer.memory() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The writer's lock. It leaves figures behind, for those who do not wait for it.
 struct Writing<'a> {
     writer: MutexGuard<'a, Writer>,
-    log_bytes: &'a AtomicU64,
+    told: &'a Told,
 }
 
 impl Deref for Writing<'_> {
@@ -198,6 +213,6 @@ impl DerefMut for Writing<'_> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.log_bytes.store(self.writer.log.len(), Ordering::Relaxed);
+        self.told.by(&self.writer);
     }
 }

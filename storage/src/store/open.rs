@@ -13,9 +13,8 @@ use super::segment::{Segment, segment_name};
 use super::shape::Shape;
 use super::view::View;
 use super::writer::Writer;
-use super::{StoreError, VectorStore};
+use super::{StoreError, Told, VectorStore};
 use crate::disk::{Disk, Folder};
-use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, RwLock};
 
 /// The name of the file whose lock the writer holds.
@@ -143,9 +142,12 @@ impl VectorStore {
 
     fn over(disk: Box<dyn Disk>, meta: Meta, view: View, writer: Option<(Writer, File)>) -> Self {
         let (writer, lock) = writer.unzip();
-        let log_bytes = AtomicU64::new(writer.as_ref().map_or(0, |writer| writer.log.len()));
+        let told = Told::default();
+        if let Some(writer) = &writer {
+            told.by(writer);
+        }
         let (view, writer) = (RwLock::new(Arc::new(view)), writer.map(Mutex::new));
-        Self { disk, meta, view, writer, log_bytes, compacting: Mutex::new(()), _lock: lock }
+        Self { disk, meta, view, writer, told, compacting: Mutex::new(()), _lock: lock }
     }
 }
 

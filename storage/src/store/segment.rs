@@ -140,6 +140,12 @@ impl Segment {
         }
     }
 
+    /// Bytes of memory, about: the checksums of its rows.
+    pub(super) fn memory(&self) -> usize {
+        let appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        self.opened.capacity() * size_of::<Opened>() + appended.capacity() * size_of::<Span>()
+    }
+
     pub(super) fn row_bytes(&self) -> usize {
         self.stamp.row_bytes as usize
     }

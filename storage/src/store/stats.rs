@@ -1,10 +1,10 @@
 //! Figures about a store, and the check of all of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::segment::Segment;
-use super::{StoreError, VectorStore};
+use super::{StoreError, Told, VectorStore};
+use crate::sync::atomic::Ordering;
 
 /// Figures about a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,15 +27,16 @@ pub struct StoreStats {
     pub unpacked_bytes: u64,
     /// Bytes of the log; none where the store is open read-only.
     pub log_bytes: u64,
-    /// Bytes of memory that ids and slots take up, about. Rows are mapped and are the system's to keep or to drop, but
-    /// for those that were unpacked.
+    /// Bytes of memory that ids, slots, checksums and what of the log was not written yet take up, about. Rows are mapped and are the
+    /// system's to keep or to drop, but for those that were unpacked.
     pub memory_bytes: u64,
 }
 
 impl VectorStore {
     /// Figures about the store. Waits for nobody: of a change that is being made they tell nothing yet.
     pub fn stats(&self) -> StoreStats {
-        let log_bytes = self.log_bytes.load(Ordering::Relaxed);
+        let Told { log_bytes, writer_bytes } = &self.told;
+        let (log_bytes, writer_bytes) = (log_bytes.load(Ordering::Relaxed), writer_bytes.load(Ordering::Relaxed));
         let view = Arc::clone(&self.read_view());
         let rows = view.segments.iter().map(|segment| u64::from(segment.rows())).sum();
         let row_bytes = self.meta.shape.row_bytes() as u64;
@@ -53,7 +54,7 @@ impl VectorStore {
             stored_bytes: view.segments.iter().map(bytes).sum(),
             unpacked_bytes: packed.iter().map(|(_, unpacked)| unpacked).sum(),
             log_bytes,
-            memory_bytes: view.memory() as u64,
+            memory_bytes: view.memory() as u64 + writer_bytes,
         }
     }
 

@@ -138,7 +138,8 @@ impl View {
 
     /// Bytes of memory, about.
     pub(super) fn memory(&self) -> usize {
-        self.sequences.memory() + self.keys.memory()
+        let segments: usize = self.segments.iter().map(|segment| segment.memory()).sum();
+        segments + self.sequences.memory() + self.keys.memory()
     }
 }
 

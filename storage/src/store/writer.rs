@@ -52,6 +52,11 @@ impl Writer {
         }
     }
 
+    /// Bytes of memory: of the log and of free slots.
+    pub(super) fn memory(&self) -> usize {
+        self.log.memory() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Notes what there is before a change.
     pub(super) fn begin(&self) -> Begun {
         Begun { log_len: self.log.len(), next_file: self.next_file, active: self.active.clone() }

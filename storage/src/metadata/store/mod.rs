@@ -174,6 +174,15 @@ impl MetadataStore {
         }
     }
 
+    /// Bytes of the pages that are kept in memory, as redb counts them; no more than 256 MiB.
+    pub fn cache_bytes(&self) -> u64 {
+        let stats = match &self.handle {
+            Handle::Writable(database) => database.cache_stats(),
+            Handle::ReadOnly(database) => database.cache_stats(),
+        };
+        stats.used_bytes() as u64
+    }
+
     /// The schema that the store was made with.
     pub fn schema(&self) -> &Schema {
         &self.schema

@@ -100,6 +100,11 @@ impl LogWriter {
         self.written + self.unwritten.len() as u64
     }
 
+    /// Bytes of memory.
+    pub(in crate::store) fn memory(&self) -> usize {
+        self.unwritten.capacity()
+    }
+
     /// Bytes that no file has yet.
     pub(in crate::store) fn unwritten(&self) -> usize {
         self.unwritten.len()
