@@ -2,6 +2,8 @@
 
 use std::iter::Enumerate;
 
+use crate::memory::Capacity;
+
 /// A set of ids, as a bitmap: looking an id up costs one load, whatever the set, and the set takes `max / 8` bytes, where `max`
 /// is the largest id that was ever put in.
 ///
@@ -84,6 +86,17 @@ impl IdSet {
         there
     }
 
+    /// Makes room for ids below `bound`, so that putting them in allocates nothing.
+    pub fn reserve(&mut self, bound: usize) {
+        self.words.reserve(bound.div_ceil(64).saturating_sub(self.words.len()));
+    }
+
+    /// Forgets all ids; the memory stays.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+        self.len = 0;
+    }
+
     /// The ids, smallest first. Costs a step per word and one per id.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         ids_of(self.words.iter().copied())
@@ -121,6 +134,12 @@ impl<I: Iterator<Item = u64>> Iterator for Ids<I> {
         let id = self.first + self.left.trailing_zeros();
         self.left &= self.left - 1;
         Some(id)
+    }
+}
+
+impl Capacity for IdSet {
+    fn capacity_bytes(&self) -> usize {
+        self.words.capacity_bytes()
     }
 }
 
@@ -163,6 +182,12 @@ mod tests {
         assert_eq!((set.iter().collect::<Vec<_>>(), set.len()), (vec![3, 70], 2));
         assert_eq!(IdSet::from_words(set.words().to_vec()), set);
         assert!(!set.is_empty() && IdSet::new().is_empty());
+        let room = set.capacity_bytes();
+        set.clear();
+        set.reserve(50);
+        assert_eq!((set.len(), set.contains(3), set.capacity_bytes()), (0, false, room));
+        set.reserve(6400);
+        assert!(set.capacity_bytes() >= 800);
     }
 
     #[test]

@@ -100,7 +100,13 @@ pub trait Index: Send + Sync {
     /// The work of the build; kept in the file too.
     fn build_counters(&self) -> Counters;
 
-    /// Prepares one thread's searches. Refuses parameters out of range.
+    /// Bytes of the memory that dropped searchers left for those to come, and that changes are worked out in. It grows with the use
+    /// that is made of the index, up to what the largest search and the most searchers at once need; what searchers hold now is theirs,
+    /// and not counted. Waits for a change that is being made.
+    fn scratch_bytes(&self) -> u64;
+
+    /// Prepares one thread's searches, in memory that an earlier searcher left where there is some. Refuses parameters out of
+    /// range.
     fn searcher(&self, params: &Self::SearchParams) -> Result<Self::Searcher<'_>, ParamError>;
 }
 
@@ -119,9 +125,7 @@ pub trait Searcher {
     /// [`Neighbor::NONE`]. The results equal those of [`search`](Self::search) one by one, bit for bit.
     ///
     /// Panics when `out.len() != queries.len() * k` or the queries have another dimension.
-    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
-        one_by_one(queries, k, out, |query, found| self.search(query, k, found))
-    }
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters;
 
     /// Finds the `k` nearest to `query` of the base vectors whose ids are in `among`: the matches.
     ///
@@ -138,15 +142,13 @@ pub trait Searcher {
         k: usize,
         among: &IdSet,
         out: &mut [Neighbor],
-    ) -> Counters {
-        one_by_one(queries, k, out, |query, found| self.search_among(query, k, among, found))
-    }
+    ) -> Counters;
 }
 
-/// Answers the queries of a batch with `search`.
-fn one_by_one(
-    queries: Vectors<'_, f32>,
-    k: usize,
+/// Answers the queries of a batch with `search`, which fills `found`.
+pub(crate) fn one_by_one(
+    (queries, k): (Vectors<'_, f32>, usize),
+    found: &mut Vec<Neighbor>,
     out: &mut [Neighbor],
     mut search: impl FnMut(&[f32], &mut Vec<Neighbor>) -> Counters,
 ) -> Counters {
@@ -155,10 +157,9 @@ fn one_by_one(
     if k == 0 {
         return counters;
     }
-    let mut found = Vec::with_capacity(k);
-    for (i, row) in out.chunks_exact_mut(k).enumerate() {
-        counters += search(queries.row(i), &mut found);
-        fill_row(row, &found);
+    for (query, row) in queries.iter().zip(out.chunks_exact_mut(k)) {
+        counters += search(query, found);
+        fill_row(row, found);
     }
     counters
 }
@@ -183,11 +184,20 @@ pub trait Build: Index + Sized {
 
 /// Changes an index while it is searched. One change is made at a time; others wait for it.
 pub trait Mutable: Index {
-    /// Adds vectors, on the threads of `pool`; their ids, in the same order. Ids that [`optimize`](Self::optimize) has freed
-    /// are given again. NaN, infinities and vectors of another dimension are refused before anything changes.
+    /// Adds vectors; their ids, in the same order. As [`insert_into`](Self::insert_into).
+    fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError> {
+        let mut ids = Vec::with_capacity(vectors.len());
+        self.insert_into(vectors, pool, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Adds vectors, and replaces `ids` by theirs, in the same order. On the threads of `pool`, or on the calling thread alone where
+    /// there are too few of them to divide. Ids that [`optimize`](Self::optimize) has freed are given again. NaN, infinities and
+    /// vectors of another dimension are refused before anything changes.
     ///
-    /// The same changes in the same order give the same index bit for bit on any number of threads.
-    fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError>;
+    /// The same changes in the same order give the same index bit for bit on any number of threads. What they are worked out in is kept
+    /// from one insert to the next, so that few allocate: docs/adr/0017 says which.
+    fn insert_into(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool, ids: &mut Vec<u32>) -> Result<(), BuildError>;
 
     /// Takes vectors out, so that no search that begins later finds them. How many of the `ids` there were.
     fn delete(&self, ids: &[u32]) -> usize;

@@ -53,6 +53,16 @@
 //! that do not match, or over them by two hops, and scores all matches where neither would take half the time, as among those
 //! that are all far away. Docs/adr/0011 has the reasons and the figures.
 //!
+//! # Memory
+//!
+//! [`Index::memory`] tells the bytes of an index by component, [`Index::scratch_bytes`] those of what searches and changes are worked out in,
+//! [`CollectionStats::memory`](collection::CollectionStats::memory) both and the rest of a collection. A searcher takes its scratch from its
+//! index and leaves it there; once it is warm, a search allocates nothing, whatever the index and however it is asked.
+//! Inserting into a [`LiveHnsw`](hnsw::LiveHnsw) allocates nothing but what doubles when it is full: links and codes in maps that the
+//! kernel lengthens, on the heap three arrays of a bit or two for each node; and a block of the thread pool's queue for 63 inserts of five
+//! vectors and more. A change of a [`Collection`](collection::Collection) also writes a record, copies what a snapshot shares and, where there
+//! are fields, changes a database, all of which allocate. Docs/adr/0017 has the counts.
+//!
 //! # Architecture invariants
 //!
 //! No YAML, no HDF5, no clock, no global counters and no global thread pool: work runs on the pool that is passed in.
@@ -74,6 +84,7 @@ mod neighbor;
 mod quant;
 mod random;
 mod scatter;
+mod scratch;
 mod sections;
 mod space;
 mod top_k;

@@ -8,9 +8,11 @@ use std::fmt;
 
 use nearlab_simd::{Kernels, Metric, code_kernels, kernels, normalize, prefetch};
 use nearlab_storage::{Buffer, Resident, Vectors};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::index::MAX_VECTORS;
+use crate::memory::Capacity;
 use crate::quant::{Codes, SelfQuery, Symmetric};
 use crate::{BuildError, Counters, Progress, Stage};
 
@@ -150,6 +152,12 @@ pub(crate) struct PreparedQuery {
     unit: Vec<f32>,
 }
 
+impl Capacity for PreparedQuery {
+    fn capacity_bytes(&self) -> usize {
+        self.unit.capacity_bytes()
+    }
+}
+
 impl PreparedQuery {
     /// `query` itself, or its unit vector under cosine.
     pub(crate) fn prepare<'q>(&'q mut self, metric: Metric, query: &'q [f32]) -> &'q [f32] {
@@ -163,16 +171,31 @@ impl PreparedQuery {
     }
 }
 
-/// Refuses vectors that are too many or not finite; the first value that is not is named.
+/// Components that are checked in less time than another thread needs to begin.
+const CHECKED_ALONE: usize = 1 << 16;
+
+/// Refuses vectors that are too many or not finite; the first value that is not is named. On the rayon pool it is called in, unless
+/// they are few.
 pub(crate) fn check_base(vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
     if vectors.len() > MAX_VECTORS {
         return Err(BuildError::TooMany { expected: MAX_VECTORS, found: vectors.len() });
     }
     let (values, dim) = (vectors.as_slice(), vectors.dim());
-    match values.par_iter().position_first(|x| !x.is_finite()) {
+    let is_wrong = |x: &f32| !x.is_finite();
+    let found = if values.len() <= CHECKED_ALONE {
+        values.iter().position(is_wrong)
+    } else {
+        values.par_iter().position_first(is_wrong)
+    };
+    match found {
         None => Ok(()),
         Some(i) => Err(BuildError::NotFinite { row: i / dim, column: i % dim, value: values[i] }),
     }
+}
+
+/// As [`check_base`], on the threads of a pool, unless they are few.
+pub(crate) fn check_base_on(pool: &ThreadPool, vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
+    if vectors.as_slice().len() <= CHECKED_ALONE { check_base(vectors) } else { pool.install(|| check_base(vectors)) }
 }
 
 /// What an index keeps of vectors that were checked: a copy, of unit length under cosine.
@@ -205,11 +228,14 @@ mod tests {
 
     #[test]
     fn the_first_value_that_is_not_finite_is_named() {
-        let mut data = vec![1.0; 3 * 5000];
-        data[3 * 4000 + 2] = f32::NAN;
-        data[3 * 2500 + 1] = f32::INFINITY;
-        let error = check_base(Vectors::new(&data, 3)).unwrap_err();
-        assert_eq!(error, BuildError::NotFinite { row: 2500, column: 1, value: f32::INFINITY });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        for rows in [5000, CHECKED_ALONE] {
+            let mut data = vec![1.0; 3 * rows];
+            data[3 * 4000 + 2] = f32::NAN;
+            data[3 * 2500 + 1] = f32::INFINITY;
+            let error = check_base_on(&pool, Vectors::new(&data, 3)).unwrap_err();
+            assert_eq!(error, BuildError::NotFinite { row: 2500, column: 1, value: f32::INFINITY });
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BinaryHeap;
 
 use crate::Neighbor;
+use crate::memory::Capacity;
 
 /// Keeps the `k` smallest neighbours pushed since [`begin`](TopK::begin). Its memory is kept from search to search.
 #[derive(Debug, Default)]
@@ -13,6 +14,12 @@ pub(crate) struct TopK {
     limit: u64,
     /// The distance in `limit`; NaN, which nothing is greater than, while anything can enter.
     worst: f32,
+}
+
+impl Capacity for TopK {
+    fn capacity_bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<u64>()
+    }
 }
 
 impl TopK {

@@ -17,8 +17,9 @@ use rayon::ThreadPool;
 
 use super::nodes::Nodes;
 use super::{CollectionError, IndexConfig, SearchOptions};
-use crate::hnsw::{Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher, Scratch};
-use crate::ivf::Ivf;
+use crate::hnsw::{self, Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher};
+use crate::ivf::{self, Ivf, IvfSearcher};
+use crate::memory::Capacity;
 use crate::{Build, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
 
 const KIND: FileKind = FileKind::new("nodes");
@@ -36,6 +37,19 @@ pub(super) enum Graph {
     Frozen(Hnsw),
     /// Stays as it was built.
     Ivf(Ivf),
+}
+
+/// The memory that searches of an index need, whichever it is.
+#[derive(Debug, Default)]
+pub(super) struct IndexScratch {
+    hnsw: hnsw::Scratch,
+    ivf: ivf::Scratch,
+}
+
+impl Capacity for IndexScratch {
+    fn capacity_bytes(&self) -> usize {
+        self.hnsw.capacity_bytes() + self.ivf.capacity_bytes()
+    }
 }
 
 impl Graph {
@@ -59,7 +73,7 @@ impl Graph {
     /// Finds the nearest of all, or of those in `among`.
     pub(super) fn search(
         &self,
-        scratch: &mut Scratch,
+        scratch: &mut IndexScratch,
         (query, k): (&[f32], usize),
         (options, among): (&SearchOptions<'_>, Option<&IdSet>),
         out: &mut Vec<Neighbor>,
@@ -71,20 +85,34 @@ impl Graph {
         Ok(match self {
             Self::Live(live) => {
                 options.hnsw.validate()?;
-                let mut searcher = LiveSearcher::new(live, options.hnsw, std::mem::take(scratch));
+                let mut searcher = LiveSearcher::with_scratch(live, options.hnsw, std::mem::take(&mut scratch.hnsw));
                 let counters = found(&mut searcher);
-                *scratch = searcher.into_scratch();
+                scratch.hnsw = searcher.into_scratch();
                 counters
             }
             Self::Frozen(hnsw) => {
                 options.hnsw.validate()?;
-                let mut searcher = HnswSearcher::with_scratch(hnsw, options.hnsw, std::mem::take(scratch));
+                let mut searcher = HnswSearcher::with_scratch(hnsw, options.hnsw, std::mem::take(&mut scratch.hnsw));
                 let counters = found(&mut searcher);
-                *scratch = searcher.into_scratch();
+                scratch.hnsw = searcher.into_scratch();
                 counters
             }
-            Self::Ivf(ivf) => found(&mut ivf.searcher(&options.ivf)?),
+            Self::Ivf(ivf) => {
+                options.ivf.validate()?;
+                let mut searcher = IvfSearcher::with_scratch(ivf, options.ivf.nprobe, std::mem::take(&mut scratch.ivf));
+                let counters = found(&mut searcher);
+                scratch.ivf = searcher.into_scratch();
+                counters
+            }
         })
+    }
+
+    pub(super) fn scratch_bytes(&self) -> u64 {
+        match self {
+            Self::Live(live) => live.scratch_bytes(),
+            Self::Frozen(hnsw) => hnsw.scratch_bytes(),
+            Self::Ivf(ivf) => ivf.scratch_bytes(),
+        }
     }
 
     pub(super) fn memory(&self) -> Memory {

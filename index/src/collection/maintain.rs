@@ -18,6 +18,7 @@ use super::open::{METADATA, io};
 use super::sync::yield_now;
 use super::{Collection, CollectionError, IndexConfig};
 use crate::hnsw::{Construction, HnswParams};
+use crate::memory::Capacity;
 use crate::{IdSet, Mutable, Progress};
 
 /// Bytes that are copied at once; zeros in such a piece take up no room in the copy.
@@ -38,7 +39,10 @@ pub struct CollectionStats {
     pub sequence: u64,
     /// Bytes on the disk, all files together.
     pub disk_bytes: u64,
-    /// Bytes of memory by component, about; what is mapped is the system's to keep or to drop.
+    /// Bytes of memory by component: those of the index, see [`Index::memory`](crate::Index::memory); `ids`, which vector an id names
+    /// and where it lies; `nodes`, which node of the index holds it; `metadata`, pages of documents that are kept; `scratch`, what
+    /// searches and changes are worked out in. Rows of vectors and an index that was opened read-only are mapped, the system's to keep or
+    /// to drop; a frozen index counts all the same.
     pub memory: BTreeMap<&'static str, u64>,
 }
 
@@ -145,14 +149,17 @@ impl Collection {
     /// Figures about the collection.
     pub fn stats(&self) -> CollectionStats {
         let store = self.store.stats();
+        let graph = self.read().graph.clone();
+        let metadata = self.metadata.as_ref().map(MetadataStore::cache_bytes);
+        let scratch = self.idle.capacity_bytes() as u64 + graph.as_ref().map_or(0, |graph| graph.scratch_bytes());
         let state = self.read();
         let mut memory = BTreeMap::from([
             ("ids", store.memory_bytes),
-            ("nodes", state.nodes.memory() as u64 + size_of_val(state.tail.words()) as u64),
+            ("nodes", (state.nodes.memory() + state.tail.capacity_bytes()) as u64),
+            ("scratch", scratch),
         ]);
-        if let Some(graph) = &state.graph {
-            memory.extend(graph.memory().0);
-        }
+        memory.extend(metadata.map(|bytes| ("metadata", bytes)));
+        memory.extend(graph.iter().flat_map(|graph| graph.memory().0));
         CollectionStats {
             records: state.snapshot.len(),
             unindexed: state.tail.len(),

@@ -6,6 +6,7 @@ use nearlab_storage::Vectors;
 use nearlab_storage::store::{ElementKind, Rows, Snapshot, StoreError};
 
 use super::CollectionError;
+use crate::memory::Capacity;
 use crate::top_k::TopK;
 
 /// Vectors in the form in which they are kept.
@@ -85,6 +86,12 @@ pub(super) fn with_row<R>(
 pub(super) struct Measure {
     query: Vec<f32>,
     row: Vec<f32>,
+}
+
+impl Capacity for Measure {
+    fn capacity_bytes(&self) -> usize {
+        self.query.capacity_bytes() + self.row.capacity_bytes()
+    }
 }
 
 impl Measure {

@@ -63,8 +63,10 @@ pub use search::{CollectionSearcher, Hit, SearchOptions};
 pub use write::Records;
 
 use crate::IdSet;
+use crate::scratch::Idle;
 use graph::Graph;
 use nodes::Nodes;
+use search::SearchScratch;
 use sync::atomic::AtomicU64;
 use sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use write::Writer;
@@ -85,6 +87,8 @@ pub struct Collection {
     pool: ThreadPool,
     /// Odd while documents and nodes are of different changes.
     turns: AtomicU64,
+    /// Memory for searchers.
+    idle: Idle<SearchScratch>,
 }
 
 /// What searches see.
@@ -144,7 +148,7 @@ impl Collection {
         self.read().snapshot.sequence()
     }
 
-    /// Prepares one thread's searches.
+    /// Prepares one thread's searches, in memory that an earlier searcher left where there is some.
     pub fn searcher(&self) -> CollectionSearcher<'_> {
         CollectionSearcher::new(self)
     }

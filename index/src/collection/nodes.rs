@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nearlab_storage::metadata::RoaringBitmap;
 
 use crate::IdSet;
+use crate::memory::Capacity;
 
 /// Stands where a slot or node would.
 pub(super) const NONE: u32 = u32::MAX;
@@ -67,9 +68,11 @@ impl Nodes {
         self.by_node.len()
     }
 
-    /// The nodes of some slots, as far as they have any.
-    pub(super) fn of_slots(&self, slots: &RoaringBitmap) -> IdSet {
-        slots.iter().filter_map(|slot| self.node(slot)).collect()
+    /// Replaces `nodes` by those of some slots, as far as they have any.
+    pub(super) fn of_slots(&self, slots: &RoaringBitmap, nodes: &mut IdSet) {
+        nodes.clear();
+        nodes.reserve(self.len());
+        nodes.extend(slots.iter().filter_map(|slot| self.node(slot)));
     }
 
     /// Each node's slot and change, for a file: [`NONE`] where its vector is gone.
@@ -79,7 +82,7 @@ impl Nodes {
     }
 
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&self.by_node[..]) + size_of_val(&self.by_slot[..]) + size_of_val(self.alive.words())
+        self.by_node.capacity_bytes() + self.by_slot.capacity_bytes() + self.alive.capacity_bytes()
     }
 }
 

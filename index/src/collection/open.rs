@@ -15,6 +15,7 @@ use super::sync::atomic::AtomicU64;
 use super::sync::{Mutex, RwLock};
 use super::write::Writer;
 use super::{Collection, CollectionConfig, CollectionError, State};
+use crate::scratch::Idle;
 use crate::{IdSet, Mutable, ParamError};
 
 pub(super) const METADATA: &str = "metadata.redb";
@@ -96,6 +97,7 @@ impl Collection {
             writer: writer.map(Mutex::new),
             pool,
             turns: AtomicU64::new(0),
+            idle: Idle::default(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use nearlab_storage::metadata::{Document, Filter, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
-use super::graph::Graph;
+use super::graph::{Graph, IndexScratch};
 use super::measure::Measure;
 use super::sync::atomic::Ordering;
 use super::sync::yield_now;
 use super::{Collection, CollectionError, State};
-use crate::hnsw::{HnswSearchParams, Scratch};
+use crate::hnsw::HnswSearchParams;
 use crate::ivf::IvfSearchParams;
+use crate::memory::Capacity;
 use crate::top_k::TopK;
 use crate::{IdSet, Neighbor};
 
@@ -62,36 +63,60 @@ pub struct Hit {
     pub document: Option<Document>,
 }
 
-/// One thread's searches of a [`Collection`].
+/// One thread's searches of a [`Collection`]. Its memory comes from those that were dropped, and goes to those to come.
 #[derive(Debug)]
 pub struct CollectionSearcher<'a> {
     collection: &'a Collection,
-    scratch: Scratch,
+    scratch: SearchScratch,
+}
+
+/// The memory of one thread's searches.
+#[derive(Debug, Default)]
+pub(super) struct SearchScratch {
+    index: IndexScratch,
     measure: Measure,
     top: TopK,
     found: Vec<Neighbor>,
+    /// The slots to compare one by one.
     tail: Vec<u32>,
+    /// Nodes that pass the filter.
+    matches: IdSet,
+}
+
+impl Capacity for SearchScratch {
+    fn capacity_bytes(&self) -> usize {
+        let Self { index, measure, top, found, tail, matches } = self;
+        let one_by_one = measure.capacity_bytes() + tail.capacity_bytes();
+        index.capacity_bytes() + one_by_one + top.capacity_bytes() + found.capacity_bytes() + matches.capacity_bytes()
+    }
 }
 
 /// What one search looks at.
 struct Scene {
     snapshot: Snapshot,
     graph: Option<Arc<Graph>>,
-    /// Nodes that count; none where all do.
-    among: Option<Arc<IdSet>>,
+    among: Among,
     _era: Arc<()>,
+}
+
+/// The nodes that count.
+enum Among {
+    All,
+    /// Those whose vectors are there.
+    Alive(Arc<IdSet>),
+    /// Those that pass the filter.
+    Matches,
+}
+
+impl Drop for CollectionSearcher<'_> {
+    fn drop(&mut self) {
+        self.collection.idle.put(std::mem::take(&mut self.scratch));
+    }
 }
 
 impl<'a> CollectionSearcher<'a> {
     pub(super) fn new(collection: &'a Collection) -> Self {
-        Self {
-            collection,
-            scratch: Scratch::default(),
-            measure: Measure::default(),
-            top: TopK::default(),
-            found: Vec::new(),
-            tail: Vec::new(),
-        }
+        Self { collection, scratch: collection.idle.take() }
     }
 
     /// Finds the `k` records nearest to `query`, nearest first; fewer where fewer pass the filter.
@@ -103,23 +128,37 @@ impl<'a> CollectionSearcher<'a> {
         k: usize,
         options: &SearchOptions<'_>,
     ) -> Result<Vec<Hit>, CollectionError> {
+        let mut hits = Vec::new();
+        self.search_into(query, k, options, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// As [`search`](Self::search), in place of what `hits` held. Without a filter and without documents it allocates only while
+    /// `hits` or the searcher still grows.
+    pub fn search_into(
+        &mut self,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), CollectionError> {
         crate::index::assert_query(query, self.collection.config.dim);
-        self.measure.prepare(self.collection.config.metric, query);
+        self.scratch.measure.prepare(self.collection.config.metric, query);
         let mut attempt = 1;
         loop {
             let scene = self.look(options)?;
             let unknown = self.find(&scene, (query, k), options)?;
             if unknown == 0 || attempt == ATTEMPTS {
-                return self.hits(&scene.snapshot, options.documents);
+                return self.put_hits(&scene.snapshot, options.documents, hits);
             }
             attempt += 1;
         }
     }
 
-    /// Fixes what is looked at, and in `tail` the slots to compare one by one.
+    /// Fixes what is looked at: the slots to compare one by one are put into `tail`, the nodes that pass a filter into `matches`.
     fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene, CollectionError> {
-        let (collection, tail) = (self.collection, &mut self.tail);
-        let scene = |state: &State, matches: Option<&RoaringBitmap>| {
+        let Self { collection, scratch: SearchScratch { tail, matches: passing, .. } } = self;
+        let mut scene = |state: &State, matches: Option<&RoaringBitmap>| {
             tail.clear();
             match matches {
                 Some(matches) => tail.extend(state.tail.iter().filter(|&slot| matches.contains(slot))),
@@ -128,19 +167,19 @@ impl<'a> CollectionSearcher<'a> {
             let complete = state.nodes.alive().len() == state.nodes.len();
             let changing = state.changing || !state.fading.is_empty();
             let among = match (matches, state.graph.as_deref()) {
-                (Some(matches), _) => Some(Arc::new(state.nodes.of_slots(matches))),
+                (Some(matches), _) => {
+                    state.nodes.of_slots(matches, passing);
+                    Among::Matches
+                }
                 // A live graph knows for itself what is gone.
-                (None, Some(Graph::Live(_))) if !changing => None,
-                (None, _) => (changing || !complete).then(|| Arc::clone(state.nodes.alive())),
+                (None, Some(Graph::Live(_))) if !changing => Among::All,
+                (None, _) if changing || !complete => Among::Alive(Arc::clone(state.nodes.alive())),
+                (None, _) => Among::All,
             };
             Scene { snapshot: state.snapshot.clone(), graph: state.graph.clone(), among, _era: Arc::clone(&state.era) }
         };
-        let Some(filter) = options.filter else {
-            let mut scene = scene;
-            return Ok(scene(&collection.read(), None));
-        };
+        let Some(filter) = options.filter else { return Ok(scene(&collection.read(), None)) };
         let metadata = collection.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
-        let mut scene = scene;
         collection.settled(|state| Ok(scene(state, Some(&metadata.filter(filter)?))))
     }
 
@@ -151,12 +190,17 @@ impl<'a> CollectionSearcher<'a> {
         (query, k): (&[f32], usize),
         options: &SearchOptions<'_>,
     ) -> Result<usize, CollectionError> {
-        self.found.clear();
-        let Self { collection, scratch, measure, top, found, tail } = self;
+        let Self { collection, scratch: SearchScratch { index, measure, top, found, tail, matches } } = self;
+        found.clear();
         let metric = collection.config.metric;
         if let Some(graph) = &scene.graph {
             let asked = if options.exact { k + k / 4 + SPARE } else { k };
-            graph.search(scratch, (query, asked), (options, scene.among.as_deref()), found)?;
+            let among = match &scene.among {
+                Among::All => None,
+                Among::Alive(alive) => Some(&**alive),
+                Among::Matches => Some(&*matches),
+            };
+            graph.search(index, (query, asked), (options, among), found)?;
         }
         let met = found.len();
         {
@@ -192,14 +236,22 @@ impl<'a> CollectionSearcher<'a> {
         Ok(unknown)
     }
 
-    fn hits(&self, snapshot: &Snapshot, documents: bool) -> Result<Vec<Hit>, CollectionError> {
-        let slots: Vec<u32> = self.found.iter().map(|neighbor| neighbor.id).collect();
-        let mut documents = if documents { self.collection.documents(&slots)? } else { Vec::new() }.into_iter();
-        let hit = |neighbor: &Neighbor| {
+    fn put_hits(&self, snapshot: &Snapshot, documents: bool, hits: &mut Vec<Hit>) -> Result<(), CollectionError> {
+        let found = &self.scratch.found;
+        hits.clear();
+        hits.reserve(found.len());
+        let mut documents = if documents {
+            let slots: Vec<u32> = found.iter().map(|neighbor| neighbor.id).collect();
+            self.collection.documents(&slots)?
+        } else {
+            Vec::new()
+        }
+        .into_iter();
+        hits.extend(found.iter().filter_map(|neighbor| {
             let document = documents.next().flatten();
             snapshot.id(neighbor.id).map(|id| Hit { id, distance: neighbor.distance, document })
-        };
-        Ok(self.found.iter().filter_map(hit).collect())
+        }));
+        Ok(())
     }
 }
 

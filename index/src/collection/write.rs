@@ -12,7 +12,7 @@ use super::measure::Kept;
 use super::sync::atomic::Ordering;
 use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
 use crate::Mutable;
-use crate::space::check_base;
+use crate::space::check_base_on;
 
 /// Bytes that may wait before the metadata is made durable.
 const WAITING: usize = 8 << 20;
@@ -97,7 +97,7 @@ impl Collection {
         how: How,
     ) -> Result<u64, CollectionError> {
         let documents = self.encoded(records)?;
-        check_base(records.vectors)?;
+        check_base_on(&self.pool, records.vectors)?;
         let kept = Kept::of(self.config.element, records.vectors)?;
         let attachment = attach(&documents);
         let mut writer = self.lock_writer()?;

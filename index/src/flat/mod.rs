@@ -33,9 +33,11 @@ use nearlab_storage::{Buffer, Vectors};
 use rayon::ThreadPool;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::index::{assert_batch, assert_query, fill_row};
+use crate::index::{assert_batch, assert_query, fill_row, one_by_one};
+use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::scatter::score_scattered;
+use crate::scratch::Idle;
 use crate::space::{PreparedQuery, Space, base_of, check_base, step};
 use crate::top_k::TopK;
 use crate::{Build, BuildError, Counters, IdSet, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
@@ -61,12 +63,14 @@ pub struct Flat {
     dim: usize,
     metric: Metric,
     sieve: Sieve,
+    /// Memory for searchers.
+    idle: Idle<Scratch>,
 }
 
 impl Flat {
     fn new(vectors: Buffer<f32>, dim: usize, metric: Metric) -> Self {
         let sieve = Sieve::of(&vectors, dim, metric);
-        Self { vectors, dim, metric, sieve }
+        Self { vectors, dim, metric, sieve, idle: Idle::default() }
     }
 
     fn space(&self) -> Space<'_> {
@@ -130,15 +134,12 @@ impl Index for Flat {
         Counters::default()
     }
 
+    fn scratch_bytes(&self) -> u64 {
+        self.idle.capacity_bytes() as u64
+    }
+
     fn searcher(&self, _: &FlatSearchParams) -> Result<FlatSearcher<'_>, ParamError> {
-        Ok(FlatSearcher {
-            space: self.space(),
-            sieve: &self.sieve,
-            query: PreparedQuery::default(),
-            own_query: Vec::new(),
-            top: TopK::default(),
-            batch: Batch::default(),
-        })
+        Ok(FlatSearcher { space: self.space(), sieve: &self.sieve, scratch: self.idle.take(), idle: &self.idle })
     }
 }
 
@@ -147,11 +148,33 @@ impl Index for Flat {
 pub struct FlatSearcher<'a> {
     space: Space<'a>,
     sieve: &'a Sieve,
+    scratch: Scratch,
+    idle: &'a Idle<Scratch>,
+}
+
+impl Drop for FlatSearcher<'_> {
+    fn drop(&mut self) {
+        self.idle.put(std::mem::take(&mut self.scratch));
+    }
+}
+
+/// The memory of one thread's searches.
+#[derive(Debug, Default)]
+struct Scratch {
     query: PreparedQuery,
     /// The query of a search among some.
     own_query: Vec<f32>,
     top: TopK,
     batch: Batch,
+}
+
+impl Capacity for Scratch {
+    fn capacity_bytes(&self) -> usize {
+        let Self { query, own_query, top, batch: Batch { queries, tops, distances, found } } = self;
+        let tops = tops.capacity() * size_of::<TopK>() + tops.iter().map(Capacity::capacity_bytes).sum::<usize>();
+        let batch = queries.capacity_bytes() + tops + distances.capacity_bytes() + found.capacity_bytes();
+        query.capacity_bytes() + own_query.capacity_bytes() + top.capacity_bytes() + batch
+    }
 }
 
 /// What a batch needs beyond a single search.
@@ -165,17 +188,18 @@ struct Batch {
 
 impl Searcher for FlatSearcher<'_> {
     fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
-        assert_query(query, self.space.dim());
-        let query = self.query.prepare(self.space.metric(), query);
+        let Self { space, scratch: Scratch { query: prepared, top, .. }, .. } = self;
+        assert_query(query, space.dim());
+        let query = prepared.prepare(space.metric(), query);
         let mut counters = Counters::default();
         let mut distances = [0.0; BLOCK_ROWS];
-        self.top.begin(k.min(self.space.len()));
-        for from in (0..self.space.len()).step_by(BLOCK_ROWS) {
-            let distances = &mut distances[..BLOCK_ROWS.min(self.space.len() - from)];
-            self.space.score_rows(query, from, distances, &mut counters);
-            self.top.extend((from as u32..).zip(distances.iter().copied()));
+        top.begin(k.min(space.len()));
+        for from in (0..space.len()).step_by(BLOCK_ROWS) {
+            let distances = &mut distances[..BLOCK_ROWS.min(space.len() - from)];
+            space.score_rows(query, from, distances, &mut counters);
+            top.extend((from as u32..).zip(distances.iter().copied()));
         }
-        self.top.finish(out);
+        top.finish(out);
         counters
     }
 
@@ -196,10 +220,10 @@ impl Searcher for FlatSearcher<'_> {
 
     /// Scores the matches and nothing else.
     fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
-        let Self { space, own_query, top, .. } = self;
-        if among.covers(space.len()) {
+        if among.covers(self.space.len()) {
             return self.search(query, k, out);
         }
+        let Self { space, scratch: Scratch { own_query, top, .. }, .. } = self;
         assert_query(query, space.dim());
         let mut counters = Counters::default();
         top.begin(k.min(space.len()));
@@ -213,11 +237,26 @@ impl Searcher for FlatSearcher<'_> {
         top.finish(out);
         counters
     }
+
+    fn search_batch_among(
+        &mut self,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        among: &IdSet,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        let mut found = std::mem::take(&mut self.scratch.batch.found);
+        let counters =
+            one_by_one((queries, k), &mut found, out, |query, found| self.search_among(query, k, among, found));
+        self.scratch.batch.found = found;
+        counters
+    }
 }
 
 impl FlatSearcher<'_> {
     fn search_block(&mut self, queries: &[f32], k: usize, out: &mut [Neighbor], counters: &mut Counters) {
-        let Self { space, sieve, query, batch: Batch { queries: prepared, tops, distances, found }, .. } = self;
+        let Self { space, sieve, scratch: Scratch { query, batch, .. }, .. } = self;
+        let Batch { queries: prepared, tops, distances, found } = batch;
         prepared.clear();
         for raw in queries.chunks_exact(space.dim()) {
             prepared.extend_from_slice(query.prepare(space.metric(), raw));

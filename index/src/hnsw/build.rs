@@ -16,8 +16,7 @@ use super::connect::connect;
 use super::graph::Graph;
 use super::growth::Growth;
 use super::level::level_of;
-use super::seek::{Crews, Insertion, Scorers, Seeker, own_rows};
-use crate::index::MAX_VECTORS;
+use super::seek::{Crews, Found, INTERLEAVED, Scorers, Seeker};
 use crate::quant::{SelfQuery, Symmetric};
 use crate::random::{mix, permutation};
 use crate::space::step;
@@ -36,8 +35,8 @@ pub(super) struct Builder<T, S> {
 impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
     pub(super) fn new(scorers: Scorers<T, S>, params: HnswParams) -> Result<Self, BuildError> {
         let n = scorers.selection.len();
-        let levels = (0..n as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
-        let growth = Growth::new(levels, params.m).ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: n })?;
+        let levels: Vec<u8> = (0..n as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
+        let growth = Growth::new(&levels, params.m)?;
         Ok(Self { scorers, params, growth, lowest: 0, counters: Counters::default() })
     }
 
@@ -55,12 +54,12 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
     ) -> Result<(), BuildError> {
         let n = order.len();
         let levels: Vec<u8> = order.iter().map(|&id| self.level(id)).collect();
-        let mut crews = Crews::new(self.params.m);
+        let (mut crews, mut found) = (Crews::new(&self.params), Found::default());
         let mut done = 0;
         while done < n {
             step(progress, Stage::Construct, done, n)?;
             let batch = batches.next(&levels[done..], done, self.growth.max_level());
-            self.insert_batch(&order[done..done + batch], &crews);
+            self.insert_batch(&order[done..done + batch], &crews, &mut found);
             done += batch;
         }
         step(progress, Stage::Construct, n, n)?;
@@ -105,9 +104,9 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         Seeker { scorers: *scorers, growth, deleted, params, lowest: *lowest }
     }
 
-    fn insert_batch(&mut self, ids: &[u32], crews: &Crews<T::Query>) {
-        let insertions = self.seeker(&IdSet::new()).seek(ids, crews);
-        self.apply(insertions);
+    fn insert_batch(&mut self, ids: &[u32], crews: &Crews<T::Query>, found: &mut Found) {
+        self.seeker(&IdSet::new()).seek(ids, crews, found);
+        self.apply(found, crews, ids.len() <= INTERLEAVED);
         for &id in ids {
             if self.growth.max_level().is_none_or(|max_level| self.level(id) > max_level) {
                 self.growth.entry_point = Some(id);
@@ -115,12 +114,10 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         }
     }
 
-    /// Writes points' own rows, then the links back.
-    pub(super) fn apply(&mut self, insertions: Vec<Insertion>) {
-        let (rows, back) = own_rows(insertions, self.lowest);
-        self.growth.set_all(&rows);
-        let (rows, counters) = self.seeker(&IdSet::new()).merged(back);
-        self.growth.set_all(&rows);
-        self.counters += counters;
+    /// Writes points' own rows, then the links back; on the calling thread `alone`, or on the rayon pool it is called in.
+    pub(super) fn apply(&mut self, found: &mut Found, crews: &Crews<T::Query>, alone: bool) {
+        self.growth.set_all(&found.own);
+        self.seeker(&IdSet::new()).merge(crews, found, alone);
+        self.growth.set_all(&found.merged);
     }
 }

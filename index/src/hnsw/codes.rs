@@ -3,6 +3,7 @@
 
 use super::params::{HnswParams, RerankCodes, TraversalCodes};
 use super::pool::Pool;
+use crate::memory::Capacity;
 use crate::quant::{
     Affine, Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
 };
@@ -18,6 +19,16 @@ pub(super) enum Traversal {
     Sq8(Sq8),
     Sq4(Sq4),
     Affine(Affine),
+}
+
+/// A [`Traversal`], whoever owns its codes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Walked<'a> {
+    F32(&'a F32),
+    F16(&'a F16),
+    Sq8(&'a Sq8),
+    Sq4(&'a Sq4),
+    Affine(&'a Affine),
 }
 
 /// Base vectors as the last candidates are scored.
@@ -51,6 +62,16 @@ impl Traversal {
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
             Self::Affine(affine) => affine,
+        }
+    }
+
+    pub(super) fn lent(&self) -> Walked<'_> {
+        match self {
+            Self::F32(f32) => Walked::F32(f32),
+            Self::F16(f16) => Walked::F16(f16),
+            Self::Sq8(sq8) => Walked::Sq8(sq8),
+            Self::Sq4(sq4) => Walked::Sq4(sq4),
+            Self::Affine(affine) => Walked::Affine(affine),
         }
     }
 
@@ -140,6 +161,13 @@ pub(super) struct EndQuery<'q> {
     pub(super) raw: &'q [f32],
     pub(super) lifted: &'q [f32],
     pub(super) length: Length,
+}
+
+impl Capacity for Finish {
+    fn capacity_bytes(&self) -> usize {
+        let Self { query, ids, scores, found } = self;
+        query.capacity_bytes() + ids.capacity_bytes() + scores.capacity_bytes() + found.capacity_bytes()
+    }
 }
 
 impl Finish {

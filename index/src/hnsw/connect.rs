@@ -114,7 +114,7 @@ mod tests {
     /// A graph over points on a line, then connected; the links of each node.
     fn connected(line: &[f32], width: usize, links: &[&[u32]]) -> Vec<Vec<u32>> {
         let space = Space::new(line, 1, Metric::L2);
-        let mut base = Rows::new(line.len(), width);
+        let mut base = Rows::new(line.len(), width).unwrap();
         for (id, links) in links.iter().enumerate() {
             let distance = |to: u32| (line[id] - line[to as usize]).powi(2);
             let mut row: Vec<_> = links.iter().map(|&to| Neighbor { id: to, distance: distance(to) }).collect();

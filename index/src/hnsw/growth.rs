@@ -1,65 +1,70 @@
 //! A graph that still changes: each link beside its distance, so that nothing is computed twice.
 
+use std::io;
+
+use nearlab_storage::{Buffer, Resident};
+
+use super::changes::RowChanges;
 use super::graph::{Graph, Links, upper_offsets};
 use super::rows::Rows;
-use crate::Neighbor;
+use crate::index::MAX_VECTORS;
 use crate::quant::Symmetric;
+use crate::{BuildError, Neighbor};
 
 /// Levels and links. The places of a node are laid out as in [`Graph`].
 #[derive(Debug)]
 pub(super) struct Growth {
     m: usize,
-    levels: Vec<u8>,
-    upper_offsets: Vec<u32>,
+    levels: Resident<u8>,
+    upper_offsets: Resident<u32>,
     base: Rows,
     upper: Rows,
     pub(super) entry_point: Option<u32>,
 }
 
-/// What a node's row of links on one layer becomes.
-#[derive(Debug)]
-pub(super) struct RowChange {
-    pub(super) id: u32,
-    pub(super) layer: u8,
-    /// Sorted.
-    pub(super) neighbors: Vec<Neighbor>,
-}
-
 impl Growth {
-    /// Nodes of the given levels, without links; none when they have too many rows to number.
-    pub(super) fn new(levels: Vec<u8>, m: usize) -> Option<Self> {
-        let upper_offsets = upper_offsets(&levels)?;
+    /// Nodes of the given levels, without links; refused when they have too many rows to number.
+    pub(super) fn new(levels: &[u8], m: usize) -> Result<Self, BuildError> {
+        let found = levels.len();
+        let upper_offsets = upper_offsets(levels).ok_or(BuildError::TooMany { expected: MAX_VECTORS, found })?;
         let upper_rows = upper_offsets[levels.len()] as usize;
-        let (base, upper) = (Rows::new(levels.len(), 2 * m), Rows::new(upper_rows, m));
-        Some(Self { m, levels, upper_offsets, base, upper, entry_point: None })
+        let parts = || -> io::Result<Self> {
+            let (levels, upper_offsets) = (Resident::copied(levels)?, Resident::copied(&upper_offsets)?);
+            let (base, upper) = (Rows::new(levels.len(), 2 * m)?, Rows::new(upper_rows, m)?);
+            Ok(Self { m, levels, upper_offsets, base, upper, entry_point: None })
+        };
+        parts().map_err(|_| refused(levels.len(), upper_rows, m))
     }
 
     /// A frozen graph, so that it can change again; its links are measured by `codes`. On the rayon pool it is called in.
-    pub(super) fn thawed<S: Symmetric>(graph: &Graph, codes: S) -> Self {
+    pub(super) fn thawed<S: Symmetric>(graph: &Graph, codes: S) -> Result<Self, BuildError> {
         let of_nodes = graph.levels.iter().zip(0_u32..);
         let owners: Vec<u32> = of_nodes.flat_map(|(&level, id)| std::iter::repeat_n(id, usize::from(level))).collect();
-        Self {
-            m: graph.m,
-            levels: graph.levels.to_vec(),
-            upper_offsets: graph.upper_offsets.to_vec(),
-            base: Rows::measured(2 * graph.m, graph.base.to_vec(), |row, links, out| {
-                codes.score_row(row as u32, links, out);
-            }),
-            upper: Rows::measured(graph.m, graph.upper.to_vec(), |row, links, out| {
-                codes.score_row(owners[row], links, out);
-            }),
-            entry_point: graph.entry_point,
-        }
+        let parts = || -> io::Result<Self> {
+            Ok(Self {
+                m: graph.m,
+                levels: Resident::copied(&graph.levels)?,
+                upper_offsets: Resident::copied(&graph.upper_offsets)?,
+                base: Rows::measured(2 * graph.m, &graph.base, |row, links, out| {
+                    codes.score_row(row as u32, links, out);
+                })?,
+                upper: Rows::measured(graph.m, &graph.upper, |row, links, out| {
+                    codes.score_row(owners[row], links, out);
+                })?,
+                entry_point: graph.entry_point,
+            })
+        };
+        parts().map_err(|_| refused(graph.levels.len(), owners.len(), graph.m))
     }
 
     /// Ends the changes.
     pub(super) fn freeze(self) -> Graph {
         Graph {
             m: self.m,
-            base: self.base.into_links().into(),
-            levels: self.levels.into(),
-            upper_offsets: self.upper_offsets.into(),
-            upper: self.upper.into_links().into(),
+            base: self.base.into_links(),
+            levels: Buffer::Writable(self.levels),
+            upper_offsets: Buffer::Writable(self.upper_offsets),
+            upper: self.upper.into_links(),
             entry_point: self.entry_point,
         }
     }
@@ -97,18 +102,19 @@ impl Growth {
         rows.neighbors(row)
     }
 
-    pub(super) fn set(&mut self, change: &RowChange) {
-        if change.layer == 0 {
-            self.base.set(change.id as usize, &change.neighbors);
+    /// Replaces the links of a node on a layer by `neighbors`, which are sorted.
+    pub(super) fn set(&mut self, (id, layer): (u32, u8), neighbors: &[Neighbor]) {
+        if layer == 0 {
+            self.base.set(id as usize, neighbors);
         } else {
-            let row = self.upper_row(change.id, change.layer);
-            self.upper.set(row, &change.neighbors);
+            let row = self.upper_row(id, layer);
+            self.upper.set(row, neighbors);
         }
     }
 
-    pub(super) fn set_all(&mut self, changes: &[RowChange]) {
-        for change in changes {
-            self.set(change);
+    pub(super) fn set_all(&mut self, changes: &RowChanges) {
+        for change in changes.iter() {
+            self.set((change.id, change.layer), change.neighbors);
         }
     }
 
@@ -122,20 +128,28 @@ impl Growth {
         &mut self.base
     }
 
-    /// Adds a node without links; whether its rows could be numbered.
-    pub(super) fn append(&mut self, level: u8) -> bool {
-        let Some(rows) = self.upper_offsets[self.len()].checked_add(u32::from(level)) else { return false };
-        self.levels.push(level);
-        self.upper_offsets.push(rows);
-        self.base.append(1);
-        self.upper.append(usize::from(level));
-        true
+    /// Adds a node without links. Refused when its rows can not be numbered, or there is no memory; then nothing has changed.
+    pub(super) fn append(&mut self, level: u8) -> Result<(), BuildError> {
+        let nodes = self.len();
+        let rows = self.upper_offsets[nodes].checked_add(u32::from(level));
+        let rows = rows.ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: nodes + 1 })?;
+        let mut grow = || -> io::Result<()> {
+            self.base.grow(nodes + 1)?;
+            self.upper.grow(rows as usize)?;
+            self.upper_offsets.grow(nodes + 2)?;
+            // Last: their number is that of the nodes.
+            self.levels.grow(nodes + 1)
+        };
+        grow().map_err(|_| refused(nodes + 1, rows as usize, self.m))?;
+        self.levels[nodes] = level;
+        self.upper_offsets[nodes + 1] = rows;
+        Ok(())
     }
 
     /// Takes all links of a node, on all layers.
     pub(super) fn clear(&mut self, id: u32) {
         for layer in 0..=self.level(id) {
-            self.set(&RowChange { id, layer, neighbors: Vec::new() });
+            self.set((id, layer), &[]);
         }
     }
 
@@ -147,6 +161,12 @@ impl Growth {
     fn upper_row(&self, id: u32, layer: u8) -> usize {
         self.upper_offsets[id as usize] as usize + usize::from(layer) - 1
     }
+}
+
+/// There is no memory for so many nodes and upper rows.
+fn refused(nodes: usize, upper_rows: usize, m: usize) -> BuildError {
+    let links = (2 * nodes + upper_rows) * m;
+    BuildError::Memory { bytes: links * (size_of::<u32>() + size_of::<f32>()) + nodes * (size_of::<u32>() + 1) }
 }
 
 #[cfg(test)]
@@ -168,14 +188,14 @@ mod tests {
             upper: vec![2, NO_LINK, 1, NO_LINK, NO_LINK, NO_LINK].into(),
             entry_point: Some(2),
         };
-        let mut growth = Growth::thawed(&graph, Space::new(&line, 1, Metric::L2));
+        let mut growth = Growth::thawed(&graph, Space::new(&line, 1, Metric::L2)).unwrap();
         let of = |growth: &Growth, id, layer| {
             growth.neighbors(id, layer).map(|neighbor| (neighbor.id, neighbor.distance)).collect::<Vec<_>>()
         };
         assert_eq!(of(&growth, 0, 0), [(1, 1.0), (2, 9.0)]);
         assert_eq!((of(&growth, 1, 1), of(&growth, 2, 1), of(&growth, 2, 2)), (vec![(2, 4.0)], vec![(1, 4.0)], vec![]));
-        assert!(growth.append(1));
-        growth.set(&RowChange { id: 3, layer: 1, neighbors: vec![Neighbor { id: 1, distance: 5.0 }] });
+        growth.append(1).unwrap();
+        growth.set((3, 1), &[Neighbor { id: 1, distance: 5.0 }]);
         assert_eq!((growth.len(), of(&growth, 3, 0), of(&growth, 3, 1)), (4, vec![], vec![(1, 5.0)]));
         growth.clear(3);
         assert!(of(&growth, 3, 1).is_empty());

@@ -60,6 +60,7 @@ mod among;
 mod batch;
 mod build;
 mod bulk;
+mod changes;
 mod codes;
 mod connect;
 mod file;
@@ -90,7 +91,9 @@ pub use params::{Construction, HnswParams, HnswSearchParams, RerankCodes, Traver
 pub use search::HnswSearcher;
 pub(crate) use search::Scratch;
 
-use crate::quant::{Euclid, Lifted};
+use crate::memory::Capacity;
+use crate::quant::{Euclid, Form, Lifted};
+use crate::scratch::Idle;
 use crate::space::{check_base, step};
 use crate::{Build, BuildError, Counters, IdSet, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
@@ -110,6 +113,8 @@ pub struct Hnsw {
     /// Ids that nothing leads to, in an index that was changed.
     deleted: IdSet,
     build_counters: Counters,
+    /// Memory for searchers.
+    idle: Idle<Scratch>,
 }
 
 impl Hnsw {
@@ -136,7 +141,7 @@ impl Hnsw {
     fn searched(&self) -> Searched<'_> {
         Searched {
             euclid: &self.euclid,
-            traversal: &self.traversal,
+            traversal: self.traversal.lent(),
             rerank: &self.rerank,
             links: self.graph.links(),
             entry_point: self.graph.entry_point,
@@ -163,7 +168,16 @@ impl Hnsw {
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
         let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
-        Ok(Self { params: *params, euclid, traversal, rerank, graph, deleted: IdSet::new(), build_counters })
+        Ok(Self {
+            params: *params,
+            euclid,
+            traversal,
+            rerank,
+            graph,
+            deleted: IdSet::new(),
+            build_counters,
+            idle: Idle::default(),
+        })
     }
 }
 
@@ -198,8 +212,8 @@ impl Index for Hnsw {
         self.euclid.metric
     }
 
-    /// `vectors` or `codes`, what searches walk over; `rerank_codes`, where there are any; `base_graph`, `upper_graph` (links
-    /// and where they begin), `levels`.
+    /// `vectors` or `codes`, what searches walk over; `base_graph`, `upper_graph` (links and where they begin), `levels`; and where
+    /// there are any, `rerank_codes`; `quantizers`, what codes have learnt; `deleted`, the set of ids without a vector.
     fn memory(&self) -> Memory {
         let graph = &self.graph;
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
@@ -209,7 +223,11 @@ impl Index for Hnsw {
             ("upper_graph", size_of_val(&*graph.upper) + size_of_val(&*graph.upper_offsets)),
             ("levels", size_of_val(&*graph.levels)),
         ]);
-        memory.0.extend(self.rerank.form().map(|form| ("rerank_codes", form.codes().bytes() as u64)));
+        let rerank = self.rerank.form();
+        memory.add("rerank_codes", rerank.map_or(0, |form| form.codes().bytes()));
+        let quantizers = [Some(self.traversal.form()), rerank].into_iter().flatten().map(Form::quantizer_bytes);
+        memory.add("quantizers", quantizers.sum());
+        memory.add("deleted", self.deleted.capacity_bytes());
         memory
     }
 
@@ -227,9 +245,13 @@ impl Index for Hnsw {
         self.build_counters
     }
 
+    fn scratch_bytes(&self) -> u64 {
+        self.idle.capacity_bytes() as u64
+    }
+
     fn searcher(&self, params: &HnswSearchParams) -> Result<HnswSearcher<'_>, ParamError> {
         params.validate()?;
-        Ok(HnswSearcher::with_scratch(self, *params, Scratch::default()))
+        Ok(HnswSearcher::new(self, *params))
     }
 }
 

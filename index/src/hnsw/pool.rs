@@ -9,6 +9,7 @@
 use nearlab_simd::{CodeKernels, WITHIN, code_kernels};
 
 use crate::Neighbor;
+use crate::memory::Capacity;
 
 /// At most `ef` candidates, nearest first.
 #[derive(Debug)]
@@ -25,6 +26,12 @@ const EXPANDED: u64 = 1;
 impl Default for Pool {
     fn default() -> Self {
         Self { kernels: code_kernels(), entries: Vec::new(), ef: 0, cursor: 0 }
+    }
+}
+
+impl Capacity for Pool {
+    fn capacity_bytes(&self) -> usize {
+        self.entries.capacity_bytes()
     }
 }
 

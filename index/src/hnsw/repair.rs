@@ -5,10 +5,18 @@
 //! algorithm 4), which chooses all links anew, layer by layer: here that took a quarter of the links and a point of recall in
 //! ten rounds of replacing a tenth of the vectors.
 
-use super::growth::{Growth, RowChange};
-use super::select::select_more;
+use super::growth::Growth;
+use super::select::{Selection, select_more};
 use crate::quant::Symmetric;
 use crate::{Counters, IdSet, Neighbor};
+
+/// A row that was mended.
+pub(super) struct Mended {
+    pub(super) id: u32,
+    pub(super) layer: u8,
+    /// Sorted.
+    pub(super) neighbors: Vec<Neighbor>,
+}
 
 /// The rows of a node that still lead to deleted ones, mended.
 pub(super) fn mended<S: Symmetric>(
@@ -16,7 +24,7 @@ pub(super) fn mended<S: Symmetric>(
     (growth, deleted): (&Growth, &IdSet),
     id: u32,
     counters: &mut Counters,
-) -> Vec<RowChange> {
+) -> Vec<Mended> {
     let layers = 0..=growth.level(id);
     layers.filter_map(|layer| mended_row(codes, (growth, deleted), (id, layer), counters)).collect()
 }
@@ -26,8 +34,8 @@ fn mended_row<S: Symmetric>(
     (growth, deleted): (&Growth, &IdSet),
     (id, layer): (u32, u8),
     counters: &mut Counters,
-) -> Option<RowChange> {
-    let (gone, mut left): (Vec<Neighbor>, Vec<Neighbor>) =
+) -> Option<Mended> {
+    let (gone, left): (Vec<Neighbor>, Vec<Neighbor>) =
         growth.neighbors(id, layer).partition(|neighbor| deleted.contains(neighbor.id));
     if gone.is_empty() {
         return None;
@@ -46,9 +54,11 @@ fn mended_row<S: Symmetric>(
     let mut heirs: Vec<Neighbor> =
         heirs.into_iter().zip(distances).map(|(id, distance)| Neighbor { id, distance }).collect();
     heirs.sort_unstable();
-    select_more(codes, (&mut left, growth.width(layer)), &heirs, counters);
-    left.sort_unstable();
-    Some(RowChange { id, layer, neighbors: left })
+    let mut selection = Selection::beside(left);
+    select_more((codes, &mut selection), &heirs, growth.width(layer), counters);
+    let mut neighbors = selection.selected;
+    neighbors.sort_unstable();
+    Some(Mended { id, layer, neighbors })
 }
 
 #[cfg(test)]
@@ -62,15 +72,15 @@ mod tests {
     fn what_a_deleted_node_led_to_is_linked_in_its_place() {
         let line = [0.0, 1.0, -2.0, 3.0, 1.5];
         let space = Space::new(&line, 1, Metric::L2);
-        let mut growth = Growth::new(vec![0; 5], 1).unwrap();
+        let mut growth = Growth::new(&[0; 5], 1).unwrap();
         let row = |id: u32, to: &[u32]| {
             let distance = |to: u32| (line[id as usize] - line[to as usize]).powi(2);
             let mut neighbors: Vec<_> = to.iter().map(|&to| Neighbor { id: to, distance: distance(to) }).collect();
             neighbors.sort_unstable();
-            RowChange { id, layer: 0, neighbors }
+            neighbors
         };
         for (id, to) in [(0, &[1, 2][..]), (1, &[0, 4]), (2, &[0]), (3, &[4]), (4, &[1, 3])] {
-            growth.set(&row(id, to));
+            growth.set((id, 0), &row(id, to));
         }
         let mut deleted = IdSet::new();
         deleted.insert(1);

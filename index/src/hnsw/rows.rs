@@ -1,30 +1,37 @@
 //! Rows of links that still change: each link with its distance, so that nothing is computed twice.
 
+use std::io;
+
+use nearlab_storage::{Buffer, Resident};
 use rayon::prelude::*;
 
 use super::graph::NO_LINK;
 use crate::Neighbor;
 
-/// Rows of `width` places; each row is filled from the front and sorted by (distance, id).
+/// Rows of `width` places; each row is filled from the front and sorted by (distance, id). The memory doubles when it is full, and
+/// nothing is copied where the system can move pages: to add a row takes no longer when there are many.
 #[derive(Debug)]
 pub(super) struct Rows {
     width: usize,
-    links: Vec<u32>,
-    distances: Vec<f32>,
+    len: usize,
+    links: Resident<u32>,
+    distances: Resident<f32>,
 }
 
 impl Rows {
-    pub(super) fn new(rows: usize, width: usize) -> Self {
-        Self { width, links: vec![NO_LINK; rows * width], distances: vec![0.0; rows * width] }
+    pub(super) fn new(rows: usize, width: usize) -> io::Result<Self> {
+        let mut links = Resident::zeroed(rows * width)?;
+        links.fill(NO_LINK);
+        Ok(Self { width, len: rows, links, distances: Resident::zeroed(rows * width)? })
     }
 
     /// Rows of given links, in any order, whose distances `score(row, its links, distances)` finds.
     pub(super) fn measured(
         width: usize,
-        mut links: Vec<u32>,
+        links: &[u32],
         score: impl Fn(usize, &[u32], &mut [f32]) + Sync,
-    ) -> Self {
-        let mut distances = vec![0.0; links.len()];
+    ) -> io::Result<Self> {
+        let (mut links, mut distances) = (Resident::copied(links)?, Resident::zeroed(links.len())?);
         let rows = links.par_chunks_mut(width).zip(distances.par_chunks_mut(width)).enumerate();
         rows.for_each_init(Vec::new, |sorted: &mut Vec<Neighbor>, (row, (links, distances))| {
             let filled = links.iter().take_while(|&&link| link != NO_LINK).count();
@@ -35,19 +42,22 @@ impl Rows {
             sorted.sort_unstable();
             write(sorted, links, distances);
         });
-        Self { width, links, distances }
+        Ok(Self { width, len: links.len() / width, links, distances })
     }
 
-    /// Adds empty rows.
-    pub(super) fn append(&mut self, rows: usize) {
-        let len = self.links.len() + rows * self.width;
-        self.links.resize(len, NO_LINK);
-        self.distances.resize(len, 0.0);
+    /// Adds empty rows until there are `rows`. On an error there are as many as before.
+    pub(super) fn grow(&mut self, rows: usize) -> io::Result<()> {
+        self.links.grow(rows * self.width)?;
+        self.distances.grow(rows * self.width)?;
+        let added = self.len * self.width..rows * self.width;
+        self.links[added].fill(NO_LINK);
+        self.len = rows;
+        Ok(())
     }
 
     /// Rows.
     pub(super) fn len(&self) -> usize {
-        self.links.len() / self.width
+        self.len
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -59,11 +69,11 @@ impl Rows {
     }
 
     pub(super) fn links(&self) -> &[u32] {
-        &self.links
+        &self.links[..self.len * self.width]
     }
 
-    pub(super) fn into_links(self) -> Vec<u32> {
-        self.links
+    pub(super) fn into_links(self) -> Buffer<u32> {
+        Buffer::Writable(self.links)
     }
 
     /// The links of a row with their distances.
@@ -94,12 +104,14 @@ mod tests {
 
     #[test]
     fn a_row_holds_what_was_set_last() {
-        let mut rows = Rows::new(2, 3);
+        let mut rows = Rows::new(2, 3).unwrap();
         let pair = [Neighbor { id: 4, distance: 1.0 }, Neighbor { id: 2, distance: 2.0 }];
         rows.set(1, &pair);
         assert_eq!(rows.neighbors(1).collect::<Vec<_>>(), pair);
         assert_eq!(rows.neighbors(0).count(), 0);
         rows.set(1, &pair[1..]);
         assert_eq!(rows.links()[3..], [2, NO_LINK, NO_LINK]);
+        rows.grow(4).unwrap();
+        assert_eq!((rows.len(), rows.links()[3], rows.neighbors(3).count()), (4, 2, 0));
     }
 }

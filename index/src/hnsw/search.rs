@@ -8,12 +8,14 @@ use nearlab_storage::Vectors;
 
 use super::Hnsw;
 use super::among::{Among, Matched};
-use super::codes::{EndQuery, Finish, Rerank, RerankRows, Traversal};
+use super::codes::{EndQuery, Finish, Rerank, RerankRows, Walked};
 use super::graph::{Links, View};
 use super::params::HnswSearchParams;
 use super::walk::{Route, Walk};
-use crate::index::{assert_batch, assert_query, fill_row};
+use crate::index::{assert_batch, assert_query, fill_row, one_by_one};
+use crate::memory::Capacity;
 use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
+use crate::scratch::Idle;
 use crate::{Counters, IdSet, Neighbor, Searcher};
 
 /// Queries of a batch that walk at the same time.
@@ -25,17 +27,32 @@ pub struct HnswSearcher<'a> {
     searched: Searched<'a>,
     params: HnswSearchParams,
     scratch: Scratch,
+    /// Where the scratch came from, unless it was lent.
+    idle: Option<&'a Idle<Scratch>>,
 }
 
 impl<'a> HnswSearcher<'a> {
     /// `params` are valid.
+    pub(super) fn new(hnsw: &'a Hnsw, params: HnswSearchParams) -> Self {
+        Self { searched: hnsw.searched(), params, scratch: hnsw.idle.take(), idle: Some(&hnsw.idle) }
+    }
+
+    /// `params` are valid.
     pub(crate) fn with_scratch(hnsw: &'a Hnsw, params: HnswSearchParams, scratch: Scratch) -> Self {
-        Self { searched: hnsw.searched(), params, scratch }
+        Self { searched: hnsw.searched(), params, scratch, idle: None }
     }
 
     /// The memory of the searches, for those of another index.
-    pub(crate) fn into_scratch(self) -> Scratch {
-        self.scratch
+    pub(crate) fn into_scratch(mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
+    }
+}
+
+impl Drop for HnswSearcher<'_> {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle {
+            idle.put(std::mem::take(&mut self.scratch));
+        }
     }
 }
 
@@ -53,13 +70,27 @@ impl Searcher for HnswSearcher<'_> {
     fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
         self.scratch.one_among(self.searched, self.params, (query, k, among), out)
     }
+
+    fn search_batch_among(
+        &mut self,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        among: &IdSet,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        let mut found = std::mem::take(&mut self.scratch.found);
+        let counters =
+            one_by_one((queries, k), &mut found, out, |query, found| self.search_among(query, k, among, found));
+        self.scratch.found = found;
+        counters
+    }
 }
 
 /// What is searched: a graph, codes and what is left of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Searched<'a> {
     pub(super) euclid: &'a Euclid,
-    pub(super) traversal: &'a Traversal,
+    pub(super) traversal: Walked<'a>,
     pub(super) rerank: &'a Rerank,
     pub(super) links: Links<'a>,
     /// None where nothing is left to find.
@@ -77,6 +108,19 @@ pub(crate) struct Scratch {
     plain: Vec<Slot<Vec<f32>>>,
     sq4: Vec<Slot<Sq4Query>>,
     affine: Vec<Slot<AffineQuery>>,
+    /// What was found for one query of a batch.
+    pub(super) found: Vec<Neighbor>,
+}
+
+impl Capacity for Scratch {
+    fn capacity_bytes(&self) -> usize {
+        let Self { plain, sq4, affine, found } = self;
+        bytes_of(plain) + bytes_of(sq4) + bytes_of(affine) + found.capacity_bytes()
+    }
+}
+
+fn bytes_of<Q: Capacity>(slots: &Vec<Slot<Q>>) -> usize {
+    slots.capacity() * size_of::<Slot<Q>>() + slots.iter().map(Capacity::capacity_bytes).sum::<usize>()
 }
 
 /// Does something with the plan over whichever codes are walked, and the slots for their queries: here the choice of codes is
@@ -84,23 +128,23 @@ pub(crate) struct Scratch {
 macro_rules! with_plan {
     ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr) => {
         match $searched.traversal {
-            Traversal::F32(codes) => {
+            Walked::F32(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
                 $search
             }
-            Traversal::F16(codes) => {
+            Walked::F16(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
                 $search
             }
-            Traversal::Sq8(codes) => {
+            Walked::Sq8(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
                 $search
             }
-            Traversal::Sq4(codes) => {
+            Walked::Sq4(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.sq4);
                 $search
             }
-            Traversal::Affine(codes) => {
+            Walked::Affine(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.affine);
                 $search
             }
@@ -190,6 +234,13 @@ pub(super) struct Slot<Q> {
     pub(super) matched: Matched,
 }
 
+impl<Q: Capacity> Capacity for Slot<Q> {
+    fn capacity_bytes(&self) -> usize {
+        let Self { walk, lifted, finish, matched, .. } = self;
+        walk.capacity_bytes() + lifted.capacity_bytes() + finish.capacity_bytes() + matched.capacity_bytes()
+    }
+}
+
 impl<Q: Default> Slot<Q> {
     fn new(m: usize) -> Self {
         Self {
@@ -199,7 +250,7 @@ impl<Q: Default> Slot<Q> {
             lifted: Vec::new(),
             length: Length::default(),
             finish: Finish::default(),
-            matched: Matched::default(),
+            matched: Matched::new(m),
         }
     }
 }

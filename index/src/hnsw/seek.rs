@@ -1,23 +1,30 @@
 //! Seeking the neighbours of new points (algorithm 1), in a graph that nobody changes meanwhile.
 //!
 //! Everything here reads; what is found is applied afterwards, by whoever may write. So any number of threads seek side by
-//! side without a lock, and what they find does not depend on how many they are.
+//! side without a lock, and what they find does not depend on how many they are. Where there are no more points than one thread seeks
+//! at once, no other is asked: that would take longer than it saves.
+//!
+//! Nothing here allocates once the crews and what is found have grown to the largest batch.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::HnswParams;
+use super::changes::{RowChanges, RowsMut};
 use super::graph::View;
-use super::growth::{Growth, RowChange};
-use super::select::select_neighbors;
+use super::growth::Growth;
+use super::select::{Selection, select_neighbors};
 use super::walk::{Route, Walk};
+use crate::memory::Capacity;
 use crate::quant::{SelfQuery, Symmetric};
 use crate::{Counters, IdSet, Neighbor};
 
 /// Points that a thread seeks neighbours for at the same time.
-const INTERLEAVED: usize = 4;
+pub(super) const INTERLEAVED: usize = 4;
+/// Rows that a thread merges before another may take some over.
+const MERGED_AT_ONCE: usize = 32;
 
 /// What points are compared by.
 #[derive(Clone, Copy)]
@@ -30,58 +37,160 @@ pub(super) struct Scorers<T, S> {
     pub(super) rescore: bool,
 }
 
-/// A point's neighbours, layer by layer from the base.
-pub(super) struct Insertion {
-    pub(super) id: u32,
-    pub(super) layers: Vec<Vec<Neighbor>>,
-    pub(super) complete: bool,
-}
-
-impl Insertion {
-    fn new(id: u32, level: u8) -> Self {
-        Self { id, layers: vec![Vec::new(); usize::from(level) + 1], complete: false }
-    }
-}
-
 /// A link back from `target` to the `source` that was inserted.
-pub(super) struct BackLink {
+#[derive(Debug, Clone, Copy)]
+struct BackLink {
     layer: u8,
     target: u32,
     source: Neighbor,
 }
 
-/// The walks of one thread.
-type Crew<Q> = [Walk<Q>];
+/// The rows that a batch of points changes. Kept for the next batch.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The points' own, point after point, each from its lowest layer upwards.
+    pub(super) own: RowChanges,
+    /// Those that link back to them, sorted by layer and node.
+    pub(super) merged: RowChanges,
+    back: Vec<BackLink>,
+    /// Where the links back of each merged row lie.
+    targets: Vec<(u32, u32)>,
+    /// The points, and whether something links to them.
+    linked: Vec<(u32, bool)>,
+}
 
-/// The walks of all threads of a pool.
+impl Found {
+    /// The links back from the points' own rows, sorted, and a merged row for each target, still empty.
+    fn turn_back(&mut self, width: usize, alone: bool) {
+        let Self { own, merged, back, targets, .. } = self;
+        back.clear();
+        for row in own.iter() {
+            back.extend(row.neighbors.iter().map(|neighbor| BackLink {
+                layer: row.layer,
+                target: neighbor.id,
+                source: Neighbor { id: row.id, distance: neighbor.distance },
+            }));
+        }
+        let key = |link: &BackLink| (link.layer, link.target, link.source);
+        if alone {
+            back.sort_unstable_by_key(key);
+        } else {
+            back.par_sort_unstable_by_key(key);
+        }
+        targets.clear();
+        merged.begin(width);
+        let mut from = 0;
+        for links in back.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)) {
+            targets.push((from, from + links.len() as u32));
+            merged.push(links[0].target, links[0].layer);
+            from += links.len() as u32;
+        }
+    }
+
+    /// Makes sure that each new point is linked from somewhere on the base layer: where every target preferred others, the nearest
+    /// gives up its farthest link. An index that is searched at once can not wait for [`tie`](super::connect::tie).
+    pub(super) fn anchor(&mut self, width: usize) {
+        let Self { own, merged, linked, .. } = self;
+        linked.clear();
+        linked.extend(own.iter().filter(|row| row.layer == 0).map(|row| (row.id, false)));
+        linked.sort_unstable();
+        let [Some(&(least, _)), Some(&(most, _))] = [linked.first(), linked.last()] else { return };
+        let base = merged.iter().filter(|row| row.layer == 0).flat_map(|row| row.neighbors);
+        for neighbor in base.filter(|neighbor| (least..=most).contains(&neighbor.id)) {
+            if let Ok(at) = linked.binary_search_by_key(&neighbor.id, |&(id, _)| id) {
+                linked[at].1 = true;
+            }
+        }
+        for row in own.iter().filter(|row| row.layer == 0) {
+            let is_linked = linked.binary_search(&(row.id, true)).is_ok();
+            let Some(&nearest) = row.neighbors.first().filter(|_| !is_linked) else { continue };
+            let target = merged.iter().position(|row| row.layer == 0 && row.id == nearest.id);
+            if let Some(target) = target {
+                merged.make_room(target, Neighbor { id: row.id, distance: nearest.distance }, width);
+            }
+        }
+    }
+}
+
+impl Capacity for Found {
+    fn capacity_bytes(&self) -> usize {
+        let rows = self.own.capacity_bytes() + self.merged.capacity_bytes();
+        rows + self.back.capacity_bytes() + self.targets.capacity_bytes() + self.linked.capacity_bytes()
+    }
+}
+
+/// The walks of one thread, and its memory for choosing.
 #[derive(Debug)]
-pub(super) struct Crews<Q>(Vec<Mutex<Vec<Walk<Q>>>>);
+struct Crew<Q> {
+    walks: Vec<Walk<Q>>,
+    candidates: Vec<Neighbor>,
+    rescored: Rescored,
+    selection: Selection,
+    counters: Counters,
+}
+
+impl<Q: Default> Crew<Q> {
+    /// For graphs with so many links per node, and as many candidates or more.
+    fn new(m: usize, candidates: usize) -> Self {
+        let most = candidates.max(4 * m);
+        Self {
+            walks: (0..INTERLEAVED).map(|_| Walk::new(m)).collect(),
+            candidates: Vec::with_capacity(most),
+            rescored: Rescored { ids: Vec::with_capacity(most), distances: Vec::with_capacity(most) },
+            selection: Selection::with_capacity(2 * m, most),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl<Q: Capacity> Capacity for Crew<Q> {
+    fn capacity_bytes(&self) -> usize {
+        self.walks.iter().map(Capacity::capacity_bytes).sum::<usize>()
+            + self.candidates.capacity_bytes()
+            + self.rescored.ids.capacity_bytes()
+            + self.rescored.distances.capacity_bytes()
+            + self.selection.capacity_bytes()
+    }
+}
+
+/// The crews of all threads of a pool.
+#[derive(Debug)]
+pub(super) struct Crews<Q>(Vec<Mutex<Crew<Q>>>);
 
 impl<Q: Default> Crews<Q> {
-    /// Walks for each thread of the rayon pool it is called in.
-    pub(super) fn new(m: usize) -> Self {
+    /// A crew for each thread of the rayon pool it is called in.
+    pub(super) fn new(params: &HnswParams) -> Self {
         let mut crews = Self(Vec::new());
-        crews.man(m);
+        crews.man(params);
         crews
     }
 
-    /// Makes sure that each thread of the rayon pool has its walks.
-    pub(super) fn man(&mut self, m: usize) {
-        let crew = || Mutex::new((0..INTERLEAVED).map(|_| Walk::new(m)).collect());
+    /// Makes sure that each thread of the rayon pool has its crew.
+    pub(super) fn man(&mut self, params: &HnswParams) {
         let threads = rayon::current_num_threads().max(self.0.len());
-        self.0.resize_with(threads, crew);
+        self.0.resize_with(threads, || Mutex::new(Crew::new(params.m, params.ef_construction)));
     }
 
-    /// Lends the calling thread its own walks: the lock is never waited for.
-    fn with_own<R>(&self, work: impl FnOnce(&mut Crew<Q>) -> R) -> R {
-        let own = &self.0[rayon::current_thread_index().unwrap_or(0)];
-        work(&mut own.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The calling thread's own crew: the lock is never waited for. A thread of another pool than the crews' comes alone.
+    fn own(&self) -> MutexGuard<'_, Crew<Q>> {
+        let own = rayon::current_thread_index().unwrap_or(0) % self.0.len();
+        self.0[own].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What all walks counted since they were last asked.
+    /// What all crews counted since they were last asked.
     pub(super) fn take_counters(&mut self) -> Counters {
         let crews = self.0.iter_mut().map(|crew| crew.get_mut().unwrap_or_else(PoisonError::into_inner));
-        crews.flatten().map(Walk::take_counters).sum()
+        let of = |crew: &mut Crew<Q>| {
+            let walks: Counters = crew.walks.iter_mut().map(Walk::take_counters).sum();
+            walks + std::mem::take(&mut crew.counters)
+        };
+        crews.map(of).sum()
+    }
+}
+
+impl<Q: Capacity> Capacity for Crews<Q> {
+    fn capacity_bytes(&self) -> usize {
+        self.0.iter().map(|crew| crew.lock().unwrap_or_else(PoisonError::into_inner).capacity_bytes()).sum()
     }
 }
 
@@ -97,129 +206,136 @@ pub(super) struct Seeker<'a, T, S> {
 }
 
 impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
-    /// The neighbours of some points whose codes are in place; none where the graph has no entry point. On the rayon pool it
-    /// is called in.
-    pub(super) fn seek(&self, ids: &[u32], crews: &Crews<T::Query>) -> Vec<Insertion> {
-        let parts = ids.par_chunks(INTERLEAVED);
-        parts.flat_map_iter(|ids| crews.with_own(|crew| self.seek_together(ids, crew))).collect()
+    /// Finds the own rows of some points whose codes are in place; without links where the graph has no entry point. On the rayon
+    /// pool it is called in, unless they are few.
+    pub(super) fn seek(&self, ids: &[u32], crews: &Crews<T::Query>, found: &mut Found) {
+        found.own.begin(self.growth.width(0));
+        for &id in ids {
+            (self.lowest..=self.growth.level(id)).for_each(|layer| found.own.push(id, layer));
+        }
+        self.seek_in_parts(ids, found.own.rows(), crews);
+    }
+
+    fn seek_in_parts(&self, ids: &[u32], rows: RowsMut<'_>, crews: &Crews<T::Query>) {
+        if ids.len() <= INTERLEAVED {
+            return self.seek_together(ids, rows, &mut crews.own());
+        }
+        let (front, back) = ids.split_at((ids.len() / 2).next_multiple_of(INTERLEAVED));
+        let (front_rows, back_rows) = rows.split_at(front.iter().map(|&id| self.layers_of(id)).sum());
+        let seek = |ids, rows| self.seek_in_parts(ids, rows, crews);
+        rayon::join(|| seek(front, front_rows), || seek(back, back_rows));
+    }
+
+    /// Rows that a new point has.
+    fn layers_of(&self, id: u32) -> usize {
+        usize::from(self.growth.level(id) + 1 - self.lowest)
     }
 
     /// Algorithm 1, lines 4 to 10 without the writing, for as many points as there are walks at most. The walks take turns,
     /// so that one works while another waits for memory.
-    fn seek_together(&self, ids: &[u32], crew: &mut Crew<T::Query>) -> Vec<Insertion> {
+    fn seek_together(&self, ids: &[u32], mut rows: RowsMut<'_>, crew: &mut Crew<T::Query>) {
         let growth = self.growth;
-        let mut insertions: Vec<Insertion> = ids.iter().map(|&id| Insertion::new(id, growth.level(id))).collect();
-        let (Some(entry_point), Some(max_level)) = (growth.entry_point, growth.max_level()) else { return insertions };
+        let (Some(entry_point), Some(max_level)) = (growth.entry_point, growth.max_level()) else { return };
         let view = View { codes: self.scorers.traversal, links: growth.links() };
         let ef = self.params.ef_construction.min(growth.len());
-        for (walk, &id) in crew.iter_mut().zip(ids) {
+        let Crew { walks, candidates, rescored, selection, .. } = crew;
+        // The first row of each point whose walk is not over.
+        let (mut first_rows, mut first_row) = ([None; INTERLEAVED], 0);
+        for ((walk, &id), first) in walks.iter_mut().zip(ids).zip(&mut first_rows) {
             view.codes.prepare_row(id, &mut walk.query);
             walk.begin(view, Route { entry_point, max_level, layer: growth.level(id).min(max_level), ef });
+            *first = Some(first_row);
+            first_row += self.layers_of(id);
         }
-        let mut walking = insertions.len();
-        while walking > 0 {
-            for (walk, insertion) in crew.iter_mut().zip(&mut insertions) {
-                if insertion.complete || !walk.step(view) {
+        while first_rows.iter().any(Option::is_some) {
+            for ((walk, &id), walking) in walks.iter_mut().zip(ids).zip(&mut first_rows) {
+                let Some(first) = *walking else { continue };
+                if !walk.step(view) {
                     continue;
                 }
+                self.find_candidates(id, walk, (candidates, rescored));
+                let HnswParams { m, keep_pruned, .. } = *self.params;
+                let selecting = (self.scorers.selection, &mut *selection);
+                select_neighbors(selecting, candidates, (m, keep_pruned), &mut walk.counters);
                 let layer = walk.layer();
-                insertion.layers[usize::from(layer)] = self.select(insertion.id, walk);
+                rows.set(first + usize::from(layer - self.lowest), &selection.selected);
                 if layer > self.lowest {
                     walk.go_below(view);
                 } else {
-                    insertion.complete = true;
-                    walking -= 1;
+                    *walking = None;
                 }
             }
         }
-        insertions
     }
 
-    /// The neighbours of a new point on the layer whose candidates the walk has found.
-    fn select(&self, id: u32, walk: &mut Walk<T::Query>) -> Vec<Neighbor> {
-        let candidates = self.candidates(id, walk);
-        let HnswParams { m, keep_pruned, .. } = *self.params;
-        select_neighbors(self.scorers.selection, &candidates, m, keep_pruned, &mut walk.counters)
-    }
-
-    /// The pool's candidates with their distances to `id`, nearest first.
-    fn candidates(&self, id: u32, walk: &mut Walk<T::Query>) -> Vec<Neighbor> {
-        let mut candidates: Vec<Neighbor> =
-            walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id)).collect();
+    /// Replaces `candidates` by the pool's, with their distances to `id`, nearest first.
+    fn find_candidates(
+        &self,
+        id: u32,
+        walk: &mut Walk<T::Query>,
+        (candidates, rescored): (&mut Vec<Neighbor>, &mut Rescored),
+    ) {
+        candidates.clear();
+        candidates.extend(walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id)));
         if self.scorers.rescore {
-            rescore(self.scorers.selection, id, &mut candidates, &mut walk.counters);
+            rescored.rescore(self.scorers.selection, id, candidates, &mut walk.counters);
         }
-        candidates
     }
 
-    /// Algorithm 1, lines 11 to 16: the rows that links back change, shrunk where they are too long. Sorted by layer and
-    /// node; on the rayon pool it is called in.
-    pub(super) fn merged(&self, mut back: Vec<BackLink>) -> (Vec<RowChange>, Counters) {
-        back.par_sort_unstable_by_key(|link| (link.layer, link.target, link.source));
-        let by_target: Vec<&[BackLink]> = back.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
-        let merged: Vec<(RowChange, Counters)> = by_target.par_iter().map(|links| self.merged_row(links)).collect();
-        let (changes, counters): (Vec<_>, Vec<_>) = merged.into_iter().unzip();
-        (changes, counters.into_iter().sum())
+    /// Algorithm 1, lines 11 to 16: finds the rows that links back to the own rows change, shrunk where they are too long. On
+    /// the rayon pool it is called in, unless the points are few.
+    pub(super) fn merge(&self, crews: &Crews<T::Query>, found: &mut Found, alone: bool) {
+        found.turn_back(self.growth.width(0), alone);
+        let Found { merged, back, targets, .. } = found;
+        let at_once = if alone { usize::MAX } else { MERGED_AT_ONCE };
+        merged.rows().in_parts(0, at_once, &|first, mut rows| {
+            let mut crew = crews.own();
+            for row in 0..rows.len() {
+                let (from, until) = targets[first + row];
+                let links: Range<usize> = from as usize..until as usize;
+                rows.set(row, self.merged_row(&back[links], &mut crew));
+            }
+        });
     }
 
     /// The row of a target with new links, which all have the same layer and target.
-    fn merged_row(&self, links: &[BackLink]) -> (RowChange, Counters) {
-        let mut counters = Counters::default();
+    fn merged_row<'c>(&self, links: &[BackLink], crew: &'c mut Crew<T::Query>) -> &'c [Neighbor] {
+        let Crew { candidates, selection, counters, .. } = crew;
         let (id, layer) = (links[0].target, links[0].layer);
-        let mut neighbors: Vec<Neighbor> = self.growth.neighbors(id, layer).collect();
-        neighbors.extend(links.iter().map(|link| link.source));
-        neighbors.sort_unstable();
-        neighbors.dedup_by_key(|neighbor| neighbor.id);
+        candidates.clear();
+        candidates.extend(self.growth.neighbors(id, layer));
+        candidates.extend(links.iter().map(|link| link.source));
+        candidates.sort_unstable();
+        candidates.dedup_by_key(|neighbor| neighbor.id);
         let width = self.growth.width(layer);
-        if neighbors.len() > width {
-            neighbors = select_neighbors(self.scorers.selection, &neighbors, width, false, &mut counters);
+        if candidates.len() <= width {
+            return candidates;
         }
-        (RowChange { id, layer, neighbors }, counters)
+        select_neighbors((self.scorers.selection, &mut *selection), candidates, (width, false), counters);
+        &selection.selected
     }
 }
 
-/// Measures candidates anew from `id`, and sorts them.
-pub(super) fn rescore<S: Symmetric>(codes: S, id: u32, candidates: &mut [Neighbor], counters: &mut Counters) {
-    let ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
-    for &id in &ids {
-        codes.prefetch(id);
-    }
-    let mut distances = vec![0.0; ids.len()];
-    codes.score_row(id, &ids, &mut distances);
-    counters.add_scored(ids.len(), codes.row_bytes());
-    candidates.iter_mut().zip(distances).for_each(|(candidate, distance)| candidate.distance = distance);
-    candidates.sort_unstable();
+/// The memory for measuring candidates anew.
+#[derive(Debug, Default)]
+struct Rescored {
+    ids: Vec<u32>,
+    distances: Vec<f32>,
 }
 
-/// Makes sure that each new point, whose own rows these are, is linked from somewhere on the base layer: where every target
-/// preferred others, the nearest gives up its farthest link. An index that is searched at once can not wait for
-/// [`tie`](super::connect::tie).
-pub(super) fn anchored(mut merged: Vec<RowChange>, own: &[RowChange], width: usize) -> Vec<RowChange> {
-    let base = || merged.iter().filter(|row| row.layer == 0);
-    let linked: HashSet<u32> = base().flat_map(|row| &row.neighbors).map(|neighbor| neighbor.id).collect();
-    let lost = own.iter().filter(|row| row.layer == 0 && !linked.contains(&row.id));
-    for (id, nearest) in lost.filter_map(|row| row.neighbors.first().map(|nearest| (row.id, nearest))) {
-        if let Some(target) = merged.iter_mut().find(|row| row.layer == 0 && row.id == nearest.id) {
-            target.neighbors.truncate(width - 1);
-            target.neighbors.push(Neighbor { id, distance: nearest.distance });
-            target.neighbors.sort_unstable();
+impl Rescored {
+    /// Measures candidates anew from `id`, and sorts them.
+    fn rescore<S: Symmetric>(&mut self, codes: S, id: u32, candidates: &mut [Neighbor], counters: &mut Counters) {
+        let Self { ids, distances } = self;
+        ids.clear();
+        ids.extend(candidates.iter().map(|candidate| candidate.id));
+        for &id in &*ids {
+            codes.prefetch(id);
         }
+        distances.resize(ids.len(), 0.0);
+        codes.score_row(id, ids, distances);
+        counters.add_scored(ids.len(), codes.row_bytes());
+        candidates.iter_mut().zip(&*distances).for_each(|(candidate, &distance)| candidate.distance = distance);
+        candidates.sort_unstable();
     }
-    merged
-}
-
-/// The points' own rows, from layer `lowest` upwards, and the links back to them.
-pub(super) fn own_rows(insertions: Vec<Insertion>, lowest: u8) -> (Vec<RowChange>, Vec<BackLink>) {
-    let (mut rows, mut back) = (Vec::with_capacity(insertions.len()), Vec::new());
-    for Insertion { id, layers, .. } in insertions {
-        for (layer, neighbors) in (0..).zip(layers).skip(usize::from(lowest)) {
-            back.extend(neighbors.iter().map(|neighbor| BackLink {
-                layer,
-                target: neighbor.id,
-                source: Neighbor { id, distance: neighbor.distance },
-            }));
-            rows.push(RowChange { id, layer, neighbors });
-        }
-    }
-    (rows, back)
 }

@@ -6,6 +6,7 @@
 //! near to every candidate as the node, and refuses none: or two copies would know but each other. The paper's
 //! `extendCandidates` is left out, as in hnswlib.
 
+use crate::memory::Capacity;
 use crate::quant::Symmetric;
 use crate::{Counters, Neighbor};
 
@@ -14,48 +15,74 @@ const BLOCK: usize = 4;
 /// Candidates for each place whose vectors are asked for before any is compared: most places are taken by then.
 const AHEAD: usize = 6;
 
-/// At most `most` of the `candidates`, which are sorted by their distance to the node. Left over places are filled with
-/// the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
-pub(super) fn select_neighbors<C: Symmetric>(
-    codes: C,
-    candidates: &[Neighbor],
-    most: usize,
-    keep_pruned: bool,
-    counters: &mut Counters,
-) -> Vec<Neighbor> {
-    let mut selected = Vec::with_capacity(most.min(candidates.len()));
-    let refused = select_more(codes, (&mut selected, most), candidates, counters);
-    let free = most - selected.len();
-    if keep_pruned && free > 0 && !refused.is_empty() {
-        selected.extend(refused.into_iter().take(free));
-        selected.sort_unstable();
-    }
-    selected
+/// The neighbours chosen, and the memory that choosing them takes.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    pub(super) selected: Vec<Neighbor>,
+    ids: Vec<u32>,
+    refused: Vec<Neighbor>,
 }
 
-/// Selects among the sorted `candidates` until `most` are selected, besides those that are already; those refused.
-pub(super) fn select_more<C: Symmetric>(
-    codes: C,
-    (selected, most): (&mut Vec<Neighbor>, usize),
+impl Selection {
+    /// With room for so many neighbours, chosen among so many candidates.
+    pub(super) fn with_capacity(most: usize, candidates: usize) -> Self {
+        let (selected, ids) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        Self { selected, ids, refused: Vec::with_capacity(candidates) }
+    }
+
+    /// With neighbours that are selected already.
+    pub(super) fn beside(selected: Vec<Neighbor>) -> Self {
+        Self { selected, ..Self::default() }
+    }
+}
+
+impl Capacity for Selection {
+    fn capacity_bytes(&self) -> usize {
+        self.selected.capacity_bytes() + self.ids.capacity_bytes() + self.refused.capacity_bytes()
+    }
+}
+
+/// Leaves at most `most` of the `candidates`, which are sorted by their distance to the node, in the selection. Left over places
+/// are filled with the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
+pub(super) fn select_neighbors<C: Symmetric>(
+    (codes, selection): (C, &mut Selection),
     candidates: &[Neighbor],
+    (most, keep_pruned): (usize, bool),
     counters: &mut Counters,
-) -> Vec<Neighbor> {
-    let mut ids: Vec<u32> = Vec::with_capacity(most);
+) {
+    selection.selected.clear();
+    select_more((codes, selection), candidates, most, counters);
+    let Selection { selected, refused, .. } = selection;
+    let free = most - selected.len();
+    if keep_pruned && free > 0 && !refused.is_empty() {
+        selected.extend(refused.iter().take(free));
+        selected.sort_unstable();
+    }
+}
+
+/// Selects among the sorted `candidates` until `most` are selected, besides those that are already.
+pub(super) fn select_more<C: Symmetric>(
+    (codes, selection): (C, &mut Selection),
+    candidates: &[Neighbor],
+    most: usize,
+    counters: &mut Counters,
+) {
+    let Selection { selected, ids, refused } = selection;
+    refused.clear();
+    ids.clear();
     ids.extend(selected.iter().map(|neighbor| neighbor.id));
-    let mut refused = Vec::new();
     candidates.iter().take(AHEAD * most).for_each(|candidate| codes.prefetch(candidate.id));
     for &candidate in candidates {
         if selected.len() == most {
             break;
         }
-        if is_led_to(codes, candidate, &ids, counters) {
+        if is_led_to(codes, candidate, ids, counters) {
             refused.push(candidate);
         } else {
             selected.push(candidate);
             ids.push(candidate.id);
         }
     }
-    refused
 }
 
 /// Whether one of the selected nodes leads to the candidate.
@@ -81,9 +108,13 @@ mod tests {
         let space = Space::new(line, 1, Metric::L2);
         let mut candidates: Vec<_> = (0..).zip(line).map(|(id, x)| Neighbor { id, distance: x * x }).collect();
         candidates.sort_unstable();
-        let chosen = select_neighbors(space, &candidates, most, keep_pruned, &mut Counters::default());
-        assert!(chosen.is_sorted());
-        chosen.iter().map(|neighbor| neighbor.id).collect()
+        let mut selection = Selection::default();
+        // Twice, since its memory is used again.
+        for _ in 0..2 {
+            select_neighbors((space, &mut selection), &candidates, (most, keep_pruned), &mut Counters::default());
+        }
+        assert!(selection.selected.is_sorted());
+        selection.selected.iter().map(|neighbor| neighbor.id).collect()
     }
 
     #[test]

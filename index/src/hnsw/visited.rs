@@ -1,11 +1,23 @@
 //! The set of nodes a search has met: one bit per node, so that the set of a million stays in the second-level cache.
-//! Emptied by taking back what was put in.
+//! Emptied by taking back what was put in, or, where that is as much work, by clearing all words: so what is to be taken back
+//! has its room from the start.
+
+use crate::memory::Capacity;
 
 /// Marks nodes.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     words: Vec<u64>,
+    /// What was put in, while it is no more than there are words.
     met: Vec<u32>,
+    /// Whether it is more.
+    overflown: bool,
+}
+
+impl Capacity for Visited {
+    fn capacity_bytes(&self) -> usize {
+        self.words.capacity_bytes() + self.met.capacity_bytes()
+    }
 }
 
 impl Visited {
@@ -14,11 +26,16 @@ impl Visited {
     pub(super) fn cover(&mut self, nodes: usize) {
         if self.words.len() < nodes.div_ceil(64) {
             self.words.resize(nodes.div_ceil(64), 0);
+            self.met.reserve(self.words.capacity() - self.met.len());
         }
     }
 
     /// Forgets all nodes.
     pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.overflown) {
+            self.words.fill(0);
+            self.met.clear();
+        }
         for id in self.met.drain(..) {
             self.words[id as usize / 64] = 0;
         }
@@ -43,7 +60,11 @@ impl Visited {
     /// Notes what must be taken back.
     #[inline]
     pub(super) fn remember(&mut self, ids: &[u32]) {
-        self.met.extend_from_slice(ids);
+        if self.met.len() + ids.len() <= self.met.capacity() {
+            self.met.extend_from_slice(ids);
+        } else {
+            self.overflown = true;
+        }
     }
 }
 
@@ -61,5 +82,20 @@ mod tests {
             visited.remember(&[1, 129, 64]);
             visited.clear();
         }
+    }
+
+    #[test]
+    fn more_nodes_than_there_is_room_for_are_forgotten_too() {
+        let mut visited = Visited::default();
+        visited.cover(1000);
+        let room = visited.capacity_bytes();
+        for _ in 0..2 {
+            for id in 0..1000 {
+                assert!(visited.insert(id) && visited.contains(id));
+                visited.remember(&[id]);
+            }
+            visited.clear();
+        }
+        assert_eq!(visited.capacity_bytes(), room);
     }
 }

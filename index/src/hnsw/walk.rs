@@ -8,6 +8,7 @@
 use super::graph::{NO_LINK, View};
 use super::pool::Pool;
 use super::visited::Visited;
+use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::{Counters, Neighbor};
 
@@ -47,6 +48,16 @@ pub(super) struct Walk<Q> {
     pub(super) gathered: usize,
     pub(super) scores: Vec<f32>,
     pub(super) counters: Counters,
+}
+
+impl<Q: Capacity> Capacity for Walk<Q> {
+    fn capacity_bytes(&self) -> usize {
+        self.query.capacity_bytes()
+            + self.pool.capacity_bytes()
+            + self.visited.capacity_bytes()
+            + self.ids.capacity_bytes()
+            + self.scores.capacity_bytes()
+    }
 }
 
 impl<Q: Default> Walk<Q> {

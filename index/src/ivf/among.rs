@@ -20,23 +20,23 @@ impl IvfSearcher<'_> {
     /// Offers to the heap those among which the `k` nearest matches to the prepared query are.
     pub(super) fn find_among(&mut self, k: usize, among: &IdSet, counters: &mut Counters) {
         let len = self.space.len();
-        let usual = self.nprobe * len / self.centroid_distances.len();
-        let few = among.len() <= k.max(usual + self.centroid_distances.len());
+        let usual = self.nprobe * len / self.scratch.centroid_distances.len();
+        let few = among.len() <= k.max(usual + self.scratch.centroid_distances.len());
         if few || !self.scan_lists(k, among, counters) {
-            self.top.begin(k.min(len));
+            self.scratch.top.begin(k.min(len));
             let matches = among.iter().take_while(|&id| (id as usize) < len);
-            let (query, places) = (&self.own_query, matches.map(|id| self.places[id as usize]));
-            offer((self.space, self.ids), query, places, (&mut self.top, counters));
+            let (query, places) = (&self.scratch.own_query, matches.map(|id| self.places[id as usize]));
+            offer((self.space, self.ids), query, places, (&mut self.scratch.top, counters));
         }
     }
 
     /// Scans the nearest lists; whether there were matches enough in them.
     fn scan_lists(&mut self, k: usize, among: &IdSet, counters: &mut Counters) -> bool {
-        self.centroids.score_rows(&self.own_query, 0, &mut self.centroid_distances, counters);
-        self.nearest_lists.clear();
-        let lists = (0..).zip(&self.centroid_distances).map(|(id, &distance)| Neighbor { id, distance }.key());
-        self.nearest_lists.extend(lists);
-        let (len, nlist) = (self.space.len(), self.nearest_lists.len());
+        self.centroids.score_rows(&self.scratch.own_query, 0, &mut self.scratch.centroid_distances, counters);
+        self.scratch.nearest_lists.clear();
+        let lists = (0..).zip(&self.scratch.centroid_distances).map(|(id, &distance)| Neighbor { id, distance }.key());
+        self.scratch.nearest_lists.extend(lists);
+        let (len, nlist) = (self.space.len(), self.scratch.nearest_lists.len());
         let share = among.len().min(len) as f64 / len as f64;
         let usual = (self.nprobe * len) as f64 / nlist as f64;
         let enough = k.max((share.sqrt() * usual) as usize);
@@ -45,14 +45,14 @@ impl IvfSearcher<'_> {
         while scanned < self.nprobe || (scanned < nlist && found < enough) {
             if scanned == sorted {
                 sorted = nlist.min(self.nprobe.max(2 * sorted));
-                sort_first(&mut self.nearest_lists[scanned..], sorted - scanned);
+                sort_first(&mut self.scratch.nearest_lists[scanned..], sorted - scanned);
             }
-            let list = Neighbor::from_key(self.nearest_lists[scanned]).id as usize;
+            let list = Neighbor::from_key(self.scratch.nearest_lists[scanned]).id as usize;
             let places = self.offsets[list] as usize..self.offsets[list + 1] as usize;
             seen += places.len();
             let before = counters.distance_computations;
             let matches = places.filter(|&place| among.contains(self.ids[place])).map(|place| place as u32);
-            offer((self.space, self.ids), &self.own_query, matches, (&mut self.top, counters));
+            offer((self.space, self.ids), &self.scratch.own_query, matches, (&mut self.scratch.top, counters));
             found += (counters.distance_computations - before) as usize;
             scanned += 1;
             if scanned == self.nprobe && (found as f64) * RARE < share * seen as f64 {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{Ivf, IvfParams, places_of};
 use crate::kmeans::{self, Groups, Kmeans};
 use crate::random::{mix, sample};
+use crate::scratch::Idle;
 use crate::space::{base_of, check_base, step};
 use crate::{BuildError, Counters, Progress, Stage};
 
@@ -81,6 +82,7 @@ fn construct(
         ids: groups.all_members().to_vec().into(),
         vectors: vectors.into(),
         build_counters: counters,
+        idle: Idle::default(),
     })
 }
 

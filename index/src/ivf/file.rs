@@ -13,6 +13,7 @@ use std::path::Path;
 use nearlab_storage::{FileKind, SectionId};
 
 use super::{Ivf, IvfParams, places_of};
+use crate::scratch::Idle;
 use crate::sections::{Header, Reader, Writer};
 use crate::{Index, OpenError, Persist, SaveError};
 
@@ -55,6 +56,7 @@ impl Persist for Ivf {
             places: Vec::new(),
             vectors: reader.vectors(&header)?,
             build_counters: header.counters,
+            idle: Idle::default(),
         };
         check_offsets(&reader, &ivf.offsets, header.len as u64)?;
         check_ids(&reader, &ivf.ids)?;
@@ -108,6 +110,7 @@ mod tests {
             places: vec![0, 2, 1],
             vectors: vec![0.0, 0.5, 5.0].into(),
             build_counters: Counters::default(),
+            idle: Idle::default(),
         };
         damage(&mut ivf);
         let folder = tempfile::tempdir().unwrap();

@@ -47,7 +47,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use params::{IvfParams, IvfSearchParams};
 pub use search::IvfSearcher;
+pub(crate) use search::Scratch;
 
+use crate::memory::Capacity;
+use crate::scratch::Idle;
 use crate::space::Space;
 use crate::{Build, BuildError, Counters, Index, Memory, ParamError, Progress};
 
@@ -77,6 +80,8 @@ pub struct Ivf {
     /// n x d, by place.
     vectors: Buffer<f32>,
     build_counters: Counters,
+    /// Memory for searchers.
+    idle: Idle<Scratch>,
 }
 
 impl Ivf {
@@ -163,6 +168,10 @@ impl Index for Ivf {
 
     fn build_counters(&self) -> Counters {
         self.build_counters
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.idle.capacity_bytes() as u64
     }
 
     fn searcher(&self, params: &IvfSearchParams) -> Result<IvfSearcher<'_>, ParamError> {

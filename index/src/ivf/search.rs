@@ -1,9 +1,13 @@
 //! Searching the lists of the nearest centroids.
 
+use nearlab_storage::Vectors;
+
 use super::Ivf;
-use crate::index::assert_query;
+use crate::index::{assert_query, one_by_one};
+use crate::memory::Capacity;
 use crate::neighbor::Neighbor;
 use crate::quant::Codes;
+use crate::scratch::Idle;
 use crate::space::{PreparedQuery, Space};
 use crate::top_k::TopK;
 use crate::{Counters, IdSet, Searcher};
@@ -20,6 +24,14 @@ pub struct IvfSearcher<'a> {
     pub(super) ids: &'a [u32],
     pub(super) places: &'a [u32],
     pub(super) nprobe: usize,
+    pub(super) scratch: Scratch,
+    /// Where the scratch came from, unless it was lent.
+    idle: Option<&'a Idle<Scratch>>,
+}
+
+/// The memory of one thread's searches.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
     query: PreparedQuery,
     /// The query of a search among some.
     pub(super) own_query: Vec<f32>,
@@ -27,11 +39,38 @@ pub struct IvfSearcher<'a> {
     pub(super) centroid_distances: Vec<f32>,
     /// Keys of (distance, list).
     pub(super) nearest_lists: Vec<u64>,
+    /// What was found for one query of a batch.
+    found: Vec<Neighbor>,
+}
+
+impl Capacity for Scratch {
+    fn capacity_bytes(&self) -> usize {
+        let Self { query, own_query, top, centroid_distances, nearest_lists, found } = self;
+        let queries = query.capacity_bytes() + own_query.capacity_bytes();
+        let lists = centroid_distances.capacity_bytes() + nearest_lists.capacity_bytes();
+        queries + top.capacity_bytes() + lists + found.capacity_bytes()
+    }
+}
+
+impl Drop for IvfSearcher<'_> {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle {
+            idle.put(std::mem::take(&mut self.scratch));
+        }
+    }
 }
 
 impl<'a> IvfSearcher<'a> {
     pub(super) fn new(ivf: &'a Ivf, nprobe: usize) -> Self {
+        let mut searcher = Self::with_scratch(ivf, nprobe, ivf.idle.take());
+        searcher.idle = Some(&ivf.idle);
+        searcher
+    }
+
+    /// `nprobe` is valid.
+    pub(crate) fn with_scratch(ivf: &'a Ivf, nprobe: usize, mut scratch: Scratch) -> Self {
         let nlist = ivf.offsets.len() - 1;
+        scratch.centroid_distances.resize(nlist, 0.0);
         Self {
             space: ivf.space(),
             centroids: ivf.centroid_space(),
@@ -39,32 +78,43 @@ impl<'a> IvfSearcher<'a> {
             ids: &ivf.ids,
             places: &ivf.places,
             nprobe: nprobe.min(nlist),
-            query: PreparedQuery::default(),
-            own_query: Vec::new(),
-            top: TopK::default(),
-            centroid_distances: vec![0.0; nlist],
-            nearest_lists: Vec::with_capacity(nlist),
+            scratch,
+            idle: None,
         }
+    }
+
+    /// The memory of the searches, for those of another index.
+    pub(crate) fn into_scratch(mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
     }
 }
 
 impl Searcher for IvfSearcher<'_> {
     fn search(&mut self, query: &[f32], k: usize, out: &mut Vec<Neighbor>) -> Counters {
         assert_query(query, self.space.dim());
+        let Self { space, centroids, offsets, ids, scratch, .. } = self;
+        let Scratch { query: prepared, top, centroid_distances, nearest_lists, .. } = scratch;
         let mut counters = Counters::default();
-        self.top.begin(k.min(self.space.len()));
+        top.begin(k.min(space.len()));
         if k > 0 {
-            let query = self.query.prepare(self.space.metric(), query);
-            self.centroids.score_rows(query, 0, &mut self.centroid_distances, &mut counters);
-            choose_lists(&self.centroid_distances, self.nprobe, &mut self.nearest_lists);
-            for &list in &self.nearest_lists {
+            let query = prepared.prepare(space.metric(), query);
+            centroids.score_rows(query, 0, centroid_distances, &mut counters);
+            choose_lists(centroid_distances, self.nprobe, nearest_lists);
+            for &list in &*nearest_lists {
                 let list = Neighbor::from_key(list).id as usize;
-                let places = self.offsets[list] as usize..self.offsets[list + 1] as usize;
-                scan(self.space, query, &self.ids[places.clone()], places.start, (&mut self.top, &mut counters));
+                let places = offsets[list] as usize..offsets[list + 1] as usize;
+                scan(*space, query, &ids[places.clone()], places.start, (top, &mut counters));
             }
-            counters.lists_probed += self.nearest_lists.len() as u64;
+            counters.lists_probed += nearest_lists.len() as u64;
         }
-        self.top.finish(out);
+        top.finish(out);
+        counters
+    }
+
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
+        let mut found = std::mem::take(&mut self.scratch.found);
+        let counters = one_by_one((queries, k), &mut found, out, |query, found| self.search(query, k, found));
+        self.scratch.found = found;
         counters
     }
 
@@ -76,12 +126,26 @@ impl Searcher for IvfSearcher<'_> {
         }
         assert_query(query, self.space.dim());
         let mut counters = Counters::default();
-        self.top.begin(k.min(self.space.len()));
+        self.scratch.top.begin(k.min(self.space.len()));
         if k > 0 {
-            self.space.prepare(query, &mut self.own_query);
+            self.space.prepare(query, &mut self.scratch.own_query);
             self.find_among(k, among, &mut counters);
         }
-        self.top.finish(out);
+        self.scratch.top.finish(out);
+        counters
+    }
+
+    fn search_batch_among(
+        &mut self,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        among: &IdSet,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        let mut found = std::mem::take(&mut self.scratch.found);
+        let counters =
+            one_by_one((queries, k), &mut found, out, |query, found| self.search_among(query, k, among, found));
+        self.scratch.found = found;
         counters
     }
 }

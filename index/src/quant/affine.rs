@@ -14,8 +14,9 @@ use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, norm_squared, prefetch
 use nearlab_storage::Buffer;
 
 use super::fit::{Fitted, lvq, rabitq};
-use super::{Bytes, Codes, Form, Rotation, SelfQuery, Source, encode_all};
+use super::{Bytes, Codes, Encoded, Form, Rotation, SelfQuery, Source, encode_all};
 use crate::BuildError;
+use crate::memory::Capacity;
 
 /// Bytes of a row that hold its three numbers.
 const FACTORS: usize = 12;
@@ -51,7 +52,9 @@ impl Affine {
         let mean = mean_of(&source.sample(SAMPLE_ROWS), source.width()).into();
         let rotation = (kind == Kind::Rabitq).then(|| Rotation::new(source.width(), seed));
         let mut affine = Self { kind, bits, mean, rotation, codes: Buffer::default() };
-        affine.codes = encode_all(source, affine.row_bytes(), |rows, codes| affine.write(rows, codes))?;
+        affine.codes = encode_all(source, affine.row_bytes(), |rows, codes, scratch| {
+            affine.write(rows, codes, (&mut scratch.floats, &mut scratch.fitted));
+        })?;
         Ok(affine)
     }
 
@@ -80,13 +83,12 @@ impl Affine {
     }
 
     /// Writes the codes of some rows, which are zeros.
-    fn write(&self, rows: &[f32], codes: &mut [u8]) {
-        let (mut centred, mut fitted) = (Vec::new(), Fitted::default());
+    fn write(&self, rows: &[f32], codes: &mut [u8], (centred, fitted): (&mut Vec<f32>, &mut Fitted)) {
         for (row, code) in rows.chunks_exact(self.mean.len()).zip(codes.chunks_exact_mut(self.row_bytes())) {
-            self.centred(row, &mut centred);
+            self.centred(row, centred);
             match self.kind {
-                Kind::Lvq => lvq(&centred, self.bits, &mut fitted),
-                Kind::Rabitq => rabitq(&centred, self.bits, &mut fitted),
+                Kind::Lvq => lvq(centred, self.bits, fitted),
+                Kind::Rabitq => rabitq(centred, self.bits, fitted),
             }
             let (levels, factors) = code.split_at_mut(code.len() - FACTORS);
             for (i, &level) in fitted.levels.iter().enumerate() {
@@ -125,10 +127,13 @@ fn mean_of(rows: &[f32], width: usize) -> Vec<f32> {
 }
 
 impl Form for Affine {
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
-        let mut codes = vec![0; lifted.len() / width * self.row_bytes()];
-        self.write(lifted, &mut codes);
-        codes
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
+        let (codes, centred, fitted) = out.zeroed(lifted.len() / width * self.row_bytes());
+        self.write(lifted, codes, (centred, fitted));
+    }
+
+    fn quantizer_bytes(&self) -> usize {
+        size_of_val(&*self.mean) + self.rotation.as_ref().map_or(0, |rotation| rotation.signs.len())
     }
 
     fn codes(&self) -> &dyn Bytes {
@@ -164,6 +169,12 @@ pub(crate) struct AffineQuery {
     /// What a number stands for: `lowest + step number`.
     lowest: f32,
     step: f32,
+}
+
+impl Capacity for AffineQuery {
+    fn capacity_bytes(&self) -> usize {
+        self.centred.capacity_bytes() + self.numbers.capacity() + self.planes.capacity()
+    }
 }
 
 /// Numbers of a query that meets single bits: 0 to 15.

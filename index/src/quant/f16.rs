@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Bytes, Codes, Form, Source, encode_all, padded};
+use super::{Bytes, Codes, Encoded, Form, Source, encode_all, padded};
 use crate::BuildError;
 
 /// Codes of base vectors.
@@ -19,7 +19,9 @@ pub(crate) struct F16 {
 impl F16 {
     pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
         let components = source.width();
-        let codes = encode_all(source, padded::<u16>(components), |rows, codes| write(components, rows, codes))?;
+        let codes = encode_all(source, padded::<u16>(components), |rows, codes, scratch| {
+            write(components, rows, codes, (&mut scratch.floats, &mut scratch.halves));
+        })?;
         Ok(Self { components, codes })
     }
 
@@ -29,22 +31,36 @@ impl F16 {
 }
 
 /// Writes the halves of some rows to their codes, which are zeros.
-fn write(components: usize, rows: &[f32], codes: &mut [u16]) {
-    let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
-    let (mut clamped, mut halves) = (Vec::with_capacity(components), vec![f16::ZERO; components]);
+fn write(components: usize, rows: &[f32], codes: &mut [u16], (clamped, halves): (&mut Vec<f32>, &mut Vec<f16>)) {
     for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(padded::<u16>(components))) {
-        clamped.clear();
-        clamped.extend(row.iter().map(|x| x.clamp(least, most)));
-        halves.convert_from_f32_slice(&clamped);
-        code[..components].copy_from_slice(bytemuck::cast_slice(&halves));
+        halves_of(row, (clamped, halves));
+        code[..components].copy_from_slice(bytemuck::cast_slice(halves));
     }
 }
 
+/// Leaves the components of a row in `halves`.
+fn halves_of(row: &[f32], (clamped, halves): (&mut Vec<f32>, &mut Vec<f16>)) {
+    let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
+    clamped.clear();
+    clamped.extend(row.iter().map(|x| x.clamp(least, most)));
+    halves.resize(row.len(), f16::ZERO);
+    halves.convert_from_f32_slice(clamped);
+}
+
 impl Form for F16 {
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
-        let mut codes = vec![0; lifted.len() / width * padded::<u16>(width)];
-        write(width, lifted, &mut codes);
-        bytemuck::cast_slice(&codes).to_vec()
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
+        let Encoded { bytes, floats, halves, .. } = out;
+        bytes.clear();
+        let padding = (padded::<u16>(width) - width) * size_of::<u16>();
+        for row in lifted.chunks_exact(width) {
+            halves_of(row, (floats, halves));
+            bytes.extend_from_slice(bytemuck::cast_slice(halves));
+            bytes.extend(std::iter::repeat_n(0, padding));
+        }
+    }
+
+    fn quantizer_bytes(&self) -> usize {
+        0
     }
 
     fn codes(&self) -> &dyn Bytes {

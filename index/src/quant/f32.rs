@@ -3,7 +3,7 @@
 use nearlab_simd::Metric;
 use nearlab_storage::{Buffer, Vectors};
 
-use super::{Bytes, Form};
+use super::{Bytes, Encoded, Form};
 use crate::BuildError;
 use crate::space::{Space, base_of};
 
@@ -29,8 +29,13 @@ impl F32 {
 
 impl Form for F32 {
     /// What lifting adds is not kept.
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
-        lifted.chunks_exact(width).flat_map(|row| bytemuck::cast_slice(&row[..self.dim])).copied().collect()
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
+        out.bytes.clear();
+        lifted.chunks_exact(width).for_each(|row| out.bytes.extend_from_slice(bytemuck::cast_slice(&row[..self.dim])));
+    }
+
+    fn quantizer_bytes(&self) -> usize {
+        0
     }
 
     fn codes(&self) -> &dyn Bytes {

@@ -49,13 +49,15 @@ use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::prelude::*;
 
 use crate::BuildError;
+use crate::memory::Capacity;
+use fit::Fitted;
 
 /// Base vectors that can be scored against a query.
 pub(crate) trait Codes: Copy + Send + Sync {
     /// Whether queries must be lifted before they are made ready.
     const LIFTED: bool = true;
     /// A query made ready. Its memory is kept from one query to the next.
-    type Query: Default + Send + Debug;
+    type Query: Default + Send + Debug + Capacity;
 
     /// Number of vectors.
     fn len(&self) -> usize;
@@ -94,12 +96,38 @@ pub(crate) trait SelfQuery: Codes {
 
 /// Base vectors in one form, whichever: what keeping and changing them needs.
 pub(crate) trait Form: Send + Sync {
-    /// Lifted vectors of `width` components in this form, row after row.
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8>;
+    /// Leaves lifted vectors of `width` components in this form, row after row, in `out.bytes`.
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded);
+    /// Bytes of what was learnt from the vectors, and is needed to encode others.
+    fn quantizer_bytes(&self) -> usize;
     /// All rows.
     fn codes(&self) -> &dyn Bytes;
     /// All rows.
     fn codes_mut(&mut self) -> &mut dyn Bytes;
+}
+
+/// Rows that were encoded, and what it took. The memory is kept from one encoding to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    floats: Vec<f32>,
+    halves: Vec<half::f16>,
+    fitted: Fitted,
+}
+
+impl Encoded {
+    /// Zeros for so many bytes, and the rest.
+    fn zeroed(&mut self, bytes: usize) -> (&mut [u8], &mut Vec<f32>, &mut Fitted) {
+        self.bytes.clear();
+        self.bytes.resize(bytes, 0);
+        (&mut self.bytes, &mut self.floats, &mut self.fitted)
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        let fitted = self.fitted.levels.capacity();
+        self.bytes.capacity() + self.floats.capacity_bytes() + self.halves.capacity_bytes() + fitted
+    }
 }
 
 /// A buffer of whatever elements.
@@ -205,19 +233,20 @@ pub(crate) fn padded<T>(count: usize) -> usize {
     count.next_multiple_of(LINE_BYTES / size_of::<T>())
 }
 
-/// Rows of codes of `width` elements for each row of `source`, made by `encode(lifted rows, their codes)` for some rows at a
-/// time.
+/// Rows of codes of `width` elements for each row of `source`, made by `encode(lifted rows, their codes, scratch)` for some
+/// rows at a time.
 fn encode_all<T: Pod + Send + Sync>(
     source: &dyn Source,
     width: usize,
-    encode: impl Fn(&[f32], &mut [T]) + Sync,
+    encode: impl Fn(&[f32], &mut [T], &mut Encoded) + Sync,
 ) -> Result<Buffer<T>, BuildError> {
     let refused = |_| BuildError::Memory { bytes: source.len() * width * size_of::<T>() };
     let mut codes = Resident::zeroed(source.len() * width).map_err(refused)?;
-    codes.par_chunks_mut(CHUNK_ROWS * width).enumerate().for_each_init(Vec::new, |lifted, (chunk, codes)| {
+    let scratch = || (Vec::new(), Encoded::default());
+    codes.par_chunks_mut(CHUNK_ROWS * width).enumerate().for_each_init(scratch, |(lifted, encoded), (chunk, codes)| {
         let first = chunk * CHUNK_ROWS;
         source.rows(first..first + codes.len() / width, lifted);
-        encode(lifted, codes);
+        encode(lifted, codes, encoded);
     });
     codes.freeze().map_err(refused)
 }
@@ -226,7 +255,7 @@ fn encode_all<T: Pod + Send + Sync>(
 fn encode_levels(source: &dyn Source, count: u32) -> Result<(Levels, Buffer<u8>), BuildError> {
     let levels = Levels::train(&source.sample(SAMPLE_ROWS), source.width(), count);
     let codes =
-        encode_all(source, padded::<u8>(source.width()), |rows, codes| write_levels(&levels, count, rows, codes))?;
+        encode_all(source, padded::<u8>(source.width()), |rows, codes, _| write_levels(&levels, count, rows, codes))?;
     Ok((levels, codes))
 }
 
@@ -257,16 +286,18 @@ mod tests {
         let whole = form(&source);
         let row_bytes = whole.codes().bytes() / 20;
         let mut changed: Buffer<u8> = vec![].into();
+        let mut encoded = Encoded::default();
         for row in (0..20).rev() {
             let mut lifted = Vec::new();
             source.rows(row..row + 1, &mut lifted);
-            let encoded = whole.encode_rows(&lifted, source.width());
-            assert_eq!(encoded.len(), row_bytes);
-            changed.put(row * row_bytes, &encoded).unwrap();
+            whole.encode_rows(&lifted, source.width(), &mut encoded);
+            assert_eq!(encoded.bytes.len(), row_bytes);
+            changed.put(row * row_bytes, &encoded.bytes).unwrap();
         }
         let mut lifted = Vec::new();
         source.rows(0..20, &mut lifted);
-        assert_eq!(*changed, whole.encode_rows(&lifted, source.width()));
+        whole.encode_rows(&lifted, source.width(), &mut encoded);
+        assert_eq!(*changed, encoded.bytes);
         let mut again = form(&source);
         again.codes_mut().put(0, &changed).unwrap();
         again.codes_mut().make_resident().unwrap();

@@ -10,6 +10,7 @@ use nearlab_storage::Buffer;
 use rayon::prelude::*;
 
 use super::{Source, padded};
+use crate::memory::Capacity;
 use crate::random::SplitMix64;
 
 /// Rows that the covariance is taken over, at most.
@@ -46,6 +47,12 @@ struct Coarse {
 pub(crate) struct CoarseScratch {
     levels: Vec<u8>,
     products: Vec<i32>,
+}
+
+impl Capacity for CoarseScratch {
+    fn capacity_bytes(&self) -> usize {
+        self.levels.capacity() + self.products.capacity_bytes()
+    }
 }
 
 impl Projection {
@@ -109,6 +116,17 @@ impl Projection {
                 .zip(&self.shift)
                 .map(|(((product, row_step), sum), shift)| (product - 128 * sum) as f32 * (step * row_step) - shift),
         );
+    }
+
+    /// Bytes of the directions, in both forms, and of what goes with them.
+    pub(crate) fn bytes(&self) -> usize {
+        let Coarse { directions, steps, sums } = &self.coarse;
+        size_of_val(&*self.mean)
+            + size_of_val(&*self.directions)
+            + size_of_val(&*self.shift)
+            + directions.len()
+            + size_of_val(&**steps)
+            + size_of_val(&**sums)
     }
 
     pub(crate) fn components(&self) -> usize {

@@ -8,8 +8,9 @@ use nearlab_storage::Buffer;
 
 use super::levels::level_at;
 use super::projection::CoarseScratch;
-use super::{Bytes, Codes, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, encode_all};
+use super::{Bytes, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, encode_all};
 use crate::BuildError;
+use crate::memory::Capacity;
 
 /// Levels of a component.
 const COUNT: u32 = 16;
@@ -35,8 +36,9 @@ impl Sq4 {
         }
         let width = projection.as_ref().map_or(source.width(), Projection::components);
         let levels = Levels::train(&sample, width, COUNT);
-        let codes =
-            encode_all(source, row_bytes(width), |rows, codes| write((&levels, projection.as_ref()), rows, codes))?;
+        let codes = encode_all(source, row_bytes(width), |rows, codes, scratch| {
+            write((&levels, projection.as_ref()), rows, codes, &mut scratch.floats);
+        })?;
         Ok(Self { levels, projection, codes })
     }
 
@@ -63,12 +65,16 @@ fn place(i: usize) -> (usize, u32) {
 }
 
 /// Writes the levels of some rows, which are projected where they are to be, to their codes, which are zeros.
-fn write((levels, projection): (&Levels, Option<&Projection>), rows: &[f32], codes: &mut [u8]) {
-    let mut projected = Vec::new();
+fn write(
+    (levels, projection): (&Levels, Option<&Projection>),
+    rows: &[f32],
+    codes: &mut [u8],
+    projected: &mut Vec<f32>,
+) {
     let rows = match projection {
         Some(projection) => {
-            projection.apply(rows, &mut projected);
-            &projected
+            projection.apply(rows, projected);
+            projected
         }
         None => rows,
     };
@@ -79,10 +85,13 @@ fn write((levels, projection): (&Levels, Option<&Projection>), rows: &[f32], cod
 }
 
 impl Form for Sq4 {
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
-        let mut codes = vec![0; lifted.len() / width * row_bytes(self.levels.offset.len())];
-        write((&self.levels, self.projection.as_ref()), lifted, &mut codes);
-        codes
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
+        let (codes, projected, _) = out.zeroed(lifted.len() / width * row_bytes(self.levels.offset.len()));
+        write((&self.levels, self.projection.as_ref()), lifted, codes, projected);
+    }
+
+    fn quantizer_bytes(&self) -> usize {
+        size_of_val(&*self.levels.offset) + self.projection.as_ref().map_or(0, Projection::bytes)
     }
 
     fn codes(&self) -> &dyn Bytes {
@@ -118,6 +127,12 @@ pub(crate) struct Sq4Query {
     projected: Vec<f32>,
     scratch: CoarseScratch,
     levels: Vec<i8>,
+}
+
+impl Capacity for Sq4Query {
+    fn capacity_bytes(&self) -> usize {
+        self.projected.capacity_bytes() + self.scratch.capacity_bytes() + self.levels.capacity()
+    }
 }
 
 /// What a padded component of the query must be for the kernel to find no difference: level 0 of the code, times 8.

@@ -3,7 +3,7 @@
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Bytes, Codes, Form, Levels, SelfQuery, Source, Symmetric, encode_levels, padded, write_levels};
+use super::{Bytes, Codes, Encoded, Form, Levels, SelfQuery, Source, Symmetric, encode_levels, padded, write_levels};
 use crate::BuildError;
 
 const COUNT: u32 = 128;
@@ -27,10 +27,13 @@ impl Sq7 {
 }
 
 impl Form for Sq7 {
-    fn encode_rows(&self, lifted: &[f32], width: usize) -> Vec<u8> {
-        let mut codes = vec![0; lifted.len() / width * padded::<u8>(width)];
-        write_levels(&self.levels, COUNT, lifted, &mut codes);
-        codes
+    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
+        let (codes, ..) = out.zeroed(lifted.len() / width * padded::<u8>(width));
+        write_levels(&self.levels, COUNT, lifted, codes);
+    }
+
+    fn quantizer_bytes(&self) -> usize {
+        size_of_val(&*self.levels.offset)
     }
 
     fn codes(&self) -> &dyn Bytes {

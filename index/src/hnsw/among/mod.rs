@@ -29,6 +29,7 @@ use super::codes::{EndQuery, RerankRows};
 use super::pool::Pool;
 use super::search::{Plan, Slot};
 use crate::id_set::ids_of;
+use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::scatter::score_scattered;
 use crate::{Counters, IdSet, Neighbor};
@@ -66,7 +67,7 @@ impl Among<'_> {
 }
 
 /// The memory of searches among some.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Matched {
     /// The matches found.
     pool: Pool,
@@ -75,6 +76,21 @@ pub(super) struct Matched {
     /// Matches to score, and their scores.
     ids: Vec<u32>,
     scores: Vec<f32>,
+}
+
+impl Matched {
+    /// For a graph with so many links per node.
+    pub(super) fn new(m: usize) -> Self {
+        let (failing, ids, scores) = (Vec::with_capacity(2 * m), Vec::with_capacity(4 * m), Vec::with_capacity(4 * m));
+        Self { pool: Pool::default(), failing, ids, scores }
+    }
+}
+
+impl Capacity for Matched {
+    fn capacity_bytes(&self) -> usize {
+        let Self { pool, failing, ids, scores } = self;
+        pool.capacity_bytes() + failing.capacity_bytes() + ids.capacity_bytes() + scores.capacity_bytes()
+    }
 }
 
 impl<'a, C: Codes + 'a> Plan<'a, C> {

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::Candidates;
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::Builder;
-use crate::hnsw::seek::Insertion;
-use crate::hnsw::select::select_neighbors;
+use crate::hnsw::changes::RowsMut;
+use crate::hnsw::seek::{Crews, Found};
+use crate::hnsw::select::{Selection, select_neighbors};
 use crate::index::Quietly;
 use crate::quant::{SelfQuery, Sq7Rows};
 use crate::random::{mix, permutation};
@@ -31,31 +32,38 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
         let mut counters = Counters::default();
         let candidates = Candidates::find(self.selection(), &self.params, &mut counters, progress)?;
         self.count(counters);
-        let mut insertions = Vec::with_capacity(n);
+        let mut found = Found::default();
+        found.own.begin(2 * self.params.m);
+        (0..n as u32).for_each(|id| found.own.push(id, 0));
+        let mut rows = found.own.rows();
         for part in 0..PARTS {
             let (from, to) = (part * n / PARTS, (part + 1) * n / PARTS);
             step(progress, Stage::Construct, n / 2 + from / 2, n)?;
-            insertions.extend(self.chosen(&candidates, from as u32..to as u32));
+            let (these, others) = rows.split_at(to - from);
+            self.choose(&candidates, these);
+            rows = others;
         }
         drop(candidates);
-        self.apply(insertions);
+        let mut crews = Crews::new(&self.params);
+        self.apply(&mut found, &crews, false);
+        self.count(crews.take_counters());
         step(progress, Stage::Construct, n, n)
     }
 
-    /// What each of some points chooses among its candidates: fewer than its row holds, to leave room for the links back.
-    fn chosen(&mut self, candidates: &Candidates, ids: std::ops::Range<u32>) -> Vec<Insertion> {
+    /// Lets some points choose among their candidates: fewer than a row holds, to leave room for the links back.
+    fn choose(&mut self, candidates: &Candidates, rows: RowsMut<'_>) {
         let (selection, most, keep_pruned) = (self.selection(), self.params.m * 3 / 2, self.params.keep_pruned);
-        let chosen: Vec<(Insertion, Counters)> = ids
-            .into_par_iter()
-            .map_init(Vec::new, |found, id| {
+        let scratch = || (Vec::new(), Selection::default());
+        let counters: Counters = rows
+            .par_iter()
+            .map_init(scratch, |(found, chosen), (id, row)| {
                 let mut counters = Counters::default();
                 candidates.of(id, found);
-                let neighbors = select_neighbors(selection, found, most, keep_pruned, &mut counters);
-                (Insertion { id, layers: vec![neighbors], complete: true }, counters)
+                select_neighbors((selection, &mut *chosen), found, (most, keep_pruned), &mut counters);
+                row.set(&chosen.selected);
+                counters
             })
-            .collect();
-        let (insertions, counters): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
-        self.count(counters.into_iter().sum());
-        insertions
+            .sum();
+        self.count(counters);
     }
 }

@@ -38,6 +38,7 @@ use crate::quant::{
     Affine, AffineKind, Euclid, F16, F32, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
     sq4_row_bytes,
 };
+use crate::scratch::Idle;
 use crate::sections::{Header, Reader};
 use crate::{IdSet, OpenError, Persist, SaveError};
 
@@ -64,7 +65,8 @@ const DIRECTIONS: SectionId = SectionId::new("pcs");
 
 impl Persist for Hnsw {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters } = self;
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, .. } = self;
+        let traversal = traversal.lent();
         let (links, levels, entry_point) = (graph.links(), &graph.levels[..], graph.entry_point);
         let build_counters = *build_counters;
         Saved { params, euclid, traversal, rerank, links, levels, entry_point, deleted, build_counters }.save(path)
@@ -102,7 +104,16 @@ impl Persist for Hnsw {
             RerankCodes::F16 => Rerank::F16(open_f16(&reader, len, width)?),
             RerankCodes::F32 => Rerank::F32(open_f32(&reader, &header)?),
         };
-        Ok(Self { params, euclid, traversal, rerank, graph, deleted, build_counters: header.counters })
+        Ok(Self {
+            params,
+            euclid,
+            traversal,
+            rerank,
+            graph,
+            deleted,
+            build_counters: header.counters,
+            idle: Idle::default(),
+        })
     }
 }
 
@@ -302,6 +313,7 @@ mod tests {
             graph,
             deleted: IdSet::new(),
             build_counters: Counters { hops: 3, ..Counters::default() },
+            idle: Idle::default(),
         };
         damage(&mut hnsw);
         let folder = tempfile::tempdir().unwrap();

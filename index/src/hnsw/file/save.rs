@@ -9,7 +9,7 @@ use super::{
     SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED,
 };
 use crate::hnsw::HnswParams;
-use crate::hnsw::codes::{Rerank, Traversal};
+use crate::hnsw::codes::{Rerank, Walked};
 use crate::hnsw::graph::{Links, NO_LINK};
 use crate::quant::{Affine, Euclid, Levels, Sq4, Sq8};
 use crate::sections::{Header, Writer};
@@ -19,7 +19,7 @@ use crate::{Counters, IdSet, SaveError};
 pub(in crate::hnsw) struct Saved<'a> {
     pub(in crate::hnsw) params: &'a HnswParams,
     pub(in crate::hnsw) euclid: &'a Euclid,
-    pub(in crate::hnsw) traversal: &'a Traversal,
+    pub(in crate::hnsw) traversal: Walked<'a>,
     pub(in crate::hnsw) rerank: &'a Rerank,
     pub(in crate::hnsw) links: Links<'a>,
     pub(in crate::hnsw) levels: &'a [u8],
@@ -59,11 +59,11 @@ impl Saved<'_> {
         writer.section(UPPER_OFFSETS, self.links.upper_offsets)?;
         writer.section(UPPER, self.links.upper)?;
         match self.traversal {
-            Traversal::F32(f32) => writer.vectors(&f32.vectors)?,
-            Traversal::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
-            Traversal::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
-            Traversal::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
-            Traversal::Affine(affine) => save_affine(&mut writer, affine)?,
+            Walked::F32(f32) => writer.vectors(&f32.vectors)?,
+            Walked::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Walked::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
+            Walked::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
+            Walked::Affine(affine) => save_affine(&mut writer, affine)?,
         }
         match self.rerank {
             Rerank::None => (),

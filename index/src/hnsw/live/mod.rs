@@ -8,6 +8,7 @@
 //! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
 //! rows that lead to it. From then on its id is free, and is given again to a vector inserted later.
 
+mod insert;
 mod searcher;
 mod state;
 
@@ -19,22 +20,21 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
-use super::batch::Batches;
-use super::codes::{Rerank, Traversal};
 use super::connect::{Lost, tie};
 use super::file::Saved;
 use super::graph;
 use super::growth::Growth;
-use super::level::level_of;
+use super::repair::Mended;
 use super::search::Scratch;
-use super::seek::Crews;
 use super::{Hnsw, HnswParams, HnswSearchParams, TraversalCodes};
-use crate::index::MAX_VECTORS;
-use crate::quant::{AffineQuery, Euclid, Lifted, Source, Sq4Query, Sq7};
-use crate::space::{check_base, step};
+use crate::memory::Capacity;
+use crate::quant::{Euclid, Form};
+use crate::scratch::Idle;
+use crate::space::step;
 use crate::{BuildError, Counters, IdSet, Index, Memory, Mutable, ParamError, Progress, SaveError, Stage};
+use insert::Writer;
 pub use searcher::LiveSearcher;
-use state::State;
+use state::{Forms, State};
 
 /// Nodes that are mended between two chances for searches.
 const MENDED_AT_ONCE: usize = 4096;
@@ -57,18 +57,8 @@ pub struct LiveHnsw {
     euclid: Euclid,
     state: RwLock<State>,
     writer: Mutex<Writer>,
-}
-
-/// What only the writer needs.
-#[derive(Debug)]
-struct Writer {
-    /// Ids to give again, largest first.
-    free: Vec<u32>,
-    f32_crews: Crews<Vec<f32>>,
-    sq7_crews: Crews<Vec<u8>>,
-    sq4_crews: Crews<Sq4Query>,
-    affine_crews: Crews<AffineQuery>,
-    counters: Counters,
+    /// Memory for searchers.
+    idle: Idle<Scratch>,
 }
 
 impl Hnsw {
@@ -90,43 +80,21 @@ impl Hnsw {
     }
 
     fn thawed(self) -> Result<LiveHnsw, BuildError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters } = self;
-        let selection = selection(&euclid, &traversal, &rerank)?;
-        let growth = match (&traversal, &selection) {
-            (_, Some(sq7)) => Growth::thawed(&graph, sq7.rows()),
-            (Traversal::F32(f32), None) => Growth::thawed(&graph, f32.rows()),
-            (_, None) => unreachable!("{NO_SELECTION}"),
-        };
-        let writer = Writer {
-            free: free_ids(&deleted),
-            f32_crews: Crews::new(params.m),
-            sq7_crews: Crews::new(params.m),
-            sq4_crews: Crews::new(params.m),
-            affine_crews: Crews::new(params.m),
-            counters: build_counters,
-        };
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, idle } = self;
+        let forms = Forms::of(&euclid, traversal, &rerank)?;
+        let growth = match &forms {
+            Forms::Plain(f32) => Growth::thawed(&graph, f32.rows()),
+            Forms::Coded(_, sq7) => Growth::thawed(&graph, sq7.rows()),
+        }?;
+        let writer = Writer::new(free_ids(&deleted), build_counters, &params);
         let free = deleted.len();
-        let mut state = State { traversal, rerank, selection, growth, deleted, free };
+        let mut state = State { forms, rerank, growth, deleted, free };
         // Here, and not under the lock of the first insert.
         for form in state.forms_mut().into_iter().flatten() {
             let bytes = form.codes().bytes();
             form.codes_mut().make_writable().map_err(|_| BuildError::Memory { bytes })?;
         }
-        Ok(LiveHnsw { params, euclid, state: RwLock::new(state), writer: Mutex::new(writer) })
-    }
-}
-
-const NO_SELECTION: &str = "only vectors as they are choose their own neighbours";
-
-/// 7-bit codes of the finest form there is; none for vectors as they are, which are compared themselves.
-fn selection(euclid: &Euclid, traversal: &Traversal, rerank: &Rerank) -> Result<Option<Sq7>, BuildError> {
-    let of = |source: &dyn Source| Sq7::encode(source).map(Some);
-    match (traversal, rerank) {
-        (Traversal::F32(_), _) => Ok(None),
-        (_, Rerank::F32(f32)) => of(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid)),
-        (_, Rerank::F16(f16)) | (Traversal::F16(f16), Rerank::None) => of(f16),
-        (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => of(sq8),
-        (Traversal::Sq4(_) | Traversal::Affine(_), Rerank::None) => unreachable!("refused before"),
+        Ok(LiveHnsw { params, euclid, state: RwLock::new(state), writer: Mutex::new(writer), idle })
     }
 }
 
@@ -145,11 +113,11 @@ impl LiveHnsw {
     /// Ends the changes: optimises, and gives an index that can be saved. Ids stay; those that are free are not found.
     pub fn freeze(self, pool: &ThreadPool, progress: &dyn Progress) -> Result<Hnsw, BuildError> {
         self.optimize(pool, progress)?;
-        let Self { params, euclid, state, writer } = self;
-        let State { traversal, rerank, growth, deleted, .. } =
-            state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Self { params, euclid, state, writer, idle } = self;
+        let State { forms, rerank, growth, deleted, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let build_counters = writer.into_inner().unwrap_or_else(PoisonError::into_inner).counters;
-        Ok(Hnsw { params, euclid, traversal, rerank, graph: growth.freeze(), deleted, build_counters })
+        let (traversal, graph) = (forms.into_traversal(), growth.freeze());
+        Ok(Hnsw { params, euclid, traversal, rerank, graph, deleted, build_counters, idle })
     }
 
     /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not.
@@ -158,11 +126,11 @@ impl LiveHnsw {
         let writer = &mut *writer;
         pool.install(|| self.optimize_by(writer, progress))?;
         let state = self.read();
-        let State { traversal, rerank, growth, deleted, .. } = &*state;
+        let State { forms, rerank, growth, deleted, .. } = &*state;
         let saved = Saved {
             params: &self.params,
             euclid: &self.euclid,
-            traversal,
+            traversal: forms.walked(),
             rerank,
             links: growth.links(),
             levels: growth.levels(),
@@ -185,63 +153,6 @@ impl LiveHnsw {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert_here(&self, vectors: Vectors<'_, f32>) -> Result<Vec<u32>, BuildError> {
-        check_base(vectors)?;
-        let mut writer = self.lock_writer();
-        writer.man(self.params.m);
-        let mut ids = Vec::with_capacity(vectors.len());
-        while ids.len() < vectors.len() {
-            let batch = self.next_batch(&writer, vectors.len() - ids.len())?;
-            self.place(&batch, vectors.rows(ids.len()..ids.len() + batch.len()))?;
-            let (rows, counters) = self.read().links_of(&batch, &self.params, &writer);
-            writer.counters += counters;
-            let free = writer.free.len().saturating_sub(batch.len());
-            writer.free.truncate(free);
-            self.write().link(&batch, &rows);
-            ids.extend(batch);
-        }
-        Ok(ids)
-    }
-
-    /// The ids of the next of `left` points: free ones first, then new ones.
-    fn next_batch(&self, writer: &Writer, left: usize) -> Result<Vec<u32>, BuildError> {
-        let state = self.read();
-        let nodes = state.growth.len();
-        let new = nodes as u32..;
-        let mut ids: Vec<u32> =
-            writer.free.iter().rev().copied().chain(new).take(left.min(Batches::LIVE.most)).collect();
-        let levels: Vec<u8> = ids.iter().map(|&id| level_of(id, self.params.seed, self.params.m)).collect();
-        ids.truncate(Batches::LIVE.next(&levels, nodes - state.free, state.growth.max_level()));
-        match ids.iter().find(|&&id| id as usize >= MAX_VECTORS) {
-            None => Ok(ids),
-            Some(&id) => Err(BuildError::TooMany { expected: MAX_VECTORS, found: id as usize + 1 }),
-        }
-    }
-
-    /// Puts the codes of new points where searches will read them, once something leads there.
-    fn place(&self, ids: &[u32], vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
-        let source = Lifted::new(vectors, &self.euclid);
-        let mut lifted = Vec::new();
-        source.rows(0..vectors.len(), &mut lifted);
-        let encoded = self.read().forms().map(|form| form.map(|form| form.encode_rows(&lifted, source.width())));
-        let mut state = self.write();
-        for (form, rows) in state.forms_mut().into_iter().zip(&encoded) {
-            let (Some(form), Some(rows)) = (form, rows) else { continue };
-            let row_bytes = rows.len() / ids.len();
-            for (&id, row) in ids.iter().zip(rows.chunks_exact(row_bytes)) {
-                let put = form.codes_mut().put(id as usize * row_bytes, row);
-                put.map_err(|_| BuildError::Memory { bytes: form.codes().bytes() + rows.len() })?;
-            }
-        }
-        for &id in ids {
-            let level = level_of(id, self.params.seed, self.params.m);
-            if id as usize == state.growth.len() && !state.growth.append(level) {
-                return Err(BuildError::TooMany { expected: MAX_VECTORS, found: id as usize + 1 });
-            }
-        }
-        Ok(())
-    }
-
     fn optimize_by(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), BuildError> {
         let nodes = self.read().growth.len();
         for first in (0..nodes).step_by(MENDED_AT_ONCE) {
@@ -250,7 +161,9 @@ impl LiveHnsw {
             let (rows, counters) = self.read().mended(ids);
             writer.counters += counters;
             let mut state = self.write();
-            state.growth.set_all(&rows);
+            for Mended { id, layer, neighbors } in rows {
+                state.growth.set((id, layer), &neighbors);
+            }
         }
         let entry_point = self.read().best_entry_point();
         self.write().growth.entry_point = entry_point;
@@ -282,32 +195,18 @@ impl LiveHnsw {
             return;
         }
         let mut state = self.write();
-        let State { growth, selection, traversal, .. } = &mut *state;
-        match (selection, traversal) {
-            (Some(sq7), _) => tie(sq7.rows(), growth.base_mut(), lost, &mut writer.counters),
-            (None, Traversal::F32(f32)) => tie(f32.rows(), growth.base_mut(), lost, &mut writer.counters),
-            (None, _) => unreachable!("{NO_SELECTION}"),
+        let State { growth, forms, .. } = &mut *state;
+        match forms {
+            Forms::Plain(f32) => tie(f32.rows(), growth.base_mut(), lost, &mut writer.counters),
+            Forms::Coded(_, sq7) => tie(sq7.rows(), growth.base_mut(), lost, &mut writer.counters),
         }
-    }
-}
-
-impl Writer {
-    /// Makes sure that each thread of the rayon pool has its walks.
-    fn man(&mut self, m: usize) {
-        self.f32_crews.man(m);
-        self.sq7_crews.man(m);
-        self.sq4_crews.man(m);
-        self.affine_crews.man(m);
     }
 }
 
 impl Mutable for LiveHnsw {
     /// A search sees a batch of up to 128 new vectors at once, as soon as it is linked.
-    fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError> {
-        if vectors.dim() != self.euclid.dim {
-            return Err(BuildError::Dimension { expected: self.euclid.dim, found: vectors.dim() });
-        }
-        pool.install(|| self.insert_here(vectors))
+    fn insert_into(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool, ids: &mut Vec<u32>) -> Result<(), BuildError> {
+        self.insert_on(vectors, pool, ids)
     }
 
     fn delete(&self, ids: &[u32]) -> usize {
@@ -342,16 +241,18 @@ impl Index for LiveHnsw {
         self.euclid.metric
     }
 
-    /// `vectors` or `codes`, what searches walk over; `rerank_codes` and `selection_codes`, where there are any; `graph`, links
-    /// with their distances.
+    /// `vectors` or `codes`, what searches walk over; `graph`, links with their distances; and where there are any,
+    /// `rerank_codes`, `selection_codes`; `quantizers`, what codes have learnt; `deleted`, the sets of deleted and free ids.
     fn memory(&self) -> Memory {
         let state = self.read();
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
         let names = [codes, "rerank_codes", "selection_codes"];
         let mut memory = Memory::of([("graph", state.growth.bytes())]);
         for (name, form) in names.into_iter().zip(state.forms()) {
-            memory.0.extend(form.map(|form| (name, form.codes().bytes() as u64)));
+            memory.add(name, form.map_or(0, |form| form.codes().bytes()));
+            memory.add("quantizers", form.map_or(0, Form::quantizer_bytes));
         }
+        memory.add("deleted", state.deleted.capacity_bytes());
         memory
     }
 
@@ -374,8 +275,14 @@ impl Index for LiveHnsw {
         self.lock_writer().counters
     }
 
+    fn scratch_bytes(&self) -> u64 {
+        let writer = self.lock_writer();
+        let free = writer.free.capacity_bytes();
+        (self.idle.capacity_bytes() + writer.capacity_bytes() + free) as u64
+    }
+
     fn searcher(&self, params: &HnswSearchParams) -> Result<LiveSearcher<'_>, ParamError> {
         params.validate()?;
-        Ok(LiveSearcher::new(self, *params, Scratch::default()))
+        Ok(LiveSearcher::new(self, *params))
     }
 }

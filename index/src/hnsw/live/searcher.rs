@@ -5,7 +5,8 @@ use nearlab_storage::Vectors;
 use super::LiveHnsw;
 use crate::hnsw::HnswSearchParams;
 use crate::hnsw::search::Scratch;
-use crate::index::assert_batch;
+use crate::index::{assert_batch, one_by_one};
+use crate::scratch::Idle;
 use crate::{Counters, IdSet, Neighbor, Searcher};
 
 /// Queries of a batch that are searched between two chances for the writer.
@@ -17,17 +18,32 @@ pub struct LiveSearcher<'a> {
     live: &'a LiveHnsw,
     params: HnswSearchParams,
     scratch: Scratch,
+    /// Where the scratch came from, unless it was lent.
+    idle: Option<&'a Idle<Scratch>>,
 }
 
 impl<'a> LiveSearcher<'a> {
     /// `params` are valid.
-    pub(crate) fn new(live: &'a LiveHnsw, params: HnswSearchParams, scratch: Scratch) -> Self {
-        Self { live, params, scratch }
+    pub(super) fn new(live: &'a LiveHnsw, params: HnswSearchParams) -> Self {
+        Self { live, params, scratch: live.idle.take(), idle: Some(&live.idle) }
+    }
+
+    /// `params` are valid.
+    pub(crate) fn with_scratch(live: &'a LiveHnsw, params: HnswSearchParams, scratch: Scratch) -> Self {
+        Self { live, params, scratch, idle: None }
     }
 
     /// The memory of the searches, for those of another index.
-    pub(crate) fn into_scratch(self) -> Scratch {
-        self.scratch
+    pub(crate) fn into_scratch(mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
+    }
+}
+
+impl Drop for LiveSearcher<'_> {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle {
+            idle.put(std::mem::take(&mut self.scratch));
+        }
     }
 }
 
@@ -54,5 +70,19 @@ impl Searcher for LiveSearcher<'_> {
     fn search_among(&mut self, query: &[f32], k: usize, among: &IdSet, out: &mut Vec<Neighbor>) -> Counters {
         let state = self.live.read();
         self.scratch.one_among(state.searched(&self.live.euclid), self.params, (query, k, among), out)
+    }
+
+    fn search_batch_among(
+        &mut self,
+        queries: Vectors<'_, f32>,
+        k: usize,
+        among: &IdSet,
+        out: &mut [Neighbor],
+    ) -> Counters {
+        let mut found = std::mem::take(&mut self.scratch.found);
+        let counters =
+            one_by_one((queries, k), &mut found, out, |query, found| self.search_among(query, k, among, found));
+        self.scratch.found = found;
+        counters
     }
 }

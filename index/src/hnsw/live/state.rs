@@ -4,23 +4,68 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{NO_SELECTION, Writer};
+use nearlab_storage::Vectors;
+
+use super::insert::AllCrews;
 use crate::hnsw::HnswParams;
-use crate::hnsw::codes::{Rerank, Traversal};
-use crate::hnsw::growth::{Growth, RowChange};
-use crate::hnsw::repair::mended;
+use crate::hnsw::codes::{Rerank, Traversal, Walked};
+use crate::hnsw::growth::Growth;
+use crate::hnsw::repair::{Mended, mended};
 use crate::hnsw::search::Searched;
-use crate::hnsw::seek::{Crews, Scorers, Seeker, anchored, own_rows};
-use crate::quant::{Euclid, Form, SelfQuery, Sq7, Symmetric};
-use crate::{Counters, IdSet};
+use crate::hnsw::seek::{Crews, Found, Scorers, Seeker};
+use crate::quant::{Euclid, F32, Form, Lifted, SelfQuery, Sq7, Symmetric};
+use crate::{BuildError, Counters, IdSet, ParamError};
+
+/// The vectors as searches walk over them, and as neighbours are chosen.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an index has one, and lends it")]
+pub(super) enum Forms {
+    /// As they are: they choose their own neighbours.
+    Plain(F32),
+    /// In codes, and in others of 7 bits, by which neighbours are chosen.
+    Coded(Traversal, Sq7),
+}
+
+impl Forms {
+    /// The 7-bit codes are made of the finest form there is. Refused where that is too coarse.
+    pub(super) fn of(euclid: &Euclid, traversal: Traversal, rerank: &Rerank) -> Result<Self, BuildError> {
+        let sq7 = match (&traversal, rerank) {
+            (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_), Rerank::None) => None,
+            (_, Rerank::F32(f32)) => Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid))?),
+            (_, Rerank::F16(f16)) | (Traversal::F16(f16), Rerank::None) => Some(Sq7::encode(f16)?),
+            (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8)?),
+        };
+        match (traversal, sq7) {
+            (Traversal::F32(f32), _) => Ok(Self::Plain(f32)),
+            (traversal, Some(sq7)) => Ok(Self::Coded(traversal, sq7)),
+            (_, None) => {
+                let expected = "f32, f16 or sq8, or have rerank codes, to be inserted into".to_owned();
+                Err(ParamError { name: "codes", expected, found: "coarser ones".to_owned() }.into())
+            }
+        }
+    }
+
+    /// What searches walk over.
+    pub(super) fn walked(&self) -> Walked<'_> {
+        match self {
+            Self::Plain(f32) => Walked::F32(f32),
+            Self::Coded(traversal, _) => traversal.lent(),
+        }
+    }
+
+    pub(super) fn into_traversal(self) -> Traversal {
+        match self {
+            Self::Plain(f32) => Traversal::F32(f32),
+            Self::Coded(traversal, _) => traversal,
+        }
+    }
+}
 
 /// What searches read.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) traversal: Traversal,
+    pub(super) forms: Forms,
     pub(super) rerank: Rerank,
-    /// Codes by which neighbours are chosen, where searches do not walk over the vectors themselves.
-    pub(super) selection: Option<Sq7>,
     pub(super) growth: Growth,
     pub(super) deleted: IdSet,
     /// Deleted nodes that nothing leads to any more.
@@ -28,22 +73,26 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The vectors in every form that is kept.
+    /// The vectors in every form that is kept: as they are walked over, ranked, and chosen by.
     pub(super) fn forms(&self) -> [Option<&dyn Form>; 3] {
-        let selection = self.selection.as_ref().map(|sq7| -> &dyn Form { sq7 });
-        [Some(self.traversal.form()), self.rerank.form(), selection]
+        match &self.forms {
+            Forms::Plain(f32) => [Some(f32), self.rerank.form(), None],
+            Forms::Coded(traversal, sq7) => [Some(traversal.form()), self.rerank.form(), Some(sq7)],
+        }
     }
 
     pub(super) fn forms_mut(&mut self) -> [Option<&mut dyn Form>; 3] {
-        let selection = self.selection.as_mut().map(|sq7| -> &mut dyn Form { sq7 });
-        [Some(self.traversal.form_mut()), self.rerank.form_mut(), selection]
+        match &mut self.forms {
+            Forms::Plain(f32) => [Some(f32), self.rerank.form_mut(), None],
+            Forms::Coded(traversal, sq7) => [Some(traversal.form_mut()), self.rerank.form_mut(), Some(sq7)],
+        }
     }
 
     pub(super) fn searched<'a>(&'a self, euclid: &'a Euclid) -> Searched<'a> {
         let linked = self.growth.len() - self.free;
         Searched {
             euclid,
-            traversal: &self.traversal,
+            traversal: self.forms.walked(),
             rerank: &self.rerank,
             links: self.growth.links(),
             entry_point: self.growth.entry_point,
@@ -54,47 +103,56 @@ impl State {
         }
     }
 
-    /// The rows that new points change, their own and those that link back.
-    pub(super) fn links_of(&self, ids: &[u32], params: &HnswParams, writer: &Writer) -> (Vec<RowChange>, Counters) {
-        match (&self.traversal, &self.selection) {
-            (Traversal::F32(f32), None) => {
+    /// Finds the rows that new points change, their own and those that link back; on the calling thread `alone`, or on the rayon pool
+    /// it is called in.
+    pub(super) fn find_links(
+        &self,
+        ids: &[u32],
+        params: &HnswParams,
+        crews: &AllCrews,
+        (found, alone): (&mut Found, bool),
+    ) {
+        match &self.forms {
+            Forms::Plain(f32) => {
                 let scorers = Scorers { traversal: f32.rows(), selection: f32.rows(), rescore: false };
-                self.links_by(scorers, ids, params, &writer.f32_crews)
+                self.find_by((scorers, &crews.f32), ids, params, (found, alone));
             }
-            (Traversal::Sq4(sq4), Some(sq7)) => {
+            Forms::Coded(Traversal::F32(f32), sq7) => {
+                let scorers = Scorers { traversal: f32.rows(), selection: sq7.rows(), rescore: true };
+                self.find_by((scorers, &crews.f32), ids, params, (found, alone));
+            }
+            Forms::Coded(Traversal::Sq4(sq4), sq7) => {
                 let scorers = Scorers { traversal: sq4.rows(), selection: sq7.rows(), rescore: true };
-                self.links_by(scorers, ids, params, &writer.sq4_crews)
+                self.find_by((scorers, &crews.sq4), ids, params, (found, alone));
             }
-            (Traversal::Affine(affine), Some(sq7)) => {
+            Forms::Coded(Traversal::Affine(affine), sq7) => {
                 let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true };
-                self.links_by(scorers, ids, params, &writer.affine_crews)
+                self.find_by((scorers, &crews.affine), ids, params, (found, alone));
             }
-            (_, Some(sq7)) => {
+            Forms::Coded(Traversal::F16(_) | Traversal::Sq8(_), sq7) => {
                 let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };
-                self.links_by(scorers, ids, params, &writer.sq7_crews)
+                self.find_by((scorers, &crews.sq7), ids, params, (found, alone));
             }
-            (_, None) => unreachable!("{NO_SELECTION}"),
         }
     }
 
-    fn links_by<T: SelfQuery, S: Symmetric>(
+    fn find_by<T: SelfQuery, S: Symmetric>(
         &self,
-        scorers: Scorers<T, S>,
+        (scorers, crews): (Scorers<T, S>, &Crews<T::Query>),
         ids: &[u32],
         params: &HnswParams,
-        crews: &Crews<T::Query>,
-    ) -> (Vec<RowChange>, Counters) {
+        (found, alone): (&mut Found, bool),
+    ) {
         let seeker = Seeker { scorers, growth: &self.growth, deleted: &self.deleted, params, lowest: 0 };
-        let (mut rows, back) = own_rows(seeker.seek(ids, crews), 0);
-        let (merged, counters) = seeker.merged(back);
-        let merged = anchored(merged, &rows, self.growth.width(0));
-        rows.extend(merged);
-        (rows, counters)
+        seeker.seek(ids, crews, found);
+        seeker.merge(crews, found, alone);
+        found.anchor(self.growth.width(0));
     }
 
     /// Writes what was found for new points, and lets searches find them.
-    pub(super) fn link(&mut self, ids: &[u32], rows: &[RowChange]) {
-        self.growth.set_all(rows);
+    pub(super) fn link(&mut self, ids: &[u32], found: &Found) {
+        self.growth.set_all(&found.own);
+        self.growth.set_all(&found.merged);
         for &id in ids {
             if self.deleted.contains(id) {
                 self.deleted.remove(id);
@@ -107,17 +165,16 @@ impl State {
     }
 
     /// The rows of some nodes that lead to deleted ones, mended.
-    pub(super) fn mended(&self, ids: Range<u32>) -> (Vec<RowChange>, Counters) {
-        match (&self.selection, &self.traversal) {
-            (Some(sq7), _) => self.mended_by(sq7.rows(), ids),
-            (None, Traversal::F32(f32)) => self.mended_by(f32.rows(), ids),
-            (None, _) => unreachable!("{NO_SELECTION}"),
+    pub(super) fn mended(&self, ids: Range<u32>) -> (Vec<Mended>, Counters) {
+        match &self.forms {
+            Forms::Plain(f32) => self.mended_by(f32.rows(), ids),
+            Forms::Coded(_, sq7) => self.mended_by(sq7.rows(), ids),
         }
     }
 
-    fn mended_by<S: Symmetric>(&self, codes: S, ids: Range<u32>) -> (Vec<RowChange>, Counters) {
+    fn mended_by<S: Symmetric>(&self, codes: S, ids: Range<u32>) -> (Vec<Mended>, Counters) {
         let left = ids.into_par_iter().filter(|&id| !self.deleted.contains(id));
-        let mended: Vec<(Vec<RowChange>, Counters)> = left
+        let mended: Vec<(Vec<Mended>, Counters)> = left
             .map(|id| {
                 let mut counters = Counters::default();
                 (mended(codes, (&self.growth, &self.deleted), id, &mut counters), counters)
