@@ -18,6 +18,19 @@ impl Folder {
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
+
+    /// The folder at `path`, which is made, with every one above it that is missing; their names are durable.
+    pub fn make(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let missing = path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
+        let missing: Vec<&Path> = missing.collect();
+        fs::create_dir_all(&path)?;
+        for made in missing {
+            let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(above)?.sync_all()?;
+        }
+        Ok(Self { path })
+    }
 }
 
 impl Disk for Folder {
@@ -52,6 +65,19 @@ impl Disk for Folder {
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn within(&self, name: &str) -> io::Result<Box<dyn Disk>> {
+        let path = self.path(name);
+        if !path.is_dir() {
+            fs::create_dir(&path)?;
+            self.sync_folder()?;
+        }
+        Ok(Box::new(Self::at(path)))
+    }
+
+    fn adopt(&self, _name: &str) -> io::Result<()> {
+        Ok(())
     }
 }
 

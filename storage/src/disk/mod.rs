@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use folder::Folder;
-pub use rehearsal::{Crash, Fault, Rehearsal};
+pub use rehearsal::{Crash, Fault, Rehearsal, lay_out};
 pub(crate) use stream::Stream;
 
 /// A folder whose files are written, synced, renamed and removed. Files are read by mapping them (see [`crate::mmap`]).
@@ -45,9 +45,57 @@ pub trait Disk: Debug + Send + Sync {
     /// Makes names durable: those given, changed and removed so far.
     fn sync_folder(&self) -> io::Result<()>;
 
+    /// A folder inside this one, which is made if it is not there.
+    fn within(&self, name: &str) -> io::Result<Box<dyn Disk>>;
+
+    /// Takes note of a file that was written as a whole by its path, and is durable but for its name.
+    fn adopt(&self, name: &str) -> io::Result<()>;
+
     /// Where a file lies, for maps and messages.
     fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
+    }
+}
+
+impl Disk for Box<dyn Disk> {
+    fn folder(&self) -> &Path {
+        (**self).folder()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        (**self).create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        (**self).open(name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        (**self).read(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        (**self).names()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        (**self).remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        (**self).sync_folder()
+    }
+
+    fn within(&self, name: &str) -> io::Result<Box<dyn Disk>> {
+        (**self).within(name)
+    }
+
+    fn adopt(&self, name: &str) -> io::Result<()> {
+        (**self).adopt(name)
     }
 }
 

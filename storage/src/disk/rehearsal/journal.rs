@@ -13,7 +13,8 @@ pub(super) enum Operation {
     Create(String),
     Rename(String, String),
     Remove(String),
-    SyncFolder,
+    /// Of the folder whose names begin so.
+    SyncFolder(String),
     Write(usize, u64, Vec<u8>),
     SetLen(usize, u64),
     Sync(usize),
@@ -21,6 +22,18 @@ pub(super) enum Operation {
     Lost(usize),
     /// Any other call that failed, without effect.
     Nothing,
+}
+
+impl Operation {
+    /// Whether it changes a name that lies directly in the folder whose names begin so.
+    fn is_in(&self, folder: &str) -> bool {
+        match self {
+            Self::Create(name) | Self::Rename(name, _) | Self::Remove(name) => {
+                name.strip_prefix(folder).is_some_and(|rest| !rest.contains('/'))
+            }
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -84,7 +97,7 @@ impl Journal {
             Fault::ShortWrite => matches!(operation, Operation::Write(..)),
             Fault::Io => true,
             Fault::Full => matches!(operation, Operation::Write(..) | Operation::Create(_)),
-            Fault::Sync => matches!(operation, Operation::Sync(_) | Operation::SyncFolder),
+            Fault::Sync => matches!(operation, Operation::Sync(_) | Operation::SyncFolder(_)),
         };
         if !fits || at < *from || *times == 0 {
             return None;
@@ -196,8 +209,8 @@ impl State {
                 node.pending.clear();
                 node.lost = 0;
             }
-            Operation::SyncFolder => {
-                for (operation, node) in self.pending_names.drain(..) {
+            Operation::SyncFolder(folder) => {
+                for (operation, node) in self.pending_names.extract_if(.., |(operation, _)| operation.is_in(folder)) {
                     rename(&mut self.durable_names, &operation, node);
                 }
             }

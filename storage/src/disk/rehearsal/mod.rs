@@ -46,19 +46,21 @@ pub enum Crash {
 #[derive(Debug, Clone)]
 pub struct Rehearsal {
     folder: Folder,
+    /// What names in the journal begin with: those of the folders that this one is in.
+    prefix: String,
     journal: Arc<Mutex<Journal>>,
 }
 
 impl Rehearsal {
-    /// Begins with the files in `folder` as they are, all of them durable.
+    /// Begins with the files in `folder` and in folders within it as they are, all of them durable.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
-        let folder = Folder::at(folder);
         let mut files = BTreeMap::new();
-        for name in folder.names()? {
-            let content = folder.read(&name)?;
-            files.insert(name, content);
-        }
-        Ok(Self { folder, journal: Arc::new(Mutex::new(Journal::of(files))) })
+        read_all(folder, "", &mut files)?;
+        Ok(Self::over(Folder::at(folder), Journal::of(files)))
+    }
+
+    fn over(folder: Folder, journal: Journal) -> Self {
+        Self { folder, prefix: String::new(), journal: Arc::new(Mutex::new(journal)) }
     }
 
     /// How many calls have changed something, or tried to: each is a moment at which to crash.
@@ -75,20 +77,19 @@ impl Rehearsal {
     /// What was done in the first `calls` calls, as a disk of its own, to ask what a crash leaves.
     #[must_use]
     pub fn until(&self, calls: usize) -> Self {
-        Self { folder: self.folder.clone(), journal: Arc::new(Mutex::new(self.journal().until(calls))) }
+        Self::over(self.folder.clone(), self.journal().until(calls))
     }
 
     /// The disk as the next process finds it when one is killed before call `at`, in another folder, which is empty: what was
     /// not synced is there, and is not durable.
     pub fn killed(&self, at: usize, folder: &Path) -> io::Result<Self> {
         let disk = Self { folder: Folder::at(folder), ..self.until(at) };
-        for (name, bytes) in disk.after(at, Crash::Kill { seed: 0 }) {
-            std::fs::write(folder.join(name), bytes)?;
-        }
+        lay_out(&disk.after(at, Crash::Kill { seed: 0 }), folder)?;
         Ok(disk)
     }
 
-    /// The names and contents that a crash leaves that happens while call `at` is made; `at` calls were made before it.
+    /// The names and contents that a crash leaves that happens while call `at` is made; `at` calls were made before it. Names in
+    /// folders within this one have those of the folders before them, with a `/` between.
     pub fn after(&self, at: usize, crash: Crash) -> BTreeMap<String, Vec<u8>> {
         self.journal().after(at, crash)
     }
@@ -109,10 +110,39 @@ impl Rehearsal {
         Ok(made)
     }
 
+    fn journaled(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     fn file(&self, name: &str, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        let node = self.journal().node_of(name);
+        let node = self.journal().node_of(&self.journaled(name));
         Box::new(RehearsalFile { disk: self.clone(), node, file })
     }
+}
+
+fn read_all(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().into_string().unwrap_or_default());
+        if entry.file_type()?.is_dir() {
+            read_all(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            files.insert(name, std::fs::read(entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+/// Writes what a crash left into a folder, and into folders within it.
+pub fn lay_out(left: &BTreeMap<String, Vec<u8>>, folder: &Path) -> io::Result<()> {
+    for (name, bytes) in left {
+        let path = folder.join(name);
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
 }
 
 fn error_of(fault: Fault) -> io::Error {
@@ -128,7 +158,7 @@ impl Disk for Rehearsal {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.call(Operation::Create(name.to_owned()), || self.folder.create(name))?;
+        let file = self.call(Operation::Create(self.journaled(name)), || self.folder.create(name))?;
         Ok(self.file(name, file))
     }
 
@@ -146,15 +176,29 @@ impl Disk for Rehearsal {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Operation::Rename(from.to_owned(), to.to_owned()), || self.folder.rename(from, to))
+        self.call(Operation::Rename(self.journaled(from), self.journaled(to)), || self.folder.rename(from, to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.call(Operation::Remove(name.to_owned()), || self.folder.remove(name))
+        self.call(Operation::Remove(self.journaled(name)), || self.folder.remove(name))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        self.call(Operation::SyncFolder, || Ok(()))
+        self.call(Operation::SyncFolder(self.prefix.clone()), || Ok(()))
+    }
+
+    fn within(&self, name: &str) -> io::Result<Box<dyn Disk>> {
+        std::fs::create_dir_all(self.path(name))?;
+        let (folder, prefix) = (Folder::at(self.path(name)), format!("{}{name}/", self.prefix));
+        Ok(Box::new(Self { folder, prefix, journal: Arc::clone(&self.journal) }))
+    }
+
+    fn adopt(&self, name: &str) -> io::Result<()> {
+        let content = self.folder.read(name)?;
+        self.folder.remove(name)?;
+        let file = self.create(name)?;
+        file.write_all_at(0, &content)?;
+        file.sync()
     }
 }
 
