@@ -51,8 +51,8 @@ fn the_golden_file_is_written() {
     store.apply(5, &put.collect::<Vec<_>>(), Durability::Immediate).unwrap();
     store.apply(7, &[Change::Remove { slot: 0 }, Change::Remove { slot: 100 }], Durability::Immediate).unwrap();
     drop(store);
-    let version = 1;
-    assert!(!golden(version).exists());
+    let version = 2;
+    assert!(!golden(version).exists(), "what is there stays as it is");
     fs::copy(path, golden(version)).unwrap();
 }
 
@@ -87,6 +87,7 @@ fn opens_forever(version: u32) {
     let document = encode(&schema(), &document(100)).unwrap();
     let changes = [Change::Put { slot: 100, document: &document }, Change::Remove { slot: 599 }];
     store.apply(8, &changes, Durability::Deferred).unwrap();
+    assert!(store.verify().unwrap().is_empty());
     drop(store);
     check(&MetadataStore::open(&path, &schema()).unwrap(), 8, &[0, 599]);
 }
@@ -94,4 +95,9 @@ fn opens_forever(version: u32) {
 #[test]
 fn metadata_that_version_1_wrote_opens_forever() {
     opens_forever(1);
+}
+
+#[test]
+fn metadata_that_version_2_wrote_opens_forever() {
+    opens_forever(2);
 }

@@ -154,7 +154,7 @@ fn files_that_are_no_store_of_this_schema_are_refused() {
         ("version", b"1", "expected version 1, found none"),
     ] {
         in_folder(|path| {
-            drop(MetadataStore::create(&path, schema()).unwrap());
+            drop(bare(&path));
             tamper(&path, |transaction| {
                 let state = redb::TableDefinition::<&str, &[u8]>::new("state");
                 transaction.open_table(state).unwrap().insert(name, value).unwrap();
@@ -163,6 +163,12 @@ fn files_that_are_no_store_of_this_schema_are_refused() {
             assert!(message.contains(expected), "{message}");
         });
     }
+}
+
+/// A store of version 1, whose tables can be changed behind its back.
+fn bare(path: &Path) -> MetadataStore {
+    let file = fs::File::options().read(true).write(true).create_new(true).open(path).unwrap();
+    MetadataStore::with_backend(redb::backends::FileBackend::new(file).unwrap(), schema()).unwrap()
 }
 
 fn tamper(path: &Path, with: impl FnOnce(&redb::WriteTransaction)) {
@@ -178,7 +184,7 @@ fn what_makes_no_sense_inside_is_an_error_and_no_panic() {
     let blocks = redb::TableDefinition::<Key, &[u8]>::new("blocks");
     let spoiled = |with: &dyn Fn(&redb::WriteTransaction), check: &dyn Fn(&MetadataStore)| {
         in_folder(|path| {
-            let store = MetadataStore::create(&path, schema()).unwrap();
+            let store = bare(&path);
             put(&store, 1, 3, 7);
             store.sync().unwrap();
             drop(store);
@@ -218,7 +224,7 @@ fn an_estimate_keeps_within_its_bounds_whatever_is_counted() {
     let seven = (1_u64 << 63 | 7).to_be_bytes();
     for (counts, of_records) in [((u32::MAX, 1), (1, 1)), ((5, 0), (1, 1)), ((1, 1), (0, 1)), ((0, 0), (u32::MAX, 1))] {
         in_folder(|path| {
-            let store = MetadataStore::create(&path, schema()).unwrap();
+            let store = bare(&path);
             put(&store, 1, 3, 7);
             store.sync().unwrap();
             drop(store);

@@ -1,5 +1,6 @@
 //! What can go wrong with a store of metadata. Every message of a public error names the file.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::encoding::DecodeError;
@@ -17,15 +18,17 @@ pub enum StoreOpenError {
         /// What the database said.
         cause: Box<redb::Error>,
     },
+    /// Bytes are not what was written.
+    #[error("{} is damaged: found {found}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
     /// Another process has the store open. One process changes it, or many read it.
     #[error("{} is open elsewhere: expected no process that changes it, and no other at all to change it; end the other", path.display())]
     Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The process that changed the store last was killed, and nothing may be changed to put that right.
-    #[error("{} was not closed by who changed it last: open it for changes once, so that it is put in order", path.display())]
-    Unclosed {
         /// The file.
         path: PathBuf,
     },
@@ -155,11 +158,10 @@ impl Fault {
         let path = path.to_owned();
         let cause = match self {
             Self::Database(cause) => cause,
-            Self::Damaged(found) => Box::new(redb::Error::Corrupted(found)),
+            Self::Damaged(found) => return StoreOpenError::Damaged { path, found },
         };
         match *cause {
             redb::Error::DatabaseAlreadyOpen => StoreOpenError::Locked { path },
-            redb::Error::RepairAborted => StoreOpenError::Unclosed { path },
             _ => StoreOpenError::Database { path, cause },
         }
     }
@@ -176,6 +178,12 @@ macro_rules! from_redb {
 }
 
 from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseError, SetDurabilityError);
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Database(Box::new(redb::Error::Io(error)))
+    }
+}
 
 impl From<BadBlock> for Fault {
     fn from(BadBlock(what): BadBlock) -> Self {

@@ -10,6 +10,7 @@
 //! | the language: text, tree, check | `filter` |
 //! | ordered (key, slot) pairs in blocks | `index` |
 //! | transactions, evaluation, estimates | `store` |
+//! | the file: pages with checksums | `pages` |
 //!
 //! Architecture invariants: a store is derived from a log of numbered changes that is kept elsewhere. Documents, indexes,
 //! statistics and the number of the last change move together, in one transaction of redb; whoever opens a store asks for
@@ -39,6 +40,7 @@ mod encoding;
 mod error;
 mod filter;
 mod index;
+mod pages;
 mod schema;
 mod store;
 mod value;

@@ -8,6 +8,7 @@
 mod flips;
 mod history;
 mod killed;
+mod metadata;
 mod model;
 
 use std::env;

@@ -107,6 +107,57 @@ impl IndexReader {
         gather(&self.blocks, field, ranges)
     }
 
+    /// Gives every pair of a field, and compares the blocks with each other and with the directory; what is wrong first, in words.
+    pub(in super::super) fn check(
+        &self,
+        field: u16,
+        mut with: impl FnMut(&[u8], u32),
+    ) -> Result<Option<&'static str>, Fault> {
+        let (mut last, mut mistake) = ((Vec::new(), None), None);
+        let mut entries = self.directory.range((field, &[][..], 0)..)?;
+        for entry in self.blocks.range((field, &[][..], 0)..)? {
+            let (start, bytes) = entry?;
+            if start.value().0 != field {
+                break;
+            }
+            let (mut first, mut pairs, mut keys) = (None, 0, 0);
+            let mut add = |key: &[u8], slot: u32| {
+                first.get_or_insert_with(|| (key.to_vec(), slot));
+                pairs += 1;
+                if (&last.0[..], last.1) >= (key, Some(slot)) {
+                    mistake = Some("pairs that do not ascend");
+                }
+                last.0.clear();
+                last.0.extend_from_slice(key);
+                last.1 = Some(slot);
+                with(key, slot);
+            };
+            match Block::parse(bytes.value())? {
+                Block::Pairs(block) => {
+                    block.check()?;
+                    keys = block.runs() as u32;
+                    (0..block.runs())
+                        .for_each(|run| block.slots(run, run + 1).for_each(|slot| add(block.key(run), slot)));
+                }
+                Block::Single { key, slots } => {
+                    keys += 1;
+                    slots.iter().for_each(|slot| add(key, slot));
+                }
+            }
+            let (_, key, slot) = start.value();
+            if first.is_none_or(|first| (&first.0[..], first.1) != (key, slot)) {
+                mistake = Some("a block that begins with another pair than it is found by");
+            }
+            let listed = entries.next().transpose()?;
+            if listed.is_none_or(|(at, counts)| at.value() != start.value() || counts.value() != (pairs, keys)) {
+                mistake = Some("a directory that does not fit the blocks");
+            }
+        }
+        let rest = entries.next().transpose()?;
+        Ok(mistake
+            .or(rest.filter(|(at, _)| at.value().0 == field).map(|_| "a directory of more blocks than there are")))
+    }
+
     /// Bounds on the pairs within the ranges, which must be disjoint. Reads the directory only.
     pub(in super::super) fn estimate(&self, field: u16, ranges: &[KeyRange]) -> Result<CountEstimate, Fault> {
         let mut sum = CountEstimate::default();

@@ -59,7 +59,7 @@ impl MetadataStore {
             match refusal {
                 Refusal::Sequence { found } => ApplyError::Sequence { path, found, given: sequence },
                 Refusal::Document { slot, cause } => ApplyError::Document { path, slot, cause },
-                Refusal::Fault(fault) => fault.applying(&path),
+                Refusal::Fault(fault) => self.told(fault).applying(&path),
             }
         })
     }

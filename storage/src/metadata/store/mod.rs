@@ -3,7 +3,9 @@
 mod apply;
 #[cfg(feature = "leveldb")]
 mod leveldb;
+mod open;
 mod select;
+mod verify;
 
 #[cfg(feature = "leveldb")]
 pub use leveldb::LevelDbError;
@@ -12,31 +14,25 @@ pub use select::Estimate;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{
-    Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
-};
+use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use roaring::RoaringBitmap;
 
 use super::document::Document;
 use super::encoding::decode;
-use super::error::{ApplyError, Fault, ReadError, StoreOpenError};
+use super::error::{ApplyError, Fault, ReadError};
 use super::index::range::{IndexReader, KeyRange};
 use super::index::update::IndexWriter;
 use super::index::{PRESENCE, RECORD};
+use super::pages::PageFile;
 use super::schema::Schema;
-use crate::atomic::folder_of;
 
 pub(super) const DOCUMENTS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("documents");
 const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("state");
 
 /// The version of the tables.
 const VERSION: u32 = 1;
-/// Memory for pages that were read or are to be written. A million records of five fields take about twice that on disk;
-/// what filters read of them fits.
-const CACHE_BYTES: usize = 256 * 1024 * 1024;
-/// The path that messages give to a store on a disk of its user's.
-const NO_PATH: &str = "(a storage backend)";
 
 /// What happens to one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +72,8 @@ pub enum Durability {
 enum Handle {
     Writable(Database),
     ReadOnly(ReadOnlyDatabase),
+    /// Of a file that was not closed, and may not be changed: it was put in order in memory.
+    Repaired(Database),
 }
 
 /// Metadata of records, found by slot and by filter.
@@ -85,6 +83,9 @@ pub struct MetadataStore {
     path: PathBuf,
     schema: Schema,
     handle: Handle,
+    /// The file under the database; none of version 1, and of a backend of the caller's.
+    pages: Option<Arc<PageFile>>,
+    _lock: Option<File>,
 }
 
 impl fmt::Debug for MetadataStore {
@@ -94,90 +95,10 @@ impl fmt::Debug for MetadataStore {
 }
 
 impl MetadataStore {
-    /// An empty store at sequence 0 in a new file, which is durable when this returns. A crash before that can leave a file
-    /// that [`open`](Self::open) refuses.
-    pub fn create(path: impl Into<PathBuf>, schema: Schema) -> Result<Self, StoreOpenError> {
-        let path = path.into();
-        if path.try_exists().unwrap_or(true) {
-            return Err(StoreOpenError::Exists { path });
-        }
-        let database = builder().create(&path).map_err(|cause| Fault::from(cause).opening(&path))?;
-        let store = Self::initialised(path, database, schema)?;
-        let synced = File::open(folder_of(&store.path)).and_then(|folder| folder.sync_all());
-        synced.map_err(|cause| Fault::from(redb::StorageError::Io(cause)).opening(&store.path))?;
-        Ok(store)
-    }
-
-    /// The store in an existing file, which must have been made with `schema`. After a crash redb repairs it first.
-    pub fn open(path: impl Into<PathBuf>, schema: &Schema) -> Result<Self, StoreOpenError> {
-        let path = path.into();
-        let database = builder().open(&path).map_err(|cause| Fault::from(cause).opening(&path))?;
-        Self::checked(path, Handle::Writable(database), Some(schema))
-    }
-
-    /// The store in an existing file, for reading, with the schema that it has. Others may read it at the same time; a store
-    /// that a crash left behind must be [opened](Self::open) for writing once before.
-    pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, StoreOpenError> {
-        let path = path.into();
-        let database = builder().open_read_only(&path).map_err(|cause| Fault::from(cause).opening(&path))?;
-        Self::checked(path, Handle::ReadOnly(database), None)
-    }
-
-    /// The store on a disk of the caller's: a new one if the disk is empty, or else the one that is there, which must have been
-    /// made with `schema`.
-    pub fn with_backend(backend: impl StorageBackend, schema: Schema) -> Result<Self, StoreOpenError> {
-        let path = PathBuf::from(NO_PATH);
-        let opening = |fault: Fault| fault.opening(&path);
-        let database = builder().create_with_backend(backend).map_err(|cause| opening(cause.into()))?;
-        let transaction = database.begin_read().map_err(|cause| opening(cause.into()))?;
-        let is_new = transaction.list_tables().map_err(|cause| opening(cause.into()))?.next().is_none();
-        drop(transaction);
-        if is_new {
-            return Self::initialised(path, database, schema);
-        }
-        Self::checked(path, Handle::Writable(database), Some(&schema))
-    }
-
-    fn initialised(path: PathBuf, database: Database, schema: Schema) -> Result<Self, StoreOpenError> {
-        let store = Self { path, schema, handle: Handle::Writable(database) };
-        match store.reset(0) {
-            Ok(()) => Ok(store),
-            Err(fault) => Err(fault.opening(&store.path)),
-        }
-    }
-
-    fn checked(path: PathBuf, handle: Handle, expected: Option<&Schema>) -> Result<Self, StoreOpenError> {
-        let state = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
-            let transaction = begin_read(&handle)?;
-            if transaction.list_tables()?.all(|table| redb::TableHandle::name(&table) != "state") {
-                return Ok(None);
-            }
-            Ok(transaction.open_table(STATE)?.get(name)?.map(|bytes| bytes.value().to_vec()))
-        };
-        let version = state("version").map_err(|fault| fault.opening(&path))?;
-        if version.as_deref() != Some(&VERSION.to_le_bytes()) {
-            let found = match version.as_deref().map(<[u8; 4]>::try_from) {
-                Some(Ok(bytes)) => u32::from_le_bytes(bytes).to_string(),
-                _ => "none".to_owned(),
-            };
-            return Err(StoreOpenError::Version { path, expected: VERSION, found });
-        }
-        let written = state("schema").map_err(|fault| fault.opening(&path))?.unwrap_or_default();
-        let schema: Schema = serde_json::from_slice(&written)
-            .map_err(|error| Fault::Damaged(format!("a schema that cannot be read: {error}")).opening(&path))?;
-        match expected {
-            Some(expected) if *expected != schema => {
-                let (expected, found) = (json(expected), json(&schema));
-                Err(StoreOpenError::ForeignSchema { path, expected, found })
-            }
-            _ => Ok(Self { path, schema, handle }),
-        }
-    }
-
     /// Bytes of the pages that are kept in memory, as redb counts them; no more than 256 MiB.
     pub fn cache_bytes(&self) -> u64 {
         let stats = match &self.handle {
-            Handle::Writable(database) => database.cache_stats(),
+            Handle::Writable(database) | Handle::Repaired(database) => database.cache_stats(),
             Handle::ReadOnly(database) => database.cache_stats(),
         };
         stats.used_bytes() as u64
@@ -215,13 +136,20 @@ impl MetadataStore {
         let database = self.writable()?;
         // Any durable transaction takes all earlier ones with it.
         let synced = || -> Result<(), Fault> { Ok(database.begin_write()?.commit()?) };
-        synced().map_err(|fault| fault.applying(&self.path))
+        synced().map_err(|fault| self.told(fault).applying(&self.path))
+    }
+
+    /// Lets the store end as if the process were killed: what is not durable by now is not made so, as closing it otherwise would.
+    pub fn abandon(self) {
+        if let Some(pages) = &self.pages {
+            pages.give_up();
+        }
     }
 
     /// Forgets all records and goes back to sequence 0, durably, so that a log can be applied from its start.
     pub fn clear(&self) -> Result<(), ApplyError> {
         self.writable()?;
-        self.reset(0).map_err(|fault| fault.applying(&self.path))
+        self.reset(0).map_err(|fault| self.told(fault).applying(&self.path))
     }
 
     fn reset(&self, sequence: u64) -> Result<(), Fault> {
@@ -242,13 +170,18 @@ impl MetadataStore {
     fn writable(&self) -> Result<&Database, ApplyError> {
         match &self.handle {
             Handle::Writable(database) => Ok(database),
-            Handle::ReadOnly(_) => Err(ApplyError::ReadOnly { path: self.path.clone() }),
+            Handle::ReadOnly(_) | Handle::Repaired(_) => Err(ApplyError::ReadOnly { path: self.path.clone() }),
         }
     }
 
     /// Runs `read` on the state between two changes.
     pub(super) fn reading<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>) -> Result<T, ReadError> {
-        begin_read(&self.handle).and_then(|transaction| read(&transaction)).map_err(|fault| fault.reading(&self.path))
+        let outcome = begin_read(&self.handle).and_then(|transaction| read(&transaction));
+        outcome.map_err(|fault| self.told(fault).reading(&self.path))
+    }
+
+    fn told(&self, fault: Fault) -> Fault {
+        open::told(self.pages.as_deref(), fault)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -256,15 +189,9 @@ impl MetadataStore {
     }
 }
 
-fn builder() -> redb::Builder {
-    let mut builder = redb::Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
 fn begin_read(handle: &Handle) -> Result<ReadTransaction, Fault> {
     Ok(match handle {
-        Handle::Writable(database) => database.begin_read()?,
+        Handle::Writable(database) | Handle::Repaired(database) => database.begin_read()?,
         Handle::ReadOnly(database) => database.begin_read()?,
     })
 }
