@@ -42,6 +42,7 @@ fuzz target seconds:
 # Rehearse disasters: histories with a crash at every call that reaches the disk, then processes killed while they write.
 crash histories="10000" kills="200":
     NEARLAB_HISTORIES={{ histories }} NEARLAB_KILLS={{ kills }} cargo test --release --package nearlab-storage --test crash -- --nocapture --test-threads 1
+    NEARLAB_HISTORIES=$(({{ histories }} / 10)) cargo test --release --package nearlab-index --test collection -- --nocapture rehearsed
 
 # Run store and collection on schedules that shuttle chooses, a thread's turn ending at any lock or atomic.
 schedules count="20000":

@@ -1,21 +1,23 @@
 //! What is fixed when a collection is made, and the file that keeps it.
 
-use std::io::Write;
 use std::path::Path;
 
 use nearlab_simd::Metric;
-use nearlab_storage::AtomicFile;
+use nearlab_storage::disk::Disk;
 use nearlab_storage::metadata::Schema;
 use nearlab_storage::store::{ElementKind, IdKind, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::CollectionError;
+use super::open::io;
 use crate::ParamError;
 use crate::hnsw::HnswParams;
 use crate::ivf::IvfParams;
 
 /// The name of the file.
-const NAME: &str = "collection.json";
+pub(super) const NAME: &str = "collection.json";
+/// The name that it has while it is written.
+pub(super) const UNFINISHED: &str = "collection.json.new";
 const VERSION: u32 = 1;
 
 /// What is fixed when a collection is made.
@@ -75,7 +77,7 @@ impl CollectionConfig {
         }
     }
 
-    pub(super) fn save(&self, folder: &Path) -> Result<(), CollectionError> {
+    pub(super) fn save(&self, disk: &dyn Disk) -> Result<(), CollectionError> {
         let written = Written {
             version: VERSION,
             dim: self.dim,
@@ -90,9 +92,14 @@ impl CollectionConfig {
             schema: self.schema.clone(),
         };
         let text = serde_json::to_string_pretty(&written).expect("a configuration has a JSON form");
-        let mut file = AtomicFile::create(folder.join(NAME))?;
-        file.write_all(text.as_bytes()).map_err(|cause| nearlab_storage::WriteError::from_io(file.target(), cause))?;
-        Ok(file.commit()?)
+        let write = || {
+            let file = disk.create(UNFINISHED)?;
+            file.write_all_at(0, text.as_bytes())?;
+            file.sync()?;
+            disk.rename(UNFINISHED, NAME)?;
+            disk.sync_folder()
+        };
+        write().map_err(io("write", &disk.path(NAME)))
     }
 
     pub(super) fn load(folder: &Path) -> Result<Self, CollectionError> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use nearlab_storage::metadata::{ApplyError, DecodeError, DocumentError, ReadError, StoreOpenError};
+use nearlab_storage::metadata::{ApplyError, DocumentError, ReadError, StoreOpenError};
 use nearlab_storage::store::StoreError;
 
 use crate::{BuildError, OpenError, ParamError, SaveError};
@@ -106,9 +106,6 @@ pub enum CollectionError {
         /// What does not fit.
         cause: DocumentError,
     },
-    /// A document that was kept can not be read.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
     /// Documents or a filter for a collection without fields.
     #[error("the collection has no fields: expected vectors only")]
     NoSchema,

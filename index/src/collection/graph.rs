@@ -12,16 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nearlab_simd::Metric;
+use nearlab_storage::disk::Disk;
 use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Vectors, Verify};
 use rayon::ThreadPool;
 
 use super::nodes::Nodes;
+use super::open::io;
 use super::{CollectionError, IndexConfig, SearchOptions};
 use crate::hnsw::{self, Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher};
 use crate::ivf::{self, Ivf, IvfSearcher};
 use crate::memory::Capacity;
 use crate::{Build, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
 
+/// The name of a file of the index before it has its own.
+const UNFINISHED: &str = "index.new";
 const KIND: FileKind = FileKind::new("nodes");
 const VERSION: u32 = 1;
 const SLOTS: SectionId = SectionId::new("slots");
@@ -126,12 +130,12 @@ impl Graph {
     /// Writes the files of generation `generation`. A live index is optimised first.
     pub(super) fn save(
         &self,
-        folder: &Path,
+        disk: &dyn Disk,
         (generation, nodes): (u64, &Nodes),
         pool: &ThreadPool,
         progress: &dyn Progress,
     ) -> Result<(), CollectionError> {
-        let path = index_path(folder, generation);
+        let path = disk.path(UNFINISHED);
         match self {
             Self::Live(live) => live.save(&path, pool, progress).map_err(|error| match error {
                 LiveSaveError::Optimize(error) => CollectionError::from(error),
@@ -140,11 +144,13 @@ impl Graph {
             Self::Frozen(hnsw) => hnsw.save(&path)?,
             Self::Ivf(ivf) => ivf.save(&path)?,
         }
+        publish(disk, &index_path(disk.folder(), generation))?;
         let (slots, sequences): (Vec<u32>, Vec<u64>) = nodes.alive_slots().unzip();
-        let mut writer = ContainerWriter::create(nodes_path(folder, generation), KIND, VERSION)?;
+        let mut writer = ContainerWriter::create(&path, KIND, VERSION)?;
         writer.section(SLOTS, &slots)?;
         writer.section(SEQUENCES, &sequences)?;
-        Ok(writer.finish()?)
+        writer.finish()?;
+        publish(disk, &nodes_path(disk.folder(), generation))
     }
 
     /// Opens the newest index that there is, with its nodes and its generation; to be changed, where it can be and `writable`
@@ -197,11 +203,28 @@ pub(super) fn damage(folder: &Path, config: &IndexConfig) -> Option<String> {
 }
 
 /// Removes the files of all generations but one. What can not be removed is tried again next time.
-pub(super) fn remove_others(folder: &Path, kept: u64) {
-    for generation in generations(folder).into_iter().filter(|&generation| generation != kept) {
-        let _ = fs::remove_file(nodes_path(folder, generation));
-        let _ = fs::remove_file(index_path(folder, generation));
+pub(super) fn remove_others(disk: &dyn Disk, kept: u64) {
+    for generation in generations(disk.folder()).into_iter().filter(|&generation| generation != kept) {
+        for path in [nodes_path(disk.folder(), generation), index_path(disk.folder(), generation)] {
+            if path.exists() {
+                let _ = disk.remove(name_of(&path));
+            }
+        }
     }
+}
+
+/// Gives the file that was written last its name, durably.
+fn publish(disk: &dyn Disk, path: &Path) -> Result<(), CollectionError> {
+    let publish = || {
+        disk.adopt(UNFINISHED)?;
+        disk.rename(UNFINISHED, name_of(path))?;
+        disk.sync_folder()
+    };
+    publish().map_err(io("write", path))
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).expect("the files of an index have names in ASCII")
 }
 
 fn generations(folder: &Path) -> Vec<u64> {

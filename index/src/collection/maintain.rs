@@ -14,7 +14,7 @@ use nearlab_storage::store::{CompactOptions, ElementKind, SegmentView, Snapshot}
 use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
-use super::open::{METADATA, io};
+use super::open::{METADATA, VECTORS, io};
 use super::sync::yield_now;
 use super::{Collection, CollectionError, IndexConfig};
 use crate::hnsw::{Construction, HnswParams};
@@ -65,9 +65,9 @@ impl Collection {
         let graph = self.read().graph.clone();
         if let Some(graph) = graph {
             let generation = writer.generation + 1;
-            graph.save(&self.folder, (generation, &self.read().nodes), &self.pool, progress)?;
+            graph.save(&*self.disk, (generation, &self.read().nodes), &self.pool, progress)?;
             writer.generation = generation;
-            graph::remove_others(&self.folder, generation);
+            graph::remove_others(&*self.disk, generation);
         }
         self.keep_metadata(&mut writer)?;
         self.store.checkpoint()?;
@@ -171,14 +171,19 @@ impl Collection {
         }
     }
 
-    /// Checks everything: each row and the index's files against their checksums, and that store, metadata and index hold the
-    /// same records. What is not as it should be; changes wait meanwhile.
+    /// Checks everything: each row, each page of metadata and the index's files against their checksums, and that store, metadata
+    /// and index hold the same records. What is not as it should be; changes wait meanwhile.
     pub fn verify(&self) -> Result<Vec<Damage>, CollectionError> {
         let _writer = self.writer.as_ref().map(|writer| writer.lock());
         let mut damage: Vec<Damage> = self.store.verify().iter().map(|error| Damage(error.to_string())).collect();
         let state = self.read();
         let live: IdSet = state.snapshot.slots().map(|(slot, _)| slot).collect();
         if let Some(metadata) = &self.metadata {
+            let found = metadata.verify()?;
+            if !found.is_empty() {
+                damage.extend(found.iter().map(|error| Damage(error.to_string())));
+                return Ok(damage);
+            }
             let slots: IdSet = metadata.slots()?.iter().collect();
             if slots != live {
                 let (records, documents) = (live.len(), slots.len());
@@ -214,7 +219,7 @@ impl Collection {
         if fs::read_dir(to).map_err(io("read", to))?.next().is_some() {
             return Err(CollectionError::Exists(to.to_owned()));
         }
-        copy_folder(&self.vectors_path(), &to.join("vectors"))?;
+        copy_folder(&self.vectors_path(), &to.join(VECTORS))?;
         copy_files(&self.folder, to)?;
         // The copy of an open database is one that was not closed: this closes it.
         let schema = self.config.schema.as_ref();

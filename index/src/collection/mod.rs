@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `collection.json` | what is fixed: components, metric, index, fields |
+//! | `unfinished` | nothing; it stands there while the collection is made |
 //! | `vectors/` | the vector store, whose log tells what was changed |
 //! | `metadata.redb` | documents and their indexes; what is behind the log is caught up when the collection is opened |
 //! | `index-G`, `nodes-G` | the index of generation G, and which node holds which slot; caught up likewise, or built anew |
@@ -37,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod begin;
 mod config;
 mod error;
 mod graph;
@@ -52,6 +54,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
+use nearlab_storage::disk::Disk;
 use nearlab_storage::metadata::{Document, MetadataStore};
 use nearlab_storage::store::{Ids, Snapshot, VectorStore};
 use rayon::ThreadPool;
@@ -78,6 +81,7 @@ pub const GRAPH_FROM: usize = if cfg!(shuttle) { 8 } else { 10_000 };
 #[derive(Debug)]
 pub struct Collection {
     folder: PathBuf,
+    disk: Box<dyn Disk>,
     config: CollectionConfig,
     store: VectorStore,
     metadata: Option<MetadataStore>,

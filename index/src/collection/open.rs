@@ -1,13 +1,14 @@
 //! Making and opening a collection: what the store's log tells is caught up by metadata and index.
 
-use std::fs;
 use std::path::Path;
 
 use nearlab_storage::Vectors;
+use nearlab_storage::disk::{Disk, Folder};
 use nearlab_storage::metadata::MetadataStore;
-use nearlab_storage::store::{StoreOptions, VectorStore};
+use nearlab_storage::store::{StoreError, StoreOptions, VectorStore};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::begin::{Beginning, remove_mark};
 use super::graph::Graph;
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
@@ -19,27 +20,41 @@ use crate::scratch::Idle;
 use crate::{IdSet, Mutable, ParamError};
 
 pub(super) const METADATA: &str = "metadata.redb";
+pub(super) const VECTORS: &str = "vectors";
 /// Vectors that are put into a graph at once while it catches up.
 const AT_ONCE: usize = 4096;
 
 impl Collection {
     /// Makes an empty collection in a folder that is empty or missing, and opens it for changes, which are computed on
-    /// `threads` threads, at least 1.
+    /// `threads` threads, at least 1. What an attempt left that did not come to an end is replaced.
     pub fn create(folder: impl AsRef<Path>, config: CollectionConfig, threads: usize) -> Result<Self, CollectionError> {
         let folder = folder.as_ref();
         config.check()?;
+        let disk = Folder::make(folder).map_err(io("create", folder))?;
+        let options = StoreOptions::new(config.shape());
+        Self::create_on(disk, (config, &options), threads)
+    }
+
+    /// As [`create`](Self::create), on any disk whose folder exists, with a vector store of these options; their shape is the
+    /// configuration's.
+    pub fn create_on(
+        disk: impl Disk + 'static,
+        (config, options): (CollectionConfig, &StoreOptions),
+        threads: usize,
+    ) -> Result<Self, CollectionError> {
+        config.check()?;
         let pool = pool(threads)?;
-        fs::create_dir_all(folder).map_err(io("create", folder))?;
-        if fs::read_dir(folder).map_err(io("read", folder))?.next().is_some() {
-            return Err(CollectionError::Exists(folder.to_owned()));
-        }
-        let store = VectorStore::create(folder.join("vectors"), &StoreOptions::new(config.shape()))?;
+        let beginning = Beginning::on(&disk)?;
+        let vectors = disk.within(VECTORS).map_err(io("create", &disk.path(VECTORS)))?;
+        let store = VectorStore::create_on(vectors, &StoreOptions { shape: config.shape(), ..*options })?;
         let schema = config.schema.clone();
-        let metadata = schema.map(|schema| MetadataStore::create(folder.join(METADATA), schema)).transpose()?;
+        let metadata = schema.map(|schema| MetadataStore::create_on(&disk, METADATA, schema)).transpose()?;
         // Last: with it there is a collection.
-        config.save(folder)?;
+        config.save(&disk)?;
+        beginning.end(&disk);
         let state = State::new(store.snapshot(), None, Nodes::default(), IdSet::new());
-        let collection = Self::over(folder, config, (store, metadata), (state, pool), Some(Writer::default()));
+        let writer = Some(Writer::default());
+        let collection = Self::over(Box::new(disk), config, (store, metadata), (state, pool), writer);
         if collection.metadata.is_some() {
             collection.store.keep_since(0)?;
         }
@@ -48,27 +63,37 @@ impl Collection {
 
     /// Opens a collection for changes, which are computed on `threads` threads, at least 1.
     pub fn open(folder: impl AsRef<Path>, threads: usize) -> Result<Self, CollectionError> {
-        let folder = folder.as_ref();
-        let config = CollectionConfig::load(folder)?;
+        Self::open_on(Folder::at(folder.as_ref()), threads)
+    }
+
+    /// As [`open`](Self::open), on any disk.
+    pub fn open_on(disk: impl Disk + 'static, threads: usize) -> Result<Self, CollectionError> {
+        let folder = disk.folder().to_owned();
+        let config = CollectionConfig::load(&folder)?;
         let pool = pool(threads)?;
-        let store = VectorStore::open(folder.join("vectors"))?;
+        let vectors = folder.join(VECTORS);
+        if !vectors.is_dir() {
+            return Err(StoreError::NoStore(vectors).into());
+        }
+        let store = VectorStore::open_on(disk.within(VECTORS).map_err(io("open", &vectors))?)?;
         let schema = config.schema.as_ref();
-        let metadata = schema.map(|schema| MetadataStore::open(folder.join(METADATA), schema)).transpose()?;
-        let (state, generation) = opened_state(folder, &config, &store, Some(&pool));
+        let metadata = schema.map(|schema| MetadataStore::open_on(&disk, METADATA, schema)).transpose()?;
+        remove_mark(&disk);
+        let (state, generation) = opened_state(&folder, &config, &store, Some(&pool));
         let writer = Writer::at(generation);
-        let collection = Self::over(folder, config, (store, metadata), (state, pool), Some(writer));
+        let collection = Self::over(Box::new(disk), config, (store, metadata), (state, pool), Some(writer));
         collection.catch_up()?;
         Ok(collection)
     }
 
     /// Opens a collection for searches only: nothing is changed. One without fields may be open for changes in another process,
-    /// whose later changes are not seen; one with fields may not, and if it was left behind by a crash it must be opened for
-    /// changes once before.
+    /// whose later changes are not seen; one with fields may not, and if a process that was killed left its metadata behind the
+    /// vectors it must be opened for changes once before.
     pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, CollectionError> {
         let folder = folder.as_ref();
         let config = CollectionConfig::load(folder)?;
         let pool = pool(1)?;
-        let store = VectorStore::open_read_only(folder.join("vectors"))?;
+        let store = VectorStore::open_read_only(folder.join(VECTORS))?;
         let metadata = config.schema.as_ref().map(|_| MetadataStore::open_read_only(folder.join(METADATA)));
         let metadata = metadata.transpose()?;
         if let Some(metadata) = &metadata {
@@ -78,18 +103,19 @@ impl Collection {
             }
         }
         let (state, _) = opened_state(folder, &config, &store, None);
-        Ok(Self::over(folder, config, (store, metadata), (state, pool), None))
+        Ok(Self::over(Box::new(Folder::at(folder)), config, (store, metadata), (state, pool), None))
     }
 
     fn over(
-        folder: &Path,
+        disk: Box<dyn Disk>,
         config: CollectionConfig,
         (store, metadata): (VectorStore, Option<MetadataStore>),
         (state, pool): (State, ThreadPool),
         writer: Option<Writer>,
     ) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folder: disk.folder().to_owned(),
+            disk,
             config,
             store,
             metadata,
@@ -113,7 +139,15 @@ impl Collection {
             let mut writer = self.lock_writer()?;
             self.keep_metadata(&mut writer)?;
         }
-        self.grow_graph()
+        self.grow_graph()?;
+        // Afterwards: what is gone leads to what has come. Those too that a search still wanted when the index was saved.
+        let state = self.read();
+        if let Some(Graph::Live(live)) = state.graph.as_deref() {
+            let gone: Vec<u32> =
+                (0..state.nodes.len() as u32).filter(|&node| !state.nodes.alive().contains(node)).collect();
+            live.delete(&gone);
+        }
+        Ok(())
     }
 
     /// Lets a live graph take in the vectors that it does not hold.
@@ -146,7 +180,13 @@ impl Drop for Collection {
     /// Makes everything durable, so that the next opening has nothing to catch up. Errors have nobody to go to: call
     /// [`Collection::sync`] first.
     fn drop(&mut self) {
-        let _ = self.sync();
+        // What the store does not keep, metadata must not keep either: closing it would.
+        if self.writer.is_some()
+            && self.sync().is_err()
+            && let Some(metadata) = self.metadata.take()
+        {
+            metadata.abandon();
+        }
     }
 }
 
@@ -168,11 +208,6 @@ fn opened_state(
     let stale: Vec<u32> = stale.map(|(slot, _)| slot).collect();
     for slot in stale {
         nodes.remove(slot);
-    }
-    if let Some(Graph::Live(live)) = &graph {
-        // Those too that a search still wanted when the index was saved.
-        let gone: Vec<u32> = (0..nodes.len() as u32).filter(|&node| !nodes.alive().contains(node)).collect();
-        live.delete(&gone);
     }
     let tail = snapshot.slots().map(|(slot, _)| slot).filter(|&slot| nodes.node(slot).is_none()).collect();
     (State::new(snapshot, graph.map(Into::into), nodes, tail), generation)

@@ -9,6 +9,7 @@ use nearlab_storage::store::{Change, Committed, Durability, Ids, Past};
 
 use super::graph::Graph;
 use super::measure::Kept;
+use super::open::VECTORS;
 use super::sync::atomic::Ordering;
 use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
 use crate::Mutable;
@@ -266,7 +267,7 @@ impl Collection {
     }
 
     pub(super) fn vectors_path(&self) -> PathBuf {
-        self.folder.join("vectors")
+        self.folder.join(VECTORS)
     }
 }
 

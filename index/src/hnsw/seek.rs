@@ -198,7 +198,7 @@ impl<Q: Capacity> Capacity for Crews<Q> {
 pub(super) struct Seeker<'a, T, S> {
     pub(super) scorers: Scorers<T, S>,
     pub(super) growth: &'a Growth,
-    /// Nodes that lead on, but that nobody links to any more.
+    /// Nodes that lead on, but that nobody links to any more who finds enough others.
     pub(super) deleted: &'a IdSet,
     pub(super) params: &'a HnswParams,
     /// The lowest layer that is linked.
@@ -268,7 +268,8 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
         }
     }
 
-    /// Replaces `candidates` by the pool's, with their distances to `id`, nearest first.
+    /// Replaces `candidates` by the pool's, with their distances to `id`, nearest first. Those that were deleted count only where
+    /// there are hardly any others: nothing would lead to the new point otherwise.
     fn find_candidates(
         &self,
         id: u32,
@@ -277,6 +278,10 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
     ) {
         candidates.clear();
         candidates.extend(walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id)));
+        if candidates.len() < self.params.m && candidates.len() < walk.pool.len() {
+            candidates.clear();
+            candidates.extend(walk.pool.iter());
+        }
         if self.scorers.rescore {
             rescored.rescore(self.scorers.selection, id, candidates, &mut walk.counters);
         }

@@ -11,7 +11,7 @@ use nearlab_storage::Vectors;
 use nearlab_storage::metadata::Document;
 use nearlab_storage::store::Durability;
 
-use crate::{DIM, Model, Seeded, agree, config, document, hnsw};
+use crate::model::{DIM, Model, Seeded, agree, config, document, hnsw};
 
 const FOLDER: &str = "NEARLAB_KILLED_IN";
 const KILLS: u64 = 5;

@@ -3,183 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod killed;
+mod model;
+mod rehearsed;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearlab_index::collection::{
-    Collection, CollectionConfig, CollectionError, Hit, IndexConfig, Records, SearchOptions,
-};
-use nearlab_index::hnsw::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
-use nearlab_index::ivf::{IvfParams, IvfSearchParams};
+use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records, SearchOptions};
+use nearlab_index::hnsw::{HnswParams, TraversalCodes};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
-use nearlab_storage::metadata::{Document, Field, FieldKind, Filter, Schema, Value};
-use nearlab_storage::store::{Durability, ElementKind, Id, IdKind, Ids};
+use nearlab_storage::metadata::{Document, Filter, Value};
+use nearlab_storage::store::{Durability, ElementKind, Id, Ids};
 
-const DIM: usize = 16;
-
-/// `SplitMix64` (Steele, Lea, Flood 2014).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    /// Whole numbers, so that every type of components keeps them.
-    fn vector(&mut self) -> Vec<f32> {
-        (0..DIM).map(|_| self.below(256) as f32).collect()
-    }
-}
-
-fn schema() -> Schema {
-    Schema::new([
-        Field::new("price", FieldKind::Integer),
-        Field::new("color", FieldKind::String),
-        Field::new("sold", FieldKind::Bool),
-    ])
-    .unwrap()
-}
-
-fn config(index: IndexConfig, metric: Metric) -> CollectionConfig {
-    CollectionConfig {
-        dim: DIM,
-        metric,
-        element: ElementKind::F32,
-        ids: IdKind::Numbers,
-        index,
-        schema: Some(schema()),
-    }
-}
-
-fn hnsw() -> IndexConfig {
-    let construction = Construction::Bulk;
-    let params = HnswParams { m: 8, ef_construction: 60, construction, ..HnswParams::default() };
-    IndexConfig::Hnsw(HnswParams { codes: TraversalCodes::Sq4, rerank_codes: RerankCodes::Sq8, ..params })
-}
-
-fn ivf() -> IndexConfig {
-    IndexConfig::Ivf(IvfParams { nlist: 8, ..IvfParams::default() })
-}
-
-/// Everything is met: what is found is exact but for the codes that candidates were ranked by.
-fn thorough<'a>() -> SearchOptions<'a> {
-    SearchOptions {
-        hnsw: HnswSearchParams { rerank: 4000, ..HnswSearchParams::new(4000) },
-        ivf: IvfSearchParams { nprobe: 1000 },
-        ..SearchOptions::default()
-    }
-}
-
-fn document(price: i64) -> Document {
-    let color = ["red", "green", "blue"][price as usize % 3];
-    let document = Document::new().with("price", Value::Integer(price)).with("color", Value::String(color.to_owned()));
-    if price % 2 == 0 { document.with("sold", Value::Bool(price % 4 == 0)) } else { document }
-}
-
-/// Whether a price passes a filter.
-type Admits = fn(i64) -> bool;
-
-/// What a collection should hold.
-#[derive(Default)]
-struct Model(BTreeMap<u64, (Vec<f32>, i64)>);
-
-impl Model {
-    fn nearest(&self, metric: Metric, query: &[f32], k: usize, admits: impl Fn(i64) -> bool) -> Vec<(u64, f64)> {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        let distance = |row: &[f32]| match metric {
-            Metric::L2 => row.iter().zip(query).map(|(a, b)| f64::from(a - b).powi(2)).sum(),
-            Metric::InnerProduct => -dot(row, query),
-            Metric::Cosine => 1.0 - dot(row, query) / (dot(row, row) * dot(query, query)).sqrt(),
-        };
-        let admitted = self.0.iter().filter(|(_, (_, price))| admits(*price));
-        let mut all: Vec<(u64, f64)> = admitted.map(|(id, (row, _))| (*id, distance(row))).collect();
-        all.sort_by(|a, b| a.1.total_cmp(&b.1));
-        all.truncate(k);
-        all
-    }
-}
-
-fn ids_of(hits: &[Hit]) -> Vec<u64> {
-    let number = |hit: &Hit| match hit.id {
-        Id::Number(id) => id,
-        Id::Name(_) => panic!("{hit:?} has a name"),
-    };
-    hits.iter().map(number).collect()
-}
-
-fn agree(collection: &Collection, model: &Model, seeded: &mut Seeded) {
-    let metric = collection.config().metric;
-    assert_eq!(collection.len(), model.0.len());
-    let mut searcher = collection.searcher();
-    let filters: [(&str, Admits); 4] = [
-        ("price < 500", |price| price < 500),
-        ("color in [\"red\", \"blue\"] and not sold", |price| price % 3 != 1 && price % 4 != 0),
-        ("price between 10 and 20", |price| (10..=20).contains(&price)),
-        ("price > 5000", |_| false),
-    ];
-    for (text, admits) in filters {
-        let query = seeded.vector();
-        let filter = Filter::parse(&schema(), text).unwrap();
-        for (filter, expected) in [
-            (None, model.nearest(metric, &query, 7, |_| true)),
-            (Some(&filter), model.nearest(metric, &query, 7, admits)),
-        ] {
-            let hits = searcher.search(&query, 7, &SearchOptions { filter, documents: true, ..thorough() }).unwrap();
-            assert_eq!(hits.len(), expected.len(), "{text}");
-            for (hit, (_, distance)) in hits.iter().zip(expected) {
-                let near = 1e-4 * distance.abs().max(1.0);
-                assert!((f64::from(hit.distance) - distance).abs() <= near, "{hit:?} is not at {distance}: {text}");
-                let (_, price) = &model.0[&ids_of(std::slice::from_ref(hit))[0]];
-                assert_eq!(hit.document, Some(document(*price)));
-            }
-        }
-    }
-    let ids: Vec<u64> = (0..20).map(|_| seeded.below(400)).collect();
-    for (id, record) in ids.iter().zip(collection.get(&ids[..]).unwrap()) {
-        let expected = model.0.get(id);
-        assert_eq!(record.as_ref().map(|record| &record.vector), expected.map(|(vector, _)| vector));
-        assert_eq!(record.and_then(|record| record.document), expected.map(|(_, price)| document(*price)));
-    }
-    assert_eq!(collection.verify().unwrap(), []);
-}
-
-fn upsert(collection: &Collection, model: &mut Model, seeded: &mut Seeded, count: u64) {
-    let first = seeded.below(400);
-    let ids: Vec<u64> = (0..count).map(|i| (first + 7 * i) % 400).collect();
-    let vectors: Vec<Vec<f32>> = ids.iter().map(|_| seeded.vector()).collect();
-    let prices: Vec<i64> = ids.iter().map(|_| seeded.below(1000) as i64).collect();
-    let documents: Vec<Document> = prices.iter().map(|&price| document(price)).collect();
-    let rows = vectors.concat();
-    let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &documents };
-    match seeded.below(3) {
-        0 => collection.load(&records, Durability::Flush).unwrap(),
-        _ => collection.upsert(&records, Durability::Flush).unwrap(),
-    };
-    for ((id, vector), price) in ids.into_iter().zip(vectors).zip(prices) {
-        model.0.insert(id, (vector, price));
-    }
-}
-
-/// Copies the files of a collection that is open: what a process that is killed leaves.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use model::{Admits, DIM, Model, Seeded, agree, config, copy, document, hnsw, ids_of, ivf, schema, thorough, upsert};
 
 #[test]
 fn every_index_finds_what_is_there_through_changes_openings_and_ends_without_warning() {
@@ -456,7 +293,52 @@ fn whoever_reads_is_told_of_another_process_and_of_one_that_was_killed() {
     assert!(error.contains("metadata.redb is open elsewhere"), "{error}");
     copy(&path, &left);
     let error = Collection::open_read_only(&left).unwrap_err().to_string();
-    assert!(error.contains("open it for changes once"), "{error}");
+    assert!(error.contains("is at change 0, the vectors at 1: open the collection for changes once"), "{error}");
     agree(&Collection::open(&left, 1).unwrap(), &model, &mut seeded);
     agree(&Collection::open_read_only(&left).unwrap(), &model, &mut seeded);
+    // Killed when metadata had nothing to catch up: who reads puts it in order in memory.
+    collection.sync().unwrap();
+    let synced = folder.path().join("synced");
+    copy(&path, &synced);
+    let unchanged = fs::read(synced.join("metadata.redb")).unwrap();
+    agree(&Collection::open_read_only(&synced).unwrap(), &model, &mut seeded);
+    assert!(fs::read(synced.join("metadata.redb")).unwrap() == unchanged);
+}
+
+#[test]
+fn damaged_metadata_is_named_and_never_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let collection = Collection::create(&path, config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(17));
+    (0..6).for_each(|_| upsert(&collection, &mut model, &mut seeded, 200));
+    drop(collection);
+    let file = path.join("metadata.redb");
+    let whole = fs::read(&file).unwrap();
+    let filter = Filter::parse(&schema(), "price < 500").unwrap();
+    let mut named = 0;
+    for _ in 0..60 {
+        let mut bytes = whole.clone();
+        bytes[12288 + seeded.below(whole.len() as u64 - 12288) as usize] ^= 1 << seeded.below(8);
+        fs::write(&file, &bytes).unwrap();
+        let told = |error: CollectionError| {
+            let message = error.to_string();
+            assert!(message.contains("metadata.redb is damaged: found a page at byte "), "{message}");
+        };
+        match Collection::open_read_only(&path) {
+            Ok(reader) => {
+                match reader.matching(&filter) {
+                    Ok(found) => assert_eq!(found.len(), model.0.values().filter(|(_, price)| *price < 500).count()),
+                    Err(error) => told(error),
+                }
+                let damage = reader.verify().unwrap();
+                assert!(damage.len() == 1 && damage[0].0.contains("metadata.redb is damaged"), "{damage:?}");
+                named += 1;
+            }
+            Err(error) => told(error),
+        }
+    }
+    assert!(named > 0);
+    fs::write(&file, &whole).unwrap();
+    agree(&Collection::open(&path, 1).unwrap(), &model, &mut seeded);
 }
