@@ -280,6 +280,7 @@ fn content(collection: &Collection) -> Model {
     Model(records.filter_map(record).collect::<BTreeMap<_, _>>())
 }
 
+#[expect(clippy::print_stdout, reason = "it says which history failed")]
 fn play(seed: u64, tally: &Tally) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let folder = scratch();
@@ -321,7 +322,6 @@ fn play(seed: u64, tally: &Tally) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "it says what it tried")]
 fn what_a_collection_acknowledged_outlives_crashes_and_its_parts_agree_after_them() {
     let tally = Tally::default();
     if let Some(seed) = number("NEARLAB_SEED") {

@@ -89,7 +89,7 @@ impl Play {
     fn operation(&mut self) {
         let store = self.store.as_ref().expect("it is open");
         match self.seeded.below(10) {
-            0 => drop(self.reopen()),
+            0 => self.reopen(),
             1 => match store.sync() {
                 Ok(()) => self.acknowledge(),
                 Err(error) => self.come_back(&error),
