@@ -12,6 +12,7 @@
 //! | [`mod@prepare`] | decode once, validate, split queries, check or compute the truth, fingerprint |
 //! | [`prepared`] | the result: one memory-mapped container in the [`cache`] |
 //! | [`truth`] | exact neighbours |
+//! | [`filters`] | filters over a prepared set by selectivity and correlation, with the exact neighbours among their matches |
 //! | [`describe`], [`verify`], [`convert`] | what the command line offers on single files |
 //! | [`catalog`], [`fetch`], [`synth`] | public sets by name, downloads, generated sets |
 //!
@@ -33,6 +34,7 @@ pub mod catalog;
 pub mod convert;
 pub mod describe;
 pub mod fetch;
+pub mod filters;
 pub mod hdf5;
 pub mod npy;
 pub mod parquet;
@@ -47,6 +49,7 @@ pub mod xbin;
 pub mod xvecs;
 
 pub use cache::Cache;
+pub use filters::{Correlation, FilterOptions, PreparedFilter};
 pub use prepare::{PrepareError, PrepareOptions, QuerySplit, prepare};
 pub use prepared::{Fingerprint, Prepared};
 pub use progress::Progress;

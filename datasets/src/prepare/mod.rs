@@ -46,6 +46,7 @@ pub(crate) use difficulty::{lid_mean, relative_contrast, sampled};
 pub(crate) use input::Input;
 pub(crate) use pass::Pass;
 pub(crate) use resolve::{Resolved, resolve};
+pub(crate) use stats::hex;
 pub(crate) use work::{Check, Job};
 
 /// What an experiment asks of its data.

@@ -14,7 +14,7 @@ use rayon::ThreadPool;
 
 use crate::progress::Progress;
 
-pub(crate) use distance::{dot, norm_squared, reported, squared_l2};
+pub(crate) use distance::{dot, nearness, norm_squared, reported, squared_l2};
 pub(crate) use nearest::Nearest;
 
 /// Rows compared between two progress reports.

@@ -7,6 +7,7 @@
 mod bad_input;
 mod conversion;
 mod description;
+mod filters;
 mod hdf5_variants;
 mod list_columns;
 mod mutation;
