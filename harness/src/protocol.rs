@@ -5,6 +5,7 @@
 //! output. The worker answers `hello`, then `building`* and `built` without being asked; then one `searching`* and
 //! `searched` (or `failed`) for each `search`; and leaves at `exit` or at end of input. Results too large for a line go
 //! to the two binary files that a `search` names. Standard error is the worker's own; its tail is quoted when it fails.
+//! What a later harness may ask beyond this (a mode) an older worker refuses with `failed`; the version stays.
 //! All messages are externally tagged: `{"search": {...}}`. docs/worker-protocol.md says the same for other languages.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -53,7 +54,7 @@ pub struct Matrix {
     pub n: usize,
     /// Elements per row.
     pub d: usize,
-    /// Element type: `f32`, little-endian.
+    /// Element type, little-endian: `f32` for vectors, `u8` and `i32` in [`Filters`].
     pub element: String,
 }
 
@@ -94,7 +95,8 @@ pub struct SearchRequest {
     pub k: usize,
     /// Search parameters.
     pub params: Params,
-    /// `latency`: queries one at a time on one thread, each timed. `throughput`: all queries, one wall clock.
+    /// `latency`: queries one at a time on one thread, each timed. `throughput`: all queries, one wall clock. `filtered`: as
+    /// `latency`, each query among what its filter admits.
     pub mode: String,
     /// Search threads.
     pub threads: usize,
@@ -102,8 +104,21 @@ pub struct SearchRequest {
     pub warmup: usize,
     /// Write the neighbour ids here: i32, queries x k, -1 padded.
     pub ids: PathBuf,
-    /// Write the latencies here (u64 ns per query); only for `latency`.
+    /// Write the latencies here (u64 ns per query); only for `latency` and `filtered`.
     pub latencies: Option<PathBuf>,
+    /// The filters; there exactly for `filtered`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Box<Filters>>,
+}
+
+/// Which base vectors each query may find.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filters {
+    /// `u8`, filters x bytes: bit `id % 8` of byte `id / 8` of a row says whether the filter admits `id`. Rows are a multiple of
+    /// 8 bytes and start at one.
+    pub bitmaps: Matrix,
+    /// `i32`, queries x 1: the row of `bitmaps` that each query uses.
+    pub of_query: Matrix,
 }
 
 /// Worker to harness.
@@ -143,7 +158,8 @@ pub enum Reply {
     Searched(Searched),
     /// The build or the search could not be done.
     Failed {
-        /// `missing` (library not installed), `build` or `search`. After `search` the worker goes on.
+        /// `missing` (library not installed), `build`, `search`, or `unsupported` (the library has no such search). After the
+        /// last two the worker goes on.
         stage: String,
         /// One sentence.
         message: String,

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use nearlab_datasets::PreparedFilter;
 use nearlab_reports::record::Recall;
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -39,6 +40,14 @@ pub enum RecallError {
         /// Base vectors.
         n: usize,
     },
+    /// An id that the query's filter does not admit.
+    #[error("query {query} was answered with id {id}, which its filter does not admit")]
+    NotAMatch {
+        /// Row of the ids.
+        query: usize,
+        /// The id.
+        id: i32,
+    },
     /// More or fewer ids than queries x k.
     #[error("expected {expected} ids (queries x k), found {found}")]
     Shape {
@@ -50,11 +59,16 @@ pub enum RecallError {
 }
 
 /// Scores answers against one data set; true distances are computed once per k.
+///
+/// Where fewer than k true neighbours exist (the truth among the matches of a filter, which are fewer), recall is the share of
+/// those that exist.
 pub struct Scorer<'a> {
     train: Vectors<'a, f32>,
     test: Vectors<'a, f32>,
     neighbors: Vectors<'a, i32>,
     metric: Metric,
+    /// What the answers may hold; `None`: every base vector.
+    filter: Option<&'a PreparedFilter>,
     truth: HashMap<usize, Vec<TrueRow>>,
 }
 
@@ -79,10 +93,18 @@ struct Answer {
 impl<'a> Scorer<'a> {
     /// A scorer over `train` and `test` with at least k true `neighbors` per query.
     pub fn new(train: Vectors<'a, f32>, test: Vectors<'a, f32>, neighbors: Vectors<'a, i32>, metric: Metric) -> Self {
-        Self { train, test, neighbors, metric, truth: HashMap::new() }
+        Self { train, test, neighbors, metric, filter: None, truth: HashMap::new() }
     }
 
-    /// Recall of `ids`, which is queries x k in the order of the queries; `k` is at most the truth's.
+    /// The scorer of answers among what the filter of each query admits, which must be nothing else.
+    #[must_use]
+    pub fn among(&self, filter: &'a PreparedFilter) -> Self {
+        let (train, test, metric) = (self.train, self.test, self.metric);
+        Self { train, test, neighbors: filter.neighbors(), metric, filter: Some(filter), truth: HashMap::new() }
+    }
+
+    /// Recall of `ids`, which is queries x k in the order of the queries, against the k true neighbours that are known of each,
+    /// or all of them where they are fewer.
     pub fn score(&mut self, ids: &[i32], k: usize) -> Result<Recall, RecallError> {
         let queries = self.test.len();
         if ids.len() != queries * k {
@@ -97,11 +119,11 @@ impl<'a> Scorer<'a> {
         for (query, row) in ids.chunks_exact(k).enumerate() {
             answers.push(self.answer(query, row, &truth[query])?);
         }
-        Ok(combine(&answers, k))
+        Ok(combine(&answers, k.min(self.neighbors.dim())))
     }
 
     fn true_row(&self, query: usize, k: usize) -> TrueRow {
-        let ids = &self.neighbors.row(query)[..k];
+        let ids = &self.neighbors.row(query)[..k.min(self.neighbors.dim())];
         let distances: Vec<f64> = ids.iter().map(|&id| self.distance(query, id)).collect();
         let mut by_id: Vec<(i32, f64)> = ids.iter().copied().zip(distances.iter().copied()).collect();
         by_id.sort_unstable_by_key(|&(id, _)| id);
@@ -116,6 +138,9 @@ impl<'a> Scorer<'a> {
         ids.dedup();
         if let Some(&id) = ids.last().filter(|&&id| id as usize >= n) {
             return Err(RecallError::OutOfRange { query, id, n });
+        }
+        if let Some(&id) = ids.iter().find(|&&id| self.filter.is_some_and(|filter| !filter.admits(query, id))) {
+            return Err(RecallError::NotAMatch { query, id });
         }
         let noise = if self.metric == Metric::Cosine { COSINE_NOISE } else { 0.0 };
         let tie_limit = truth.kth + truth.kth.abs() * TIE_SLACK + noise;
@@ -218,6 +243,16 @@ mod tests {
         let recall = score(&[0, 1, 4], 3).unwrap();
         assert_eq!(recall.relative_error, Some(1.0));
         assert_eq!(recall.ties, 2.0 / 3.0);
+    }
+
+    #[test]
+    fn where_fewer_neighbours_exist_than_are_asked_for_their_share_is_recall() {
+        let truth = [0, 1];
+        let mut scorer =
+            Scorer::new(Vectors::new(&LINE, 1), Vectors::new(&[0.0], 1), Vectors::new(&truth, 2), Metric::L2);
+        let recall = scorer.score(&[1, 0, -1, -1], 4).unwrap();
+        assert_eq!((recall.strict, recall.ties, recall.min, recall.hits), (1.0, 1.0, 1.0, 2));
+        assert_eq!(scorer.score(&[1, -1, -1, -1], 4).unwrap().strict, 0.5);
     }
 
     #[test]

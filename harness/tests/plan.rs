@@ -222,6 +222,57 @@ fn another_worker_is_another_trial_but_another_folder_is_not() {
     assert_ne!(hash(FULL, "x"), hash(FULL, "y"));
 }
 
+const FILTERED: &str = "mode: filtered, selectivity: [0.5, 0.01], correlation: [none, negative]";
+
+#[test]
+fn every_filter_of_a_workload_is_measured() {
+    let plan = plan(&SMALL.replace("mode: latency", FILTERED));
+    assert_eq!(plan.planned_searches(), 2 * 4 * 3);
+    let filters: Vec<String> = plan.trials[0]
+        .searches
+        .iter()
+        .filter_map(|search| search.filter)
+        .map(|filter| format!("{} {} {} {}", filter.correlation, filter.selectivity, filter.filters, filter.seed))
+        .collect();
+    assert_eq!(filters.len(), 24);
+    assert_eq!(filters.iter().collect::<BTreeSet<_>>().len(), 4);
+    assert!(filters.contains(&"negative 0.01 100 1".to_owned()), "{filters:?}");
+    let seconds = |selectivity: f64| {
+        let with = |search: &&nearlab_harness::plan::PlannedSearch| {
+            search.filter.is_some_and(|filter| filter.selectivity == selectivity)
+        };
+        plan.trials[0].searches.iter().find(with).unwrap().seconds.unwrap()
+    };
+    assert!(seconds(0.01) < seconds(0.5), "a hundredth of so few vectors is soon scanned");
+    let spec = parse(&SMALL.replace("mode: latency", FILTERED));
+    let text = plan.render(&spec, &facts());
+    assert!(text.contains("single none at 0.5 x3") && text.contains("single negative at 0.01 x3"), "{text}");
+    assert!(spec.warnings.iter().any(|warning| warning.contains("without an index of kind flat")), "{spec:?}");
+}
+
+#[test]
+fn a_selectivity_that_admits_no_vector_is_an_error_at_its_workload() {
+    let spec = parse(&SMALL.replace("mode: latency", &FILTERED.replace("0.01", "0.00001")));
+    let error = expand(&spec, &facts()).unwrap_err().to_string();
+    assert!(error.contains("no vector matches at selectivity 0.00001"), "{error}");
+    assert!(error.contains("a selectivity of 0.0001 or more") && error.contains("--> full.yaml:11:"), "{error}");
+    assert!(expand(&spec, &Facts::default()).is_ok(), "not known before the data are");
+}
+
+#[test]
+fn whatever_changes_the_filters_changes_the_key() {
+    let before = plan(&SMALL.replace("mode: latency", FILTERED));
+    for (from, to) in [
+        ("selectivity: [0.5, 0.01]", "selectivity: [0.4, 0.02]"),
+        ("correlation: [none, negative]", "correlation: positive"),
+        ("correlation: [none, negative]", "correlation: [none, negative], filters: 99"),
+        ("correlation: [none, negative]", "correlation: [none, negative], seed: 2"),
+    ] {
+        let after = plan(&SMALL.replace("mode: latency", &FILTERED.replace(from, to)));
+        assert!(keys(&before).is_disjoint(&keys(&after)), "{to}");
+    }
+}
+
 /// (trial, repeat) of every measurement in measuring order, and whether the positions count up without a gap.
 fn walk(plan: &Plan) -> Vec<(usize, u32)> {
     let schedule = plan.schedule();

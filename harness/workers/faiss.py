@@ -5,6 +5,7 @@ build: `factory`, a string of faiss.index_factory ("Flat", "HNSW32", "IVF1024,Fl
 build parameter that faiss.ParameterSpace knows for it ("efConstruction").
 search: any search parameter that faiss.ParameterSpace knows for it ("nprobe", "efSearch", "k_factor_rf" for a refined
 index, ...).
+Filtered search: an IDSelectorBitmap in the search parameters of every index inside that compares vectors.
 Metrics: l2, inner_product; cosine is inner product over normalised vectors.
 """
 
@@ -94,6 +95,34 @@ class Faiss(base.Library):
 
     def search(self, queries, k):
         return self.index.search(queries, k)[1]
+
+    def admit(self, bitmaps):
+        """Search parameters of each filter: an IDSelectorBitmap wherever the vectors are compared."""
+        # The selectors read the bitmaps where they lie.
+        self.bitmaps = bitmaps
+        selectors = [self.faiss.IDSelectorBitmap(bitmap) for bitmap in bitmaps]
+        return [selecting(self.faiss, self.index, selector) for selector in selectors]
+
+    def search_among(self, query, k, admitted):
+        return self.index.search(query, k, params=admitted)[1]
+
+
+def selecting(faiss, index, selector):
+    """Search parameters that add a selector to what prepare() has set on the index and those inside of it."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = selecting(faiss, index.index, selector)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexRefine):
+        inner = selecting(faiss, index.base_index, selector)
+        return faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    if isinstance(index, (faiss.IndexFlat, faiss.IndexScalarQuantizer)):
+        return faiss.SearchParameters(sel=selector)
+    raise base.Unsupported(f"{type(index).__name__} of faiss takes no selector")
 
 
 def simd_tier(faiss):

@@ -2,6 +2,8 @@
 """hnswlib under the worker protocol.
 
 build: M, efConstruction (and the trial's threads and seed); search: ef.
+Filtered search: knn_query's `filter`, a Python callable that hnswlib asks about every vector that it meets, which is what
+its users have; here the quickest one there is, membership in a frozenset.
 Metrics: l2 -> space "l2", inner_product -> "ip", cosine -> "cosine" (hnswlib normalises, in the build and per query).
 """
 
@@ -73,15 +75,30 @@ class Hnswlib(base.Library):
         return {"vectors": vectors, "labels": labels, "graph": self.index.index_file_size() - vectors - labels}
 
     def prepare(self, params, queries, k, threads):
+        import numpy
+
         params = base.choose(params, self.search_params, "search")
         self.index.set_ef(params["ef"])
         self.index.set_num_threads(threads)
         self.k = min(k, self.n)
         self.threads = threads
+        self.nothing = numpy.empty((1, 0), dtype="u8")
         return queries
 
     def search(self, queries, k):
         return self.index.knn_query(queries, self.k, self.threads)[0]
+
+    def admit(self, bitmaps):
+        return [frozenset(base.ids_of(bitmap).tolist()) for bitmap in bitmaps]
+
+    def search_among(self, query, k, admitted):
+        try:
+            return self.index.knn_query(query, min(self.k, len(admitted)), 1, admitted.__contains__)[0]
+        except RuntimeError as error:
+            # It has no answer of fewer than k: where it finds fewer, its users get this error and nothing else.
+            if "contiguous" not in str(error):
+                raise
+            return self.nothing
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ class Refused(Exception):
     """A build or search that cannot be done; the text goes to the harness."""
 
 
+class Unsupported(Exception):
+    """A search that the library has no call for; the text goes to the harness, and nothing went wrong."""
+
+
 class Library:
     """One library. A worker overrides everything that raises NotImplementedError."""
 
@@ -52,6 +56,17 @@ class Library:
 
     def search(self, queries, k):
         """Searches all rows of queries (m x d); returns ids (m x at most k). This call is what is timed."""
+        raise NotImplementedError
+
+    def admit(self, bitmaps):
+        """Makes what search_among() needs of each filter, one per row of bitmaps; called after prepare().
+
+        bitmaps: filters x bytes, uint8; bit `id % 8` of byte `id / 8` says whether the filter admits `id`.
+        """
+        raise Unsupported("this worker's library has no filtered search, or none from Python")
+
+    def search_among(self, query, k, admitted):
+        """Searches one row (1 x d) among what a filter admits, an item of admit(); returns ids. This call is what is timed."""
         raise NotImplementedError
 
 
@@ -107,6 +122,30 @@ def map_matrix(matrix):
         raise Refused(f"element: expected f32, found {matrix['element']}")
     shape = (matrix["n"], matrix["d"])
     return numpy.memmap(matrix["path"], dtype="<f4", mode="r", offset=matrix["offset"], shape=shape)
+
+
+def map_filters(filters, queries):
+    """The filters of a request: (filters x bytes, which of them each query uses)."""
+    import numpy
+
+    def mapped(matrix, dtype, element):
+        if matrix["element"] != element:
+            raise Refused(f"element: expected {element}, found {matrix['element']}")
+        shape = (matrix["n"], matrix["d"])
+        return numpy.memmap(matrix["path"], dtype=dtype, mode="r", offset=matrix["offset"], shape=shape)
+
+    bitmaps, of_query = mapped(filters["bitmaps"], "u1", "u8"), mapped(filters["of_query"], "<i4", "i32")
+    if of_query.shape != (queries, 1) or of_query.min() < 0 or of_query.max() >= len(bitmaps):
+        raise Refused(f"filters: expected one of {len(bitmaps)} for each of {queries} queries, found {of_query.shape}")
+    # In memory: a mapped page is no part of a search.
+    return numpy.array(bitmaps), of_query[:, 0].tolist()
+
+
+def ids_of(bitmap):
+    """The ids that a filter admits, ascending."""
+    import numpy
+
+    return numpy.flatnonzero(numpy.unpackbits(bitmap, bitorder="little"))
 
 
 def write_whole(path, array):
@@ -189,6 +228,23 @@ def latency_pass(library, queries, k):
     return timed, ids, times
 
 
+def filtered_pass(library, queries, k, admitted):
+    """All queries one by one, each among what its filter admits: (ids, nanoseconds of each)."""
+    import numpy
+
+    rows = [queries[i : i + 1] for i in range(len(queries))]
+    ids = numpy.full((len(rows), k), -1, dtype="<i4")
+    times = numpy.empty(len(rows), dtype="<u8")
+    search, clock = library.search_among, time.perf_counter_ns
+    with Timed() as timed:
+        for i, (row, one) in enumerate(zip(rows, admitted)):
+            start = clock()
+            found = search(row, k, one)
+            times[i] = clock() - start
+            ids[i, : found.shape[1]] = found[0]
+    return timed, ids, times
+
+
 def throughput_pass(library, queries, k):
     """All queries in one call: (ids, None)."""
     with Timed() as timed:
@@ -200,12 +256,20 @@ def measure(library, queries, request, channel):
     """One `search` request; returns the fields of `searched`."""
     key, k, mode = request["key"], request["k"], request["mode"]
     passes = {"latency": latency_pass, "throughput": throughput_pass}
-    if mode not in passes:
-        raise Refused(f"mode: expected latency or throughput, found {mode}")
+    filters = request.get("filters")
+    if mode not in passes and mode != "filtered":
+        raise Refused(f"mode: expected latency or throughput or filtered, found {mode}")
+    if (mode == "filtered") != bool(filters):
+        raise Refused(f"filters: mode {mode} and its filters do not go together")
     if k < 1:
         raise Refused(f"k: expected at least 1, found {k}")
-    threads = 1 if mode == "latency" else request["threads"]
+    threads = request["threads"] if mode == "throughput" else 1
     prepared = library.prepare(request["params"], queries, k, threads)
+    if filters:
+        bitmaps, of_query = map_filters(filters, len(queries))
+        made = library.admit(bitmaps)
+        admitted = [made[of] for of in of_query]
+        passes["filtered"] = lambda library, queries, k: filtered_pass(library, queries, k, admitted)
     total = (request["warmup"] + 1) * len(queries)
     for done in range(request["warmup"]):
         channel.send("searching", key=key, done=done * len(queries), total=total)
@@ -266,6 +330,8 @@ def serve(library, queries, requests, channel):
             return 2
         try:
             searched = measure(library, queries, fields, channel)
+        except Unsupported as error:
+            channel.send("failed", stage="unsupported", message=str(error))
         except Exception as error:  # whatever a library raises, the harness goes on with the next point
             channel.send("failed", stage="search", message=sentence(error))
         else:

@@ -50,6 +50,8 @@ SCRIPTS = sorted({script for script, _, _ in INDEXES})
 SAVES = ("hnswlib.py", "faiss.py", "usearch.py", "voyager.py", "vsag.py", "rabitqlib.py")
 NO_INNER_PRODUCT = ("ngt.py", "NSG")
 ONE_THREAD = ("vsag.py",)
+# Workers with a filtered search.
+FILTERS = ("hnswlib.py", "faiss.py")
 DIMENSIONS = {"rabitqlib.py": 64}  # its clustering and rotation take no fewer
 
 
@@ -136,7 +138,7 @@ def search(worker, folder, params, k=K, mode="latency", threads=1, warmup=1, **c
             os.unlink(path)
     request = {
         "key": "k1", "k": k, "params": params, "mode": mode, "threads": threads, "warmup": warmup,
-        "ids": ids, "latencies": nanoseconds if mode == "latency" else None,
+        "ids": ids, "latencies": nanoseconds if mode in ("latency", "filtered") else None,
     }
     worker.ask("search", **{**request, **changed})
     kind, fields = worker.read_past("searching")
@@ -146,7 +148,7 @@ def search(worker, folder, params, k=K, mode="latency", threads=1, warmup=1, **c
     assert kind == "searched" and fields["key"] == "k1", (kind, fields)
     assert fields["wall_seconds"] > 0 and fields["cpu_seconds"] >= 0 and fields["faults_minor"] >= 0
     found = numpy.fromfile(ids, dtype="<i4").reshape(QUERIES, k)
-    if mode == "latency":
+    if mode in ("latency", "filtered"):
         times = numpy.fromfile(nanoseconds, dtype="<u8")
         assert len(times) == QUERIES and 0 < times.sum() <= fields["wall_seconds"] * 1e9
     return kind, fields, found
@@ -177,9 +179,56 @@ def check_recall(folder, metric, script, build, points):
             assert reached >= least, f"{script} {build} {params} {metric} {mode}: recall {reached} < {least}"
             answers.append(ids)
         assert recall(answers[-1], answers[0]) > 0.99, "one by one and in a batch, the same neighbours"
+    check_filtered(worker, folder, script, (train, test, metric), points[-1])
     worker.ask("exit")
     assert worker.end() == 0
     print(f"ok  {script:14}{metric:15}{json.dumps(build)}")
+
+
+def write_filters(folder, masks, of_query):
+    """The filters of a request: masks (filters x N, bool), and which of them each query uses."""
+    path = os.path.join(folder, "filters.bin")
+    bits = numpy.packbits(masks, axis=1, bitorder="little")
+    width = -(-bits.shape[1] // 8) * 8
+    bits = numpy.pad(bits, ((0, 0), (0, width - bits.shape[1])))
+    with open(path, "wb") as file:
+        file.write(bits.tobytes() + numpy.asarray(of_query, dtype="<i4").tobytes())
+    return {
+        "bitmaps": {"path": path, "offset": 0, "n": len(masks), "d": width, "element": "u8"},
+        "of_query": {"path": path, "offset": bits.nbytes, "n": len(of_query), "d": 1, "element": "i32"},
+    }
+
+
+def check_filtered(worker, folder, script, data, point):
+    """Only what a query's filter admits is found, and most of it; a library without filters says so and goes on."""
+    train, test, metric = data
+    params, least = point
+    rng = numpy.random.default_rng(11)
+    masks = rng.random((3, N)) < [[0.5], [0.2], [0.1]]
+    of_query = [i % 3 for i in range(QUERIES)]
+    filters = write_filters(folder, masks, of_query)
+    kind, fields, ids = search(worker, folder, params, mode="filtered", filters=filters)
+    if script not in FILTERS:
+        assert kind == "failed" and fields["stage"] == "unsupported", (kind, fields)
+        assert search(worker, folder, params)[0] == "searched", "the worker goes on"
+        return
+    assert kind == "searched", fields
+    hits = 0
+    for query, of in enumerate(of_query):
+        found, allowed = ids[query][ids[query] >= 0], numpy.flatnonzero(masks[of])
+        assert numpy.isin(found, allowed).all() and len(set(found.tolist())) == len(found), (script, found)
+        truth = allowed[exact(train[allowed], test[query : query + 1], metric, K)[0]]
+        hits += len(set(found.tolist()) & set(truth.tolist()))
+    # A list that is not probed holds matches too, and a graph meets fewer of them.
+    assert hits >= QUERIES * K * least * 0.8, f"{script} {metric}: {hits} of {QUERIES * K} among what matches"
+    for changed, expected in [
+        ({"filters": None}, "do not go together"),
+        ({"mode": "latency"}, "do not go together"),
+        ({"filters": {**filters, "of_query": {**filters["of_query"], "n": 3}}}, "one of 3 for each of"),
+        ({"filters": {**filters, "bitmaps": {**filters["bitmaps"], "element": "u64"}}}, "expected u8, found u64"),
+    ]:
+        kind, fields, _ = search(worker, folder, params, **{"mode": "filtered", "filters": filters, **changed})
+        assert kind == "failed" and fields["stage"] == "search" and expected in fields["message"], (kind, fields)
 
 
 def check_unit_length(folder):

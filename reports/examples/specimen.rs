@@ -1,4 +1,5 @@
-//! Renders the synthetic run of the tests into a folder, for a person who works on the report to look at.
+//! Renders the synthetic runs of the tests into a folder, for a person who works on the report to look at: the one with filters into
+//! `filtered` below it.
 //!
 //! `cargo run -p nearlab-reports --example specimen -- FOLDER`
 
@@ -12,11 +13,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     if folder.exists() {
         return Err(format!("{}: is there already", folder.display()).into());
     }
-    std::fs::create_dir_all(&folder)?;
-    let run = fixture::write(&folder);
-    nearlab_reports::table::Table::of(std::slice::from_ref(&run)).write(&folder)?;
-    let rendered = nearlab_reports::render(std::slice::from_ref(&run), &folder.join("report"))?;
-    eprintln!("{}", nearlab_reports::summary::Summary::of(std::slice::from_ref(&run)).to_text());
-    eprintln!("{}", rendered.html.display());
+    let filtered = folder.join("filtered");
+    std::fs::create_dir_all(&filtered)?;
+    for run in [fixture::write(&folder), fixture::filtered(&filtered)] {
+        nearlab_reports::table::Table::of(std::slice::from_ref(&run)).write(&run.folder)?;
+        let rendered = nearlab_reports::render(std::slice::from_ref(&run), &run.folder.join("report"))?;
+        eprintln!("{}", nearlab_reports::summary::Summary::of(std::slice::from_ref(&run)).to_text());
+        eprintln!("{}", rendered.html.display());
+    }
     Ok(())
 }

@@ -78,6 +78,7 @@ fn sections(content: &Content) -> Vec<(&'static str, &'static str)> {
     let all = [
         (measured, "frontier", "Frontier"),
         (measured, "best", "Best at a recall"),
+        (!content.filtered.is_empty(), "filtered", "Filtered search"),
         (!content.expectations.is_empty(), "expectations", "Expectations"),
         (!content.builds.is_empty(), "builds", "Builds"),
         (has_latency(content), "latency", "Latency"),

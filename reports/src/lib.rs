@@ -10,6 +10,7 @@
 //! | medians, intervals, Pareto fronts | [`stats`] |
 //! | `results.parquet` and `results.csv` | [`table`] |
 //! | "best at recall >= r" | [`summary`] |
+//! | searches with filters beside an exact scan of what matches | [`filtered`] |
 //! | PNG and SVG plots | [`plots`] |
 //! | a report folder: `index.html`, `report.md`, plots | [`render()`] |
 //! | what changed between two runs | [`compare`] |
@@ -22,6 +23,7 @@ mod atomic;
 pub mod compare;
 mod content;
 pub mod environment;
+pub mod filtered;
 pub mod format;
 pub mod gate;
 pub mod grid;

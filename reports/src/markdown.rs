@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    content::{Content, SettingContent},
+    content::{Content, FilteredContent, SettingContent},
     grid::{Grid, escape_markdown},
     plots::Plot,
 };
@@ -27,9 +27,12 @@ pub(crate) fn render(content: &Content, plots: &[Plot], downloads: &[(String, St
     for setting in &content.settings {
         self::setting(&mut out, setting, plots);
     }
+    for one in &content.filtered {
+        filtered(&mut out, one, plots);
+    }
     table(&mut out, "Expectations", &content.expectations);
     table(&mut out, "Builds", &content.builds);
-    for plot in plots.iter().filter(|plot| plot.setting.is_none()) {
+    for plot in plots.iter().filter(|plot| plot.setting.is_none() && plot.filtered.is_none()) {
         picture(&mut out, plot);
     }
     profiles(&mut out, content);
@@ -60,6 +63,21 @@ fn setting(out: &mut String, setting: &SettingContent, plots: &[Plot]) {
     table(out, "Query difficulty", &setting.difficulty);
     table(out, "Work done", &setting.counters);
     table(out, "Every point", &setting.points);
+}
+
+fn filtered(out: &mut String, one: &FilteredContent, plots: &[Plot]) {
+    let _ = writeln!(out, "## Filtered search: {}\n", escape_markdown(&one.heading));
+    let _ = writeln!(out, "{}\n", escape_markdown(&one.verdict));
+    for unsupported in &one.unsupported {
+        let _ = writeln!(out, "- Unsupported: {}", escape_markdown(unsupported));
+    }
+    if !one.unsupported.is_empty() {
+        out.push('\n');
+    }
+    for plot in plots.iter().filter(|plot| plot.filtered.as_ref() == Some(&one.heading)) {
+        picture(out, plot);
+    }
+    table(out, "Recall and time among what matches", &one.grid);
 }
 
 fn profiles(out: &mut String, content: &Content) {

@@ -2,7 +2,8 @@
 //!
 //! A *point* is one index with one set of build and search parameters under one *setting*: what was asked of it (data
 //! set, workload, search threads, k). Only points of one setting may be compared with each other. A *series* is a line
-//! in a plot.
+//! in a plot. Points that were measured with filters have settings of their own, which make no frontier: [`settings`] leaves them
+//! out, and [`crate::filtered`] reads them.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     format,
-    record::{Build, Latency, Params, Search},
+    record::{Build, Filter, Latency, Params, Search},
     run::RunData,
     stats::Spread,
 };
@@ -28,6 +29,35 @@ pub struct Setting {
     pub threads: u64,
     /// Neighbours asked for.
     pub k: u64,
+    /// With which filters; `None`: without.
+    pub filtering: Option<Filtering>,
+}
+
+/// The filters of a setting. Ordered by correlation, then by selectivity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Filtering {
+    /// `none`, `positive` or `negative`.
+    pub correlation: String,
+    /// The bits of the selectivity: in the order of the values, which are positive.
+    selectivity_bits: u64,
+    /// Matches of each filter.
+    pub matches: u64,
+    filters: u64,
+    seed: u64,
+}
+
+impl Filtering {
+    /// Of a record.
+    pub fn of(filter: &Filter) -> Self {
+        let Filter { selectivity, correlation, matches, filters, seed, near_share: _ } = filter;
+        let (correlation, selectivity_bits) = (correlation.clone(), selectivity.to_bits());
+        Self { correlation, selectivity_bits, matches: *matches, filters: *filters, seed: *seed }
+    }
+
+    /// Share of the base vectors that match.
+    pub fn selectivity(&self) -> f64 {
+        f64::from_bits(self.selectivity_bits)
+    }
 }
 
 impl Setting {
@@ -38,6 +68,7 @@ impl Setting {
             workload: search.workload.clone(),
             threads: search.threads,
             k: search.k,
+            filtering: search.filter.as_ref().map(Filtering::of),
         }
     }
 
@@ -46,7 +77,11 @@ impl Setting {
         let dataset = if with_dataset { format!("{}, ", self.dataset) } else { String::new() };
         let threads = format::plural(self.threads, "thread", "threads");
         let mode = if self.mode == self.workload { String::new() } else { format!(" ({})", self.mode) };
-        format!("{dataset}workload {}{mode}, {threads}, k {}", self.workload, self.k)
+        let filters = self.filtering.as_ref().map_or_else(String::new, |filtering| {
+            let share = format::trimmed(filtering.selectivity() * 100.0, 7);
+            format!(", {share} % match, correlation {}", filtering.correlation)
+        });
+        format!("{dataset}workload {}{mode}, {threads}, k {}{filters}", self.workload, self.k)
     }
 
     /// A file name part: letters, digits, dashes.
@@ -123,7 +158,7 @@ pub fn gather(runs: &[RunData]) -> Vec<Point<'_>> {
         for (number, search) in run.searches.iter().enumerate() {
             let setting = Setting::of(run, search);
             let params = serde_json::to_string(&search.params).unwrap_or_default();
-            let identity = format!("{}\n{}\n{params}\n{}", search.index, search.trial, setting.describe(true));
+            let identity = format!("{}\n{}\n{params}\n{setting:?}", search.index, search.trial);
             let place = *known.entry(identity).or_insert_with(|| {
                 points.push(Point {
                     run: at,
@@ -165,9 +200,10 @@ fn sortable<'a>(point: &Point<'a>) -> Vec<(&'a str, f64, String)> {
     point.build.iter().chain(point.params).map(key).collect()
 }
 
-/// The settings of `points`, in order.
+/// The settings of `points` without filters, in order.
 pub fn settings(points: &[Point<'_>]) -> Vec<Setting> {
-    let mut settings: Vec<Setting> = points.iter().map(|point| point.setting.clone()).collect();
+    let unfiltered = points.iter().filter(|point| point.setting.filtering.is_none());
+    let mut settings: Vec<Setting> = unfiltered.map(|point| point.setting.clone()).collect();
     settings.sort();
     settings.dedup();
     settings

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Version written into every line.
-pub const SCHEMA_VERSION: u32 = 1;
+///
+/// Version 2 has filters: [`Search::filter`], [`Failure::filter`] and [`Outcome::Unsupported`]. Version 1 is read as it was.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Parameters by name, as resolved from the experiment (numbers, strings or booleans).
 pub type Params = BTreeMap<String, serde_json::Value>;
@@ -264,7 +266,7 @@ pub struct Latency {
 /// Recall over the report queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Recall {
-    /// Share of true ids returned: |returned ∩ truth| / k, mean over queries.
+    /// Share of true ids returned: |returned ∩ truth| / k, or / matches where fewer than k match; mean over queries.
     pub strict: f64,
     /// A returned vector at distance <= `d_k` (1 + 1e-6) counts; an id counts once.
     pub ties: f64,
@@ -278,6 +280,24 @@ pub struct Recall {
     pub relative_error: Option<f64>,
     /// True ids returned over all queries: the deterministic counter behind `strict`.
     pub hits: u64,
+}
+
+/// The filters of a measurement: which base vectors each query may find.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Share of the base vectors that match, as asked for.
+    pub selectivity: f64,
+    /// How the matches lie to the query: `none` (anywhere), `positive` (near) or `negative` (far).
+    pub correlation: String,
+    /// Matches of each filter.
+    pub matches: u64,
+    /// Number of filters; each serves some of the queries.
+    pub filters: u64,
+    /// Seed of the filters.
+    pub seed: u64,
+    /// Mean share of the queries' nearest base vectors (as many as match, at most 100) that match; about the selectivity without
+    /// correlation.
+    pub near_share: f64,
 }
 
 /// One measurement of one search point.
@@ -299,8 +319,11 @@ pub struct Search {
     pub k: u64,
     /// Workload name.
     pub workload: String,
-    /// `latency` or `throughput`.
+    /// `latency`, `throughput` or `filtered`.
     pub mode: String,
+    /// Which base vectors the queries could find; `None`: all. Recall is then among these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// Search threads.
     pub threads: u64,
     /// 0-based.
@@ -344,6 +367,12 @@ pub struct Failure {
     pub params: Params,
     /// Search parameters, when it failed in a search.
     pub search: Option<Params>,
+    /// Workload, when it failed in a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// Filters, when it failed in a search with some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// `start`, `build`, `search` or `profile`.
     pub stage: String,
     /// What happened.
@@ -368,6 +397,8 @@ pub enum Outcome {
     OutOfMemory,
     /// The worker answered something that is not the protocol.
     Protocol,
+    /// The library cannot do what the workload asks for; nothing went wrong.
+    Unsupported,
 }
 
 /// One profile of one trial, taken in a run of its own.

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    format,
+    filtered, format,
     grid::Grid,
     points::{self, Point, Setting},
     record::{Outcome, Params},
@@ -27,7 +27,9 @@ pub struct Summary {
     pub baseline: Option<String>,
     /// One answer per setting.
     pub settings: Vec<SettingSummary>,
-    /// Things that did not work and were not made up for.
+    /// Workloads with filters: heading, verdict and every point.
+    pub filtered: Vec<(String, String, Grid)>,
+    /// Things that did not work and were not made up for; what a library does not have is not among them.
     pub failures: usize,
     /// Indexes whose library is not installed, a part of `failures`.
     pub missing: Vec<String>,
@@ -108,7 +110,16 @@ impl Summary {
                 SettingSummary { setting, rows }
             })
             .collect();
-        let failures = runs.iter().flat_map(|run| &run.failures);
+        let filtered: Vec<(String, String, Grid)> = filtered::gather(runs, &points)
+            .iter()
+            .map(|one| (one.heading(), one.verdict(runs), one.grid(runs)))
+            .collect();
+        let verdict = match (settings.is_empty(), filtered.first()) {
+            (true, Some((_, verdict, _))) => format!("Among what matches a filter: {verdict}"),
+            _ => verdict(&settings, baseline.as_deref()),
+        };
+        let failures =
+            runs.iter().flat_map(|run| &run.failures).filter(|failure| failure.outcome != Outcome::Unsupported);
         let mut missing: Vec<String> = failures
             .clone()
             .filter(|failure| failure.outcome == Outcome::Missing)
@@ -117,9 +128,10 @@ impl Summary {
         missing.sort();
         missing.dedup();
         Self {
-            verdict: verdict(&settings, baseline.as_deref()),
+            verdict,
             baseline,
             settings,
+            filtered,
             failures: failures.count(),
             missing,
             rejected: runs.iter().map(|run| run.rejected.len()).sum(),
@@ -134,6 +146,12 @@ impl Summary {
             let heading = setting.setting.describe(datasets);
             let _ =
                 write!(out, "\nBest at recall >= r: {heading}\n{}", setting.grid(self.baseline.as_deref()).to_text());
+        }
+        for (heading, verdict, grid) in &self.filtered {
+            let _ = write!(out, "\nFiltered: {heading}\n{}", grid.to_text());
+            if !self.settings.is_empty() {
+                let _ = writeln!(out, "{verdict}");
+            }
         }
         let mut notes = Vec::new();
         if self.failures > 0 {

@@ -1,6 +1,7 @@
 //! `nearlab run`.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,10 @@ use nearlab_datasets::{
     Cache,
     catalog::{Catalog, Place},
 };
-use nearlab_reports::record::{Expectation, ExpectationOutcome};
+use nearlab_reports::{
+    format,
+    record::{Expectation, ExpectationOutcome, Failure, Outcome},
+};
 
 use super::{INTERRUPTED, NOT_HELD, OK, say, say_line};
 use crate::{
@@ -92,8 +96,9 @@ pub(super) fn reproduce(file: &Path) -> Vec<String> {
 
 /// Prepares, plans and runs.
 pub(super) fn go(spec: &Spec, options: &Options, display: &Display) -> Result<Conclusion> {
-    let data = run::prepare(spec, &Cache::from_env(), display)?;
+    let mut data = run::prepare(spec, &Cache::from_env(), display)?;
     let plan = plan::expand(spec, &data.facts(spec))?;
+    data.make_filters(spec, &Cache::from_env(), display)?;
     for warning in &plan.warnings {
         display.note(&format!("warning: {warning}"));
     }
@@ -163,11 +168,21 @@ pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Opt
 
 fn failures(conclusion: &Conclusion) -> String {
     let mut text = String::new();
-    for failure in &conclusion.failures {
+    let unsupported = |failure: &&Failure| failure.outcome == Outcome::Unsupported;
+    let mut refused: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for failure in conclusion.failures.iter().filter(unsupported) {
+        *refused.entry((&failure.index, &failure.message)).or_default() += 1;
+    }
+    for ((index, message), count) in refused {
+        let count = format::plural(count, "measurement", "measurements");
+        let _ = writeln!(text, "\nunsupported by {index} ({count}): {message}");
+    }
+    let before = text.len();
+    for failure in conclusion.failures.iter().filter(|failure| !unsupported(failure)) {
         let first = failure.message.lines().next().unwrap_or_default();
         let _ = write!(text, "\nnot measured: {} ({}): {first}", failure.index, failure.stage);
     }
-    if !text.is_empty() {
+    if text.len() > before {
         text.push_str("\n(once it is mended: the same command with --retry-failed)\n");
     }
     text

@@ -48,7 +48,7 @@ pub enum ExportError {
         message: String,
     },
     /// Nothing was measured.
-    #[error("{}: nothing to export: the run has no measured search", folder.display())]
+    #[error("{}: nothing to export: the run has no measured search without filters", folder.display())]
     Empty {
         /// The run's folder.
         folder: PathBuf,
@@ -106,7 +106,7 @@ struct Point<'a> {
 /// Writes every point of the run in `folder` below `out`; the paths written.
 pub fn ann_benchmarks(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, ExportError> {
     let run = RunData::load(folder)?;
-    if run.searches.is_empty() {
+    if run.searches.iter().all(|search| search.filter.is_some()) {
         return Err(ExportError::Empty { folder: folder.to_owned() });
     }
     let data = open_data(&run)?;
@@ -121,10 +121,10 @@ pub fn ann_benchmarks(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, ExportE
     Ok(paths)
 }
 
-/// The positions of each point's repeats.
+/// The positions of each point's repeats. Searches with filters are left out: those files have no place to say which.
 fn points(run: &RunData) -> BTreeMap<String, Vec<usize>> {
     let mut points: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (number, search) in run.searches.iter().enumerate() {
+    for (number, search) in run.searches.iter().enumerate().filter(|(_, search)| search.filter.is_none()) {
         let key = format!(
             "{} {} {} {} {} {}",
             search.index,

@@ -8,6 +8,8 @@
 //! | hnsw | `n * ef_construction * m` | `ef_search * m` |
 //! | ivf | `(iterations * min(n, 256 nlist) + n) * nlist` | `nlist + n * nprobe / nlist` |
 //!
+//! A filtered query: that over the selectivity, at most one for each match.
+//!
 //! Of the 2 m neighbours of a visited node about half are new, hence m distances for each of the ef candidates.
 //! A distance takes d / 8 ns where rows are scanned in order, and 40 ns more where a graph jumps through memory. Build
 //! time is divided by the build threads, a throughput pass by the search threads.
@@ -19,7 +21,7 @@
 use nearlab_index::hnsw::{Hnsw, RerankCodes, TraversalCodes};
 use nearlab_reports::record::Params;
 
-use super::{Facts, PlannedTrial};
+use super::{Facts, PlannedSearch, PlannedTrial};
 use crate::{spec::Kind, worker::Configure as _};
 
 /// The explanation under a table of estimates.
@@ -28,6 +30,7 @@ estimates are rough: distance computations at d / 8 ns each, 40 ns more in a gra
   hnsw  builds with n * ef_construction * m and answers a query with ef_search * m
   ivf   builds with (iterations * min(n, 256 nlist) + n) * nlist, answers with nlist + n * nprobe / nlist
   flat  answers with n
+  a filtered query takes 1 / selectivity times as much, at most one distance for each match
 preparing the data, profiles and external workers are not counted";
 
 /// Nanoseconds that a multiply-add takes when vectors are scanned in order.
@@ -106,7 +109,8 @@ fn code_bytes(build: &Params, d: f64) -> Option<f64> {
 }
 
 /// Estimate of one timed pass over all queries with its warm-up, in seconds.
-pub(super) fn search(trial: &PlannedTrial, params: &Params, passes: u32, threads: usize, facts: &Facts) -> Option<f64> {
+pub(super) fn search(trial: &PlannedTrial, search: &PlannedSearch, passes: u32, facts: &Facts) -> Option<f64> {
+    let (params, threads) = (&search.params, search.threads);
     let (n, d, queries) = (facts.n? as f64, facts.d? as f64, facts.queries? as f64);
     let distances = match trial.kind {
         Kind::External => return None,
@@ -117,5 +121,8 @@ pub(super) fn search(trial: &PlannedTrial, params: &Params, passes: u32, threads
             nlist + n * number(params, "nprobe").min(nlist) / nlist
         }
     };
+    // Among some, an index looks at more the fewer match, but need never do more than score all that match.
+    let distances =
+        search.filter.map_or(distances, |filter| (distances / filter.selectivity).min(n * filter.selectivity));
     Some(f64::from(passes) * queries * distances * distance_ns(trial.kind, d) * 1e-9 / threads as f64)
 }

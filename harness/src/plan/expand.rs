@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nearlab_datasets::FilterOptions;
 use nearlab_index::hnsw::RerankCodes;
 use nearlab_reports::record::Params;
 use serde_json::Value;
@@ -17,7 +18,9 @@ const MOST: u64 = 1_000_000;
 pub fn expand(spec: &Spec, facts: &Facts) -> Result<Plan, SpecError> {
     let mut expansion = Expansion { spec, facts, trials: Vec::new(), rejected: Vec::new(), deferred: BTreeSet::new() };
     let mut wrong = Vec::new();
-    measurable(spec).map_err(|diagnostic| SpecError::invalid(&spec.path, &spec.yaml, vec![diagnostic]))?;
+    measurable(spec)
+        .and_then(|()| matchable(spec, facts))
+        .map_err(|diagnostic| SpecError::invalid(&spec.path, &spec.yaml, vec![diagnostic]))?;
     for index in &spec.indexes {
         let (trials, rejected) = (expansion.trials.len(), expansion.rejected.len());
         match expansion.index(index) {
@@ -88,7 +91,8 @@ fn reranks_nothing(trial: &PlannedTrial) -> bool {
 fn measurable(spec: &Spec) -> Result<(), Diagnostic> {
     let product =
         |sweeps: &Sweeps| sweeps.values().fold(1_u64, |points, values| points.saturating_mul(values.len() as u64));
-    let runs: u64 = spec.workloads.iter().map(|workload| workload.threads.len() as u64).sum();
+    let runs: u64 =
+        spec.workloads.iter().map(|workload| (workload.threads.len() * workload.filters.len().max(1)) as u64).sum();
     let each = runs.saturating_mul(u64::from(spec.measure.repeats)).saturating_mul(spec.k.len() as u64);
     let mut total = 0_u64;
     for index in &spec.indexes {
@@ -97,6 +101,20 @@ fn measurable(spec: &Spec) -> Result<(), Diagnostic> {
             return Err(Diagnostic::new(index.place, "the sweeps mean too many measurements")
                 .expected(format!("at most {MOST} in one experiment"))
                 .found(format!("{total} up to and with this index")));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a selectivity that admits no vector of the base.
+fn matchable(spec: &Spec, facts: &Facts) -> Result<(), Diagnostic> {
+    let Some(n) = facts.n else { return Ok(()) };
+    for workload in &spec.workloads {
+        if let Some(filter) = workload.filters.iter().find(|filter| filter.matches(n as usize) == 0) {
+            let share = filter.selectivity;
+            return Err(Diagnostic::new(workload.place, format!("no vector matches at selectivity {share}"))
+                .expected(format!("at least 1 match: a selectivity of {} or more", 1.0 / n as f64))
+                .found(format!("{share} of {n} base vectors")));
         }
     }
     Ok(())
@@ -237,23 +255,31 @@ impl Expansion<'_> {
     fn measurements(&self, trial: &mut PlannedTrial, params: &Params, k: usize) {
         let measure = &self.spec.measure;
         for workload in &self.spec.workloads {
-            for &threads in &workload.threads {
-                for repeat in 0..measure.repeats {
-                    let mut search = PlannedSearch {
-                        key: String::new(),
-                        params: params.clone(),
-                        k,
-                        workload: workload.name.clone(),
-                        mode: workload.mode,
-                        threads,
-                        repeat,
-                        order: 0,
-                        seconds: cost::search(trial, params, 1 + measure.warmup, threads, self.facts),
-                        written: trial.searches.len(),
-                    };
-                    search.key = hash::search(&search, &trial.hash, measure.warmup);
-                    trial.searches.push(search);
-                }
+            // Without filters there is one way to ask: without one.
+            let with = workload.filters.iter().copied().map(Some);
+            let filters: Vec<Option<FilterOptions>> =
+                if workload.filters.is_empty() { vec![None] } else { with.collect() };
+            let each =
+                filters.iter().flat_map(|&filter| workload.threads.iter().map(move |&threads| (filter, threads)));
+            for ((filter, threads), repeat) in
+                each.flat_map(|one| (0..measure.repeats).map(move |repeat| (one, repeat)))
+            {
+                let mut search = PlannedSearch {
+                    key: String::new(),
+                    params: params.clone(),
+                    k,
+                    workload: workload.name.clone(),
+                    mode: workload.mode,
+                    filter,
+                    threads,
+                    repeat,
+                    order: 0,
+                    seconds: None,
+                    written: trial.searches.len(),
+                };
+                search.seconds = cost::search(trial, &search, 1 + measure.warmup, self.facts);
+                search.key = hash::search(&search, &trial.hash, measure.warmup);
+                trial.searches.push(search);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! numbers without a fraction. [`FORMAT`] is part of every hash and rises when the same experiment must not be taken
 //! for what an older nearlab measured.
 
+use nearlab_datasets::FilterOptions;
 use nearlab_reports::record::Params;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
@@ -36,6 +37,9 @@ struct Search<'a> {
     k: usize,
     workload: &'a str,
     mode: &'a str,
+    /// Absent without one: what was measured before there were filters keeps its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<FilterOptions>,
     threads: usize,
     warmup: u32,
     repeat: u32,
@@ -82,6 +86,7 @@ pub(super) fn search(search: &PlannedSearch, trial: &str, warmup: u32) -> String
         k: search.k,
         workload: &search.workload,
         mode: search.mode.as_str(),
+        filter: search.filter,
         threads: search.threads,
         warmup,
         repeat: search.repeat,

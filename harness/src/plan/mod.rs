@@ -28,6 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nearlab_datasets::FilterOptions;
 use nearlab_reports::record::Params;
 
 pub use cost::Cost;
@@ -98,7 +99,7 @@ pub struct PlannedTrial {
 /// One measurement: a search point, a workload, a repeat.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedSearch {
-    /// Hash of (trial, search parameters, k, workload, mode, threads, warm-up, repeat): 32 hex digits.
+    /// Hash of (trial, search parameters, k, workload, mode, filter, threads, warm-up, repeat): 32 hex digits.
     pub key: String,
     /// Search parameters.
     pub params: Params,
@@ -108,6 +109,8 @@ pub struct PlannedSearch {
     pub workload: String,
     /// Mode.
     pub mode: Mode,
+    /// The filters that queries are asked with; `Some` exactly for [`Mode::Filtered`].
+    pub filter: Option<FilterOptions>,
     /// Search threads.
     pub threads: usize,
     /// Repeat, from 0.

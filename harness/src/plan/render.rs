@@ -81,19 +81,22 @@ impl Cost {
     }
 }
 
-/// The measurements of a trial by point, as written.
+/// The measurements of a trial by point, as written; each filter makes a point of its own.
 fn by_point(trial: &PlannedTrial) -> Vec<Vec<&PlannedSearch>> {
     let mut searches: Vec<&PlannedSearch> = trial.searches.iter().collect();
     searches.sort_by_key(|search| search.written);
-    searches.chunk_by(|a, b| a.k == b.k && a.params == b.params).map(<[_]>::to_vec).collect()
+    searches.chunk_by(|a, b| a.k == b.k && a.params == b.params && a.filter == b.filter).map(<[_]>::to_vec).collect()
 }
 
-/// `single x3, batch/2 x3`: workload, threads where more than one, repeats.
+/// `single x3, batch/2 x3, filter positive at 0.01 x3`: workload, threads where more than one, filter, repeats.
 fn measurements(searches: &[&PlannedSearch]) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for search in searches {
         let threads = if search.threads == 1 { String::new() } else { format!("/{}", search.threads) };
-        let name = format!("{}{threads}", search.workload);
+        let filter = search.filter.map_or_else(String::new, |filter| {
+            format!(" {} at {}", filter.correlation, format::trimmed(filter.selectivity, 9))
+        });
+        let name = format!("{}{threads}{filter}", search.workload);
         match counts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => counts.push((name, 1)),

@@ -13,7 +13,7 @@ use crate::{
     plan::{PlannedSearch, PlannedTrial},
     protocol::{self, PROTOCOL, ProfileRequest, SearchRequest, Searched},
     recall::RecallError,
-    spec::{Kind, Mode},
+    spec::Kind,
     trial::{BuiltWorker, Ended, Launch, Step, Trouble, Worker},
 };
 
@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         Samples {
             ids: folder.join(format!("{}.ids.bin", search.key)),
-            nanoseconds: (search.mode == Mode::Latency).then(|| folder.join(format!("{}.ns.bin", search.key))),
+            nanoseconds: search.mode.times_queries().then(|| folder.join(format!("{}.ns.bin", search.key))),
         }
     }
 
@@ -204,6 +204,7 @@ impl<'a> Session<'a> {
             warmup: self.spec.measure.warmup as usize,
             ids: samples.ids.clone(),
             latencies: samples.nanoseconds.clone(),
+            filters: search.filter.and_then(|filter| self.data.filter_files(&filter)),
         }
     }
 
@@ -220,9 +221,15 @@ impl<'a> Session<'a> {
             Ok(ids) => ids,
             Err(trouble) => return Ok(Err(trouble)),
         };
-        let recall = match self.scorer.score(&ids, search.k) {
+        let scorer = match search.filter.and_then(|filter| self.data.filter(&filter)) {
+            Some(filter) => &mut self.filtered[filter],
+            None => &mut self.scorer,
+        };
+        let recall = match scorer.score(&ids, search.k) {
             Ok(recall) => recall,
-            Err(error @ (RecallError::OutOfRange { .. } | RecallError::Shape { .. })) => {
+            Err(
+                error @ (RecallError::OutOfRange { .. } | RecallError::Shape { .. } | RecallError::NotAMatch { .. }),
+            ) => {
                 return Ok(Err(Trouble::new(Outcome::Protocol, format!("the worker broke the protocol: {error}"))));
             }
         };
@@ -247,6 +254,7 @@ impl<'a> Session<'a> {
             k: search.k as u64,
             workload: search.workload.clone(),
             mode: search.mode.as_str().to_owned(),
+            filter: search.filter.map(|filter| self.data.filter_record(&filter)),
             threads: search.threads as u64,
             repeat: search.repeat,
             order: search.order,
@@ -287,6 +295,8 @@ impl<'a> Session<'a> {
             index: trial.index.clone(),
             params: trial.build.clone(),
             search: Some(search.params.clone()),
+            workload: Some(search.workload.clone()),
+            filter: search.filter.map(|filter| self.data.filter_record(&filter)),
             stage: "search".to_owned(),
             outcome: trouble.outcome,
             message,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use nearlab_datasets::{Cache, Files, PrepareOptions, Source};
+use nearlab_datasets::{Cache, Files, FilterOptions, PrepareOptions, PreparedFilter, Source, filters};
 use nearlab_reports::record;
 use nearlab_simd::Metric;
 use xxhash_rust::xxh3::xxh3_64;
@@ -12,7 +12,7 @@ use crate::{
     environment,
     plan::Facts,
     progress::Display,
-    protocol::Matrix,
+    protocol::{Filters, Matrix},
     spec::{DatasetSource, Spec},
 };
 
@@ -24,9 +24,57 @@ pub struct Prepared {
     pub record: record::Dataset,
     /// Its metric.
     pub metric: Metric,
+    /// The filters of the experiment, each once; empty until [`Prepared::make_filters`].
+    pub filters: Vec<PreparedFilter>,
 }
 
 impl Prepared {
+    /// Finds or makes the filters of the experiment's workloads.
+    pub fn make_filters(&mut self, spec: &Spec, cache: &Cache, display: &Display) -> Result<(), RunError> {
+        let wanted = spec.filters();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        display.begin("filters");
+        let paths = filters::prepare(&self.data, &wanted, spec.max_k(), cache, display)
+            .map_err(|error| spec.error_at(spec.dataset.place, with_causes(&error)))?;
+        let open = |path: &std::path::PathBuf| {
+            PreparedFilter::open(path)
+                .map_err(|error| RunError::OpenPrepared { path: path.clone(), message: with_causes(&error) })
+        };
+        self.filters = paths.iter().map(open).collect::<Result<_, _>>()?;
+        display.end(&format!("filters: {}", self.filters.len()));
+        Ok(())
+    }
+
+    /// Position of a filter in `filters`.
+    pub fn filter(&self, options: &FilterOptions) -> Option<usize> {
+        self.filters.iter().position(|filter| filter.options() == options)
+    }
+
+    /// What a record says about a filter.
+    pub fn filter_record(&self, options: &FilterOptions) -> record::Filter {
+        let made = self.filter(options).map(|at| &self.filters[at]);
+        record::Filter {
+            selectivity: options.selectivity,
+            correlation: options.correlation.as_str().to_owned(),
+            matches: options.matches(self.data.train().len()) as u64,
+            filters: made.map_or(options.filters, PreparedFilter::filters) as u64,
+            seed: options.seed,
+            near_share: made.map_or(0.0, PreparedFilter::near_share),
+        }
+    }
+
+    /// Where a worker finds a filter.
+    pub fn filter_files(&self, options: &FilterOptions) -> Option<Box<Filters>> {
+        let filter = &self.filters[self.filter(options)?];
+        let matrix = |(path, offset), n, d, element: &str| Matrix { path, offset, n, d, element: element.to_owned() };
+        Some(Box::new(Filters {
+            bitmaps: matrix(filter.bitmap_location(), filter.filters(), filter.words() * size_of::<u64>(), "u8"),
+            of_query: matrix(filter.of_query_location(), self.data.test().len(), 1, "i32"),
+        }))
+    }
+
     /// What a plan needs to know.
     pub fn facts(&self, spec: &Spec) -> Facts {
         Facts {
@@ -78,7 +126,7 @@ pub fn prepare(spec: &Spec, cache: &Cache, display: &Display) -> Result<Prepared
     let record = describe(&data);
     display
         .end(&format!("{}: {} x {}, {} queries, {}", record.name, record.n, record.d, record.queries, record.metric));
-    Ok(Prepared { metric: data.metric(), data, record })
+    Ok(Prepared { metric: data.metric(), data, record, filters: Vec::new() })
 }
 
 fn source(source: &DatasetSource, metric: Option<Metric>) -> Result<Source, String> {

@@ -97,7 +97,10 @@ fn take_one(session: &mut Session<'_>, wanted: &Wanted<'_>) -> Result<Result<(),
         Ok((worker, _)) => worker,
         Err(ended) => return Ok(Err(ended)),
     };
-    let request = search_request(search, &folder);
+    let request = SearchRequest {
+        filters: search.filter.and_then(|filter| session.data.filter_files(&filter)),
+        ..search_request(search, &folder)
+    };
     let display = session.display;
     if let Err(trouble) = worker.search(&request, &mut |step| display.step(&step.stage, step.done, step.total)) {
         return Ok(Err(trouble.into()));
@@ -139,11 +142,12 @@ fn search_request(search: &PlannedSearch, folder: &Path) -> SearchRequest {
         key: search.key.clone(),
         k: search.k,
         params: search.params.clone(),
-        mode: Mode::Latency.as_str().to_owned(),
+        mode: if search.filter.is_some() { Mode::Filtered } else { Mode::Latency }.as_str().to_owned(),
         threads: 1,
         warmup: 0,
         ids: folder.join("ids.bin"),
         latencies: None,
+        filters: None,
     }
 }
 
@@ -217,6 +221,7 @@ mod tests {
             k,
             workload: "single".into(),
             mode: Mode::Latency,
+            filter: None,
             threads: 1,
             repeat: 0,
             order: 0,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use nearlab_reports::{
     format,
-    record::{Event, Failure, Rejected, Run},
+    record::{Event, Failure, Outcome, Rejected, Run},
     run::RunData,
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Session<'a> {
     pub(super) journal: Journal<'a>,
     pub(super) state: State,
     pub(super) scorer: Scorer<'a>,
+    /// One for each of the data's filters.
+    pub(super) filtered: Vec<Scorer<'a>>,
     pub(super) report: bool,
     work: &'a Work,
     cores: Vec<u32>,
@@ -61,6 +63,7 @@ impl<'a> Session<'a> {
         let journal = Journal::open(&folder.records(), display)?;
         folder.sweep()?;
         let set = &data.data;
+        let scorer = Scorer::new(set.train(), set.test(), set.neighbors(), data.metric);
         let mut session = Self {
             spec,
             plan,
@@ -69,7 +72,8 @@ impl<'a> Session<'a> {
             display,
             journal,
             state: recorded.as_ref().map(|run| State::of(run, options.retry_failed)).unwrap_or_default(),
-            scorer: Scorer::new(set.train(), set.test(), set.neighbors(), data.metric),
+            filtered: data.filters.iter().map(|filter| scorer.among(filter)).collect(),
+            scorer,
             report: options.report,
             work: &options.work,
             cores,
@@ -195,7 +199,9 @@ impl<'a> Session<'a> {
 
     /// Records that something did not work, and shows it.
     pub(super) fn fail(&mut self, failure: Failure) -> Result<(), RunError> {
-        self.display.end(&format!("{} failed ({}): {}", failure.index, failure.stage, failure.message));
+        if failure.outcome != Outcome::Unsupported {
+            self.display.end(&format!("{} failed ({}): {}", failure.index, failure.stage, failure.message));
+        }
         self.state.note_failure(&failure);
         self.journal.record(&Event::Failure(failure))?;
         Ok(())
@@ -237,6 +243,8 @@ pub(super) fn trial_failure(trial: &PlannedTrial, stage: &str, trouble: Trouble)
         index: trial.index.clone(),
         params: trial.build.clone(),
         search: None,
+        workload: None,
+        filter: None,
         stage: stage.to_owned(),
         outcome: trouble.outcome,
         message: trouble.message,

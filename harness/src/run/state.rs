@@ -22,7 +22,7 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a run as recorded. Failures count as done unless `retry_failed`.
+    /// The state of a run as recorded. Failures count as done unless `retry_failed`, unsupported searches in any case.
     pub fn of(run: &RunData, retry_failed: bool) -> Self {
         let mut state = Self {
             measured: run.searches.iter().map(|search| search.key.clone()).collect(),
@@ -30,9 +30,9 @@ impl State {
             profiled: run.profiles.iter().map(|profile| (profile.trial.clone(), profile.kind.clone())).collect(),
             ..Self::default()
         };
-        if !retry_failed {
-            run.failures.iter().for_each(|failure| state.note_failure(failure));
-        }
+        // What a library does not have is not mended: asking again would build its index for nothing.
+        let stays = |failure: &&Failure| !retry_failed || failure.outcome == Outcome::Unsupported;
+        run.failures.iter().filter(stays).for_each(|failure| state.note_failure(failure));
         state
     }
 
@@ -85,7 +85,7 @@ impl State {
     pub fn note_failure(&mut self, failure: &Failure) {
         match (&failure.key, failure.outcome, failure.stage.as_str()) {
             (_, _, "profile") => {}
-            (Some(key), Outcome::Failed, _) => {
+            (Some(key), Outcome::Failed | Outcome::Unsupported, _) => {
                 self.failed_searches.insert(key.clone());
             }
             _ => {
@@ -106,6 +106,8 @@ mod tests {
             index: "i".into(),
             params: std::collections::BTreeMap::default(),
             search: None,
+            workload: None,
+            filter: None,
             stage: stage.into(),
             outcome,
             message: String::new(),
@@ -116,7 +118,8 @@ mod tests {
     fn a_refused_search_costs_itself_and_a_dead_worker_the_trial() {
         let mut state = State::default();
         state.note_failure(&failure(Some("a"), Outcome::Failed, "search"));
-        assert!(state.failed_searches.contains("a") && state.failed_trials.is_empty());
+        state.note_failure(&failure(Some("c"), Outcome::Unsupported, "search"));
+        assert!(["a", "c"].iter().all(|key| state.failed_searches.contains(*key)) && state.failed_trials.is_empty());
         state.note_failure(&failure(None, Outcome::Crashed, "profile"));
         assert!(state.failed_trials.is_empty());
         state.note_failure(&failure(Some("b"), Outcome::Crashed, "search"));

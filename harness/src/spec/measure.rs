@@ -1,12 +1,15 @@
 //! Workloads, rules of measurement and profiles: from the YAML to the [`Spec`](super::Spec).
 
+use nearlab_datasets::{Correlation, FilterOptions};
+
 use super::{
     error::Diagnostic,
     located::Located,
     model::{Measure, Mode, Order, Pin, ProfileSpec, Workload},
     names,
-    resolve::Resolver,
+    resolve::{Resolver, value_place},
     suggest::nearest,
+    sweep::Sweep,
     units, yaml,
 };
 
@@ -14,6 +17,11 @@ use super::{
 const MOST_PASSES: u64 = 10_000;
 /// Most search threads.
 const MOST_THREADS: u64 = 1_024;
+/// Most filters of a point.
+const MOST_FILTERS: u64 = 10_000;
+/// Filters of a point when the file does not say: with as many pivots, a query's nearest has it in a ball of about a hundredth of
+/// the base vectors.
+const FILTERS: u64 = 100;
 
 impl Resolver<'_> {
     pub(super) fn workloads(&mut self, workloads: &Located<Vec<yaml::Workload>>) -> Vec<Workload> {
@@ -28,20 +36,85 @@ impl Resolver<'_> {
         let mode = match workload.mode {
             yaml::WorkloadMode::Latency => Mode::Latency,
             yaml::WorkloadMode::Throughput => Mode::Throughput,
+            yaml::WorkloadMode::Filtered => Mode::Filtered,
         };
         let threads = workload
             .threads
             .as_ref()
             .map_or_else(|| vec![1], |sweep| self.whole_numbers("threads", sweep, 1..=MOST_THREADS));
-        if let (Mode::Latency, Some(sweep)) = (mode, &workload.threads)
+        if let (true, Some(sweep)) = (mode.times_queries(), &workload.threads)
             && threads.iter().any(|&count| count != 1)
         {
             self.wrong.push(
-                Diagnostic::new(sweep.place, "mode latency runs one query at a time on one thread")
+                Diagnostic::new(sweep.place, format!("mode {mode} runs one query at a time on one thread"))
                     .expected("no `threads` here, or mode throughput"),
             );
         }
-        Workload { name: workload.name.value.clone(), mode, threads }
+        let filters = self.filters(mode, workload);
+        Workload { name: workload.name.value.clone(), mode, threads, filters, place: workload.name.place }
+    }
+
+    /// The filters of a workload: every selectivity of every correlation.
+    fn filters(&mut self, mode: Mode, workload: &yaml::Workload) -> Vec<FilterOptions> {
+        let yaml::Workload { selectivity, correlation, filters, seed, .. } = workload;
+        if mode != Mode::Filtered {
+            let places = [
+                ("selectivity", selectivity.as_ref().map(|sweep| sweep.place)),
+                ("correlation", correlation.as_ref().map(|sweep| sweep.place)),
+                ("filters", filters.as_ref().map(|number| number.place)),
+                ("seed", seed.as_ref().map(|number| number.place)),
+            ];
+            for (name, place) in places.into_iter().filter_map(|(name, place)| Some((name, place?))) {
+                let message = format!("`{name}` is for mode filtered, this is mode {mode}");
+                self.wrong.push(Diagnostic::new(place, message).expected("no such key here, or mode filtered"));
+            }
+            return Vec::new();
+        }
+        let Some(selectivity) = selectivity else {
+            self.wrong.push(
+                Diagnostic::new(workload.name.place, "mode filtered does not say how many vectors match")
+                    .expected("`selectivity: [0.5, 0.1, ...]` in this mapping"),
+            );
+            return Vec::new();
+        };
+        let selectivities = self.selectivities(selectivity);
+        let correlations = correlation.as_ref().map_or(vec![Correlation::None], |sweep| self.correlations(sweep));
+        let filters =
+            filters.as_ref().map_or(Some(FILTERS), |filters| self.within("filters", filters, 1..=MOST_FILTERS));
+        let (filters, seed) = (filters.unwrap_or(1) as usize, seed.as_ref().map_or(1, |seed| seed.value));
+        let each = |correlation| {
+            let of = move |&selectivity: &f64| FilterOptions { selectivity, correlation, filters, seed };
+            selectivities.iter().map(of)
+        };
+        correlations.iter().copied().flat_map(each).collect()
+    }
+
+    fn selectivities(&mut self, sweep: &Located<Sweep>) -> Vec<f64> {
+        let values = self.sweep("selectivity", sweep);
+        let share = |value: &serde_json::Value| value.as_f64().filter(|share| *share > 0.0 && *share <= 1.0);
+        if let Some(bad) = values.iter().find(|value| share(value).is_none()) {
+            self.wrong.push(
+                Diagnostic::new(value_place(sweep, bad), format!("`selectivity` cannot be {bad}"))
+                    .expected("a share of the base vectors: above 0, at most 1")
+                    .found(bad.to_string()),
+            );
+        }
+        values.iter().filter_map(share).collect()
+    }
+
+    fn correlations(&mut self, sweep: &Located<Sweep>) -> Vec<Correlation> {
+        let values = self.sweep("correlation", sweep);
+        let known = |word: &str| Correlation::ALL.into_iter().find(|correlation| correlation.as_str() == word);
+        let words = Correlation::ALL.map(Correlation::as_str);
+        if let Some(bad) = values.iter().find(|value| value.as_str().and_then(known).is_none()) {
+            self.wrong.push(
+                Diagnostic::new(value_place(sweep, bad), format!("`correlation` cannot be {bad}"))
+                    .expected(format!("one of {}", words.join(", ")))
+                    .found(bad.to_string())
+                    .near_miss(bad.as_str().and_then(|word| nearest(word, words))),
+            );
+        }
+        values.iter().filter_map(|value| known(value.as_str()?)).collect()
     }
 
     pub(super) fn measure(&mut self, measure: &yaml::Measure) -> Option<Measure> {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use nearlab_datasets::FilterOptions;
 use serde_json::Value;
 
 use super::{
@@ -51,6 +52,17 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Every filter of the experiment, once.
+    pub fn filters(&self) -> Vec<FilterOptions> {
+        let mut filters: Vec<FilterOptions> = Vec::new();
+        for filter in self.workloads.iter().flat_map(|workload| &workload.filters) {
+            if !filters.contains(filter) {
+                filters.push(*filter);
+            }
+        }
+        filters
+    }
+
     /// The folder that relative paths of the experiment are looked up in first.
     pub fn folder(&self) -> &Path {
         match self.path.parent() {
@@ -177,14 +189,22 @@ pub enum Mode {
     Latency,
     /// All queries, one wall clock.
     Throughput,
+    /// As latency, each query among the vectors that match its filter.
+    Filtered,
 }
 
 impl Mode {
+    /// Whether queries are asked one at a time on one thread, each timed.
+    pub const fn times_queries(self) -> bool {
+        matches!(self, Self::Latency | Self::Filtered)
+    }
+
     /// As written in the YAML, in the worker protocol and in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Latency => "latency",
             Self::Throughput => "throughput",
+            Self::Filtered => "filtered",
         }
     }
 }
@@ -196,14 +216,18 @@ impl fmt::Display for Mode {
 }
 
 /// One workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
     /// Unique name.
     pub name: String,
     /// Mode.
     pub mode: Mode,
-    /// Search thread counts to run with; `[1]` for [`Mode::Latency`].
+    /// Search thread counts to run with; `[1]` where queries are asked one at a time.
     pub threads: Vec<usize>,
+    /// The filters of [`Mode::Filtered`], correlation by correlation as written; empty for every other mode.
+    pub filters: Vec<FilterOptions>,
+    /// Where the YAML names the workload, for errors.
+    pub place: Place,
 }
 
 /// How to measure.

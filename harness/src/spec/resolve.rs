@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     error::{Diagnostic, Place},
     located::{Entries, Located},
-    model::{DatasetSource, DatasetSpec, IndexSpec, Kind, QuerySplit, Spec, Sweeps},
+    model::{DatasetSource, DatasetSpec, IndexSpec, Kind, Mode, QuerySplit, Spec, Sweeps},
     names::{self, Known},
     params::{Phase, table},
     paths::{Surroundings, is_path},
@@ -64,6 +64,12 @@ pub(super) fn resolve(
     let mut warnings = Vec::new();
     if measure.repeats == 1 {
         warnings.push("measure.repeats is 1: the report cannot show a spread".to_owned());
+    }
+    if workloads.iter().any(|workload| workload.mode == Mode::Filtered)
+        && !indexes.iter().any(|index| index.kind == Kind::Flat)
+    {
+        let words = "a filtered workload without an index of kind flat: the report cannot say what an exact scan of the matches takes";
+        warnings.push(words.to_owned());
     }
     Ok(Spec {
         path: path.to_owned(),
@@ -183,7 +189,7 @@ impl Resolver<'_> {
         numbers
     }
 
-    fn sweep(&mut self, name: &str, sweep: &Located<Sweep>) -> Vec<Value> {
+    pub(super) fn sweep(&mut self, name: &str, sweep: &Located<Sweep>) -> Vec<Value> {
         sweep.value.values(name, sweep.place).unwrap_or_else(|diagnostic| {
             self.wrong.push(diagnostic);
             Vec::new()
@@ -300,7 +306,7 @@ fn foreign(kind: Kind, phase: Phase, name: &Located<String>) -> Option<Diagnosti
 }
 
 /// Where a value of a sweep stands: in a list its own place, else the whole sweep.
-fn value_place(sweep: &Located<Sweep>, value: &Value) -> Place {
+pub(super) fn value_place(sweep: &Located<Sweep>, value: &Value) -> Place {
     match &sweep.value {
         Sweep::List(list) => list.iter().find(|item| item.value.0 == *value).map_or(sweep.place, |item| item.place),
         _ => sweep.place,

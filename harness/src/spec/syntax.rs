@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Modes that are planned, for a kinder message.
-const LATER_MODES: [&str; 4] = ["closed_loop", "open_loop", "filtered", "runbook"];
+const LATER_MODES: [&str; 3] = ["closed_loop", "open_loop", "runbook"];
 
 /// Parses an experiment; the first mistake of syntax, keys or types is the error.
 pub(super) fn experiment(yaml: &str) -> Result<Experiment, Diagnostic> {

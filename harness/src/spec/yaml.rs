@@ -143,6 +143,28 @@ pub(super) struct Workload {
     pub(super) mode: WorkloadMode,
     /// Search thread counts, for `throughput`; 1 when left out.
     pub(super) threads: Option<Located<Sweep>>,
+    /// For `filtered`: shares of the base vectors that match, each above 0 and at most 1.
+    pub(super) selectivity: Option<Located<Sweep>>,
+    /// For `filtered`: how the matches lie to the query, `none` (anywhere) when left out.
+    #[schemars(with = "Option<Correlations>")]
+    pub(super) correlation: Option<Located<Sweep>>,
+    /// For `filtered`: how many filters each point has, 100 when left out; each serves a part of the queries.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) filters: Option<Located<u64>>,
+    /// For `filtered`: seed of the filters, 1 when left out.
+    pub(super) seed: Option<Located<u64>>,
+}
+
+/// One correlation, or several.
+// Only for the schema: `measure` reads the words, and knows near misses.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "a shape of the schema")]
+enum Correlations {
+    /// One.
+    One(nearlab_datasets::Correlation),
+    /// Several.
+    Several(Vec<nearlab_datasets::Correlation>),
 }
 
 /// Modes of a workload.
@@ -153,6 +175,8 @@ pub(super) enum WorkloadMode {
     Latency,
     /// All queries, one wall clock.
     Throughput,
+    /// As latency, each query among the vectors that match its filter.
+    Filtered,
 }
 
 /// How to measure.

@@ -169,6 +169,9 @@ impl Worker {
                 Reply::Failed { stage, message } if stage == "search" => {
                     return Err(Trouble { outcome: Outcome::Failed, message, worker_lives: true });
                 }
+                Reply::Failed { stage, message } if stage == "unsupported" => {
+                    return Err(Trouble { outcome: Outcome::Unsupported, message, worker_lives: true });
+                }
                 Reply::Failed { stage, message } => return Err(self.failed(&stage, message)),
                 other => return Err(self.broke(&format!("it answered the search {} with {other:?}", request.key))),
             }

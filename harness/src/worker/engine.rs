@@ -11,7 +11,9 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 
 use super::{
-    Pass, latency,
+    Pass,
+    filters::LoadedFilters,
+    latency,
     output::Output,
     params::{Configure, ParamsError},
     stages::StageClock,
@@ -59,8 +61,11 @@ pub enum EngineError {
         source: rayon::ThreadPoolBuildError,
     },
     /// A mode that nearlab does not have.
-    #[error("there is no mode `{0}`; known: latency, throughput")]
+    #[error("there is no mode `{0}`; known: latency, throughput, filtered")]
     Mode(String),
+    /// Filters without mode filtered, or the other way round.
+    #[error("mode {0} and its filters do not go together")]
+    Filters(String),
 }
 
 /// Everything a search needs to know besides the index.
@@ -69,6 +74,8 @@ pub struct Job<'a> {
     pub queries: Vectors<'a, f32>,
     /// What to measure.
     pub request: &'a SearchRequest,
+    /// What each query may find; for mode `filtered`.
+    pub filters: Option<&'a LoadedFilters>,
     /// Called between timed parts with (queries done, queries in all).
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
 }
@@ -92,10 +99,12 @@ struct Loaded<I>(I);
 impl<I: Configure> Engine for Loaded<I> {
     fn measure(&self, job: &Job<'_>) -> Result<Pass, EngineError> {
         let params = I::search_params(&job.request.params)?;
-        match job.request.mode.as_str() {
-            "latency" => Ok(latency::measure(&self.0, &params, job)?),
-            "throughput" => Ok(throughput::measure(&self.0, &params, job)?),
-            other => Err(EngineError::Mode(other.to_owned())),
+        match (job.request.mode.as_str(), job.filters) {
+            ("latency", None) => Ok(latency::measure(&self.0, &params, job)?),
+            ("throughput", None) => Ok(throughput::measure(&self.0, &params, job)?),
+            ("filtered", Some(filters)) => Ok(latency::measure_among(&self.0, &params, job, filters)?),
+            (mode @ ("latency" | "throughput" | "filtered"), _) => Err(EngineError::Filters(mode.to_owned())),
+            (other, _) => Err(EngineError::Mode(other.to_owned())),
         }
     }
 

@@ -20,16 +20,18 @@ pub enum MapError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The element type is not `f32`.
-    #[error("{}: elements are {found}, expected f32", path.display())]
+    /// The element type is another one.
+    #[error("{}: elements are {found}, expected {expected}", path.display())]
     Element {
         /// The file.
         path: PathBuf,
+        /// The type expected.
+        expected: &'static str,
         /// The type named.
         found: String,
     },
-    /// The matrix does not lie inside the file, or does not start on a multiple of 4 bytes.
-    #[error("{}: a {n} x {d} f32 matrix at byte {offset} does not fit a file of {length} bytes", path.display())]
+    /// The matrix does not lie inside the file, or does not start on a multiple of its element's size.
+    #[error("{}: a {n} x {d} {element} matrix at byte {offset} does not fit a file of {length} bytes", path.display())]
     Outside {
         /// The file.
         path: PathBuf,
@@ -37,6 +39,8 @@ pub enum MapError {
         n: usize,
         /// Elements per row.
         d: usize,
+        /// Element type.
+        element: &'static str,
         /// First byte.
         offset: u64,
         /// Bytes in the file.
@@ -44,41 +48,65 @@ pub enum MapError {
     },
 }
 
-/// A row-major f32 matrix in a mapped file.
-pub struct MappedMatrix {
+/// A matrix in a mapped file, as bytes.
+pub struct MappedBytes {
     map: Map,
     bytes: std::ops::Range<usize>,
+}
+
+impl MappedBytes {
+    /// Maps `matrix`, whose elements must be of the type `element`, of `size` bytes.
+    pub fn open(matrix: &Matrix, element: &'static str, size: usize) -> Result<Self, MapError> {
+        let path = || matrix.path.clone();
+        if matrix.element != element {
+            return Err(MapError::Element { path: path(), expected: element, found: matrix.element.clone() });
+        }
+        let map = Map::open(&matrix.path).map_err(|source| MapError::Io { path: path(), source })?;
+        let outside = || MapError::Outside {
+            path: path(),
+            n: matrix.n,
+            d: matrix.d,
+            element,
+            offset: matrix.offset,
+            length: map.len(),
+        };
+        let length = matrix.n.checked_mul(matrix.d).and_then(|count| count.checked_mul(size)).ok_or_else(outside)?;
+        let start = usize::try_from(matrix.offset).map_err(|_| outside())?;
+        let end = start.checked_add(length).filter(|&end| end <= map.len()).ok_or_else(outside)?;
+        if matrix.d == 0 || !start.is_multiple_of(size) {
+            return Err(outside());
+        }
+        Ok(Self { map, bytes: start..end })
+    }
+
+    /// The elements, row by row.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[self.bytes.clone()]
+    }
+}
+
+/// A row-major f32 matrix in a mapped file.
+pub struct MappedMatrix {
+    mapped: MappedBytes,
     d: usize,
 }
 
 impl MappedMatrix {
     /// Maps `matrix`.
     pub fn open(matrix: &Matrix) -> Result<Self, MapError> {
-        let path = || matrix.path.clone();
-        if matrix.element != "f32" {
-            return Err(MapError::Element { path: path(), found: matrix.element.clone() });
-        }
-        let map = Map::open(&matrix.path).map_err(|source| MapError::Io { path: path(), source })?;
-        let outside =
-            || MapError::Outside { path: path(), n: matrix.n, d: matrix.d, offset: matrix.offset, length: map.len() };
-        let length = matrix.n.checked_mul(matrix.d).and_then(|count| count.checked_mul(4)).ok_or_else(outside)?;
-        let start = usize::try_from(matrix.offset).map_err(|_| outside())?;
-        let end = start.checked_add(length).filter(|&end| end <= map.len()).ok_or_else(outside)?;
-        if matrix.d == 0 || bytemuck::try_cast_slice::<u8, f32>(&map[start..end]).is_err() {
-            return Err(outside());
-        }
-        Ok(Self { map, bytes: start..end, d: matrix.d })
+        Ok(Self { mapped: MappedBytes::open(matrix, "f32", size_of::<f32>())?, d: matrix.d })
     }
 
     /// The vectors.
     pub fn vectors(&self) -> Vectors<'_, f32> {
-        Vectors::new(bytemuck::cast_slice(&self.map[self.bytes.clone()]), self.d)
+        // A map starts on a page, and the matrix on a multiple of 4 bytes of it.
+        Vectors::new(bytemuck::cast_slice(self.mapped.bytes()), self.d)
     }
 
     /// Touches every page, so that later accesses do not fault. Returns the sum of what it touched, which keeps the
     /// compiler from leaving it out.
     pub fn fault_in(&self) -> u64 {
-        self.map[self.bytes.clone()].iter().step_by(PAGE).map(|&byte| u64::from(byte)).sum()
+        self.mapped.bytes().iter().step_by(PAGE).map(|&byte| u64::from(byte)).sum()
     }
 }
 

@@ -6,6 +6,7 @@
 //! writing files) happens outside of the clock.
 
 mod engine;
+mod filters;
 mod latency;
 mod matrix;
 mod output;
@@ -17,7 +18,8 @@ mod throughput;
 mod usage;
 
 pub use engine::{Engine, EngineError, build};
-pub use matrix::{MapError, MappedMatrix};
+pub use filters::{FilterError, LoadedFilters};
+pub use matrix::{MapError, MappedBytes, MappedMatrix};
 pub use params::{Configure, ParamsError};
 pub(crate) use profile::SAMPLES_FILE;
 pub use serve::{WorkerError, serve};

@@ -6,6 +6,7 @@ mod collection;
 mod datasets;
 mod end_to_end;
 mod export;
+mod filtered;
 mod gate;
 mod inspect;
 mod interrupt;

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use crate::{
-    environment, format,
+    environment, filtered, format,
     grid::Grid,
     plots,
     points::{self, Point, Setting},
-    record::ExpectationOutcome,
+    record::{ExpectationOutcome, Outcome},
     run::RunData,
     summary::Summary,
     table,
@@ -37,6 +37,8 @@ pub(crate) struct Content {
     pub(crate) notes: Vec<String>,
     /// By setting.
     pub(crate) settings: Vec<SettingContent>,
+    /// Workloads with filters.
+    pub(crate) filtered: Vec<FilteredContent>,
     /// Name of the index that ratios are quoted against.
     pub(crate) baseline: Option<String>,
     /// Builds: time, memory, and what they reach.
@@ -95,6 +97,19 @@ pub(crate) struct SettingContent {
     pub(crate) points: Grid,
 }
 
+/// What is said about one workload with filters.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FilteredContent {
+    /// What was asked, in words.
+    pub(crate) heading: String,
+    /// One sentence for each index.
+    pub(crate) verdict: String,
+    /// Every point.
+    pub(crate) grid: Grid,
+    /// Libraries that have no such search.
+    pub(crate) unsupported: Vec<String>,
+}
+
 /// One build as bars.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BuildBar {
@@ -130,12 +145,22 @@ pub(crate) fn gather(runs: &[RunData], points: &[Point<'_>], out_folder: &Path) 
             }
         })
         .collect();
+    let filtered = filtered::gather(runs, points)
+        .iter()
+        .map(|one| FilteredContent {
+            heading: one.heading(),
+            verdict: one.verdict(runs),
+            grid: one.grid(runs),
+            unsupported: one.unsupported().to_vec(),
+        })
+        .collect();
     Content {
         title: experiments.join(", "),
         questions: distinct(runs.iter().map(|run| run.session().question.clone())),
         analysis: distinct(runs.iter().filter_map(|run| run.session().analysis.clone())),
         notes: notes(runs, &summary),
         settings,
+        filtered,
         builds: tables::builds(runs, points),
         bars: bars(runs),
         expectations: tables::expectations(runs),
@@ -191,7 +216,8 @@ fn notes(runs: &[RunData], summary: &Summary) -> Vec<String> {
         notes.push(format!("Not installed, and so not measured: {}.", summary.missing.join(", ")));
     }
     let others = runs.iter().flat_map(|run| &run.failures);
-    let failed = others.filter(|failure| failure.outcome != crate::record::Outcome::Missing).count() as u64;
+    let failed =
+        others.filter(|failure| !matches!(failure.outcome, Outcome::Missing | Outcome::Unsupported)).count() as u64;
     if failed > 0 {
         notes.push(format!(
             "{}; see Failures.",

@@ -5,7 +5,7 @@ use crate::{
     grid::Grid,
     plots,
     points::{self, Point},
-    record::{Counters, ExpectationOutcome},
+    record::{Counters, ExpectationOutcome, Outcome},
     run::RunData,
     samples::{self, Basis, PERCENTILES},
     stats::{Better, pareto},
@@ -210,7 +210,8 @@ pub(super) fn expectations(runs: &[RunData]) -> Grid {
 pub(super) fn failures(runs: &[RunData]) -> Grid {
     let mut grid = Grid::new(&["index", "stage", "outcome", "parameters", "what happened"]);
     for (at, run) in runs.iter().enumerate() {
-        for failure in &run.failures {
+        // What a library does not have is said where it was asked for.
+        for failure in run.failures.iter().filter(|failure| failure.outcome != Outcome::Unsupported) {
             let outcome = crate::table::status(failure.outcome).replace('_', " ");
             let none = crate::record::Params::new();
             let params = format::all_params(&failure.params, failure.search.as_ref().unwrap_or(&none));

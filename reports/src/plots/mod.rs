@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `qps-recall` | queries per second against recall, higher and further right is better |
 //! | `p99-recall` | 99th percentile of latency against recall, lower and further right is better |
+//! | `filtered-recall-<correlation>` | recall over selectivity, among what matches |
+//! | `filtered-time-<correlation>` | median latency over selectivity, among what matches |
 //! | `build-time` | seconds of each build by stage |
 //! | `memory` | bytes of each index by component, with the process's peak |
 //!
@@ -24,11 +26,12 @@ use crate::{
 mod axis;
 mod bars;
 mod scatter;
+mod selectivity;
 mod style;
 mod text;
 
 use bars::Bars;
-use scatter::{Dot, Line, Scatter};
+use scatter::{Dot, Line, Scale, Scatter};
 use style::{Canvas, Drawn};
 
 /// Pixels per unit in a PNG.
@@ -57,8 +60,10 @@ pub struct Plot {
     pub name: String,
     /// What it shows, in one line.
     pub caption: String,
-    /// The setting it belongs to; `None` for plots about builds.
+    /// The setting it belongs to; `None` for plots about builds and filters.
     pub setting: Option<Setting>,
+    /// Heading of the workload with filters that it belongs to.
+    pub filtered: Option<String>,
     /// PNG file.
     pub png: Vec<u8>,
     /// SVG file.
@@ -82,6 +87,7 @@ pub fn draw(runs: &[RunData], points: &[Point<'_>]) -> Result<Vec<Plot>, PlotErr
             plots.push(picture(format!("{name}{suffix}"), Some(setting.clone()), &Figure::Scatter(scatter))?);
         }
     }
+    plots.extend(selectivity::draw(runs, points, (by, &names))?);
     for (name, bars) in [("build-time", build_time(runs)), ("memory", memory(runs))] {
         if let Some(bars) = bars {
             plots.push(picture(name.to_owned(), None, &Figure::Bars(bars))?);
@@ -111,8 +117,9 @@ fn frontiers(
         title,
         subtitle: subtitle.clone(),
         x_label: format!("recall@{} (distance to 1 on a logarithmic scale)", setting.k),
+        x: Scale::Recall,
         y_label: y_label.to_owned(),
-        y_format,
+        y: Scale::Log(y_format),
         lines,
     };
     let mut out = Vec::new();
@@ -153,12 +160,12 @@ fn lines<'a>(
         let line = lines.iter_mut().find(|line| line.name == name);
         if let Some((line, spread)) = line.zip(measure(point).filter(|spread| spread.min > 0.0)) {
             let Spread { median: middle, min: low, max: high, .. } = spread;
-            line.dots.push(Dot { recall: point.recall, middle, low, high, front: false });
+            line.dots.push(Dot { at: point.recall, middle, low, high, front: false });
         }
     }
     lines.retain(|line| !line.dots.is_empty());
     for line in &mut lines {
-        let pairs: Vec<(f64, f64)> = line.dots.iter().map(|dot| (dot.recall, dot.middle)).collect();
+        let pairs: Vec<(f64, f64)> = line.dots.iter().map(|dot| (dot.at, dot.middle)).collect();
         for (dot, front) in line.dots.iter_mut().zip(pareto(&pairs, better)) {
             dot.front = front;
         }
@@ -284,7 +291,7 @@ fn picture(name: String, setting: Option<Setting>, figure: &Figure) -> Result<Pl
     let file = folder.path().join("plot.png");
     let pixels = (size.0 * PNG_SCALE as u32, size.1 * PNG_SCALE as u32);
     render(BitMapBackend::new(&file, pixels), PNG_SCALE, figure).map_err(|error| refused(error.to_string()))?;
-    Ok(Plot { png: std::fs::read(&file)?, name, caption, setting, svg })
+    Ok(Plot { png: std::fs::read(&file)?, name, caption, setting, filtered: None, svg })
 }
 
 fn render<DB: plotters::prelude::DrawingBackend>(backend: DB, scale: f64, figure: &Figure) -> Drawn<DB> {

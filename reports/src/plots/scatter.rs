@@ -1,4 +1,4 @@
-//! A measure against recall: Pareto lines, dominated points faded, bars from the smallest to the largest repeat.
+//! A measure against recall or selectivity: Pareto lines, dominated points faded, bars from the smallest to the largest repeat.
 
 use plotters::{
     prelude::DrawingBackend,
@@ -29,9 +29,28 @@ pub(super) struct Scatter {
     pub(super) title: String,
     pub(super) subtitle: String,
     pub(super) x_label: String,
+    pub(super) x: Scale,
     pub(super) y_label: String,
-    pub(super) y_format: fn(f64) -> String,
+    pub(super) y: Scale,
     pub(super) lines: Vec<Line>,
+}
+
+/// What an axis shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scale {
+    /// Recall, by its distance to 1.
+    Recall,
+    /// Positive values, with how their ticks are written.
+    Log(fn(f64) -> String),
+}
+
+impl Scale {
+    fn axis(self, values: &[f64], gap: f64) -> Axis {
+        match self {
+            Self::Recall => Axis::recall(values, gap),
+            Self::Log(label) => Axis::log(values, gap, label),
+        }
+    }
 }
 
 /// One series.
@@ -43,10 +62,10 @@ pub(super) struct Line {
     pub(super) dots: Vec<Dot>,
 }
 
-/// One point: the measure's median, smallest and largest, and whether the point is on its series' Pareto front.
+/// One point: where it stands along the plot, the measure's median, smallest and largest, and whether it is on its series' line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dot {
-    pub(super) recall: f64,
+    pub(super) at: f64,
     pub(super) middle: f64,
     pub(super) low: f64,
     pub(super) high: f64,
@@ -64,8 +83,8 @@ struct Frame {
 }
 
 impl Frame {
-    fn place(&self, recall: f64, value: f64) -> (f64, f64) {
-        (self.along(self.x.place(recall)), self.up(self.y.place(value)))
+    fn place(&self, at: f64, value: f64) -> (f64, f64) {
+        (self.along(self.x.place(at)), self.up(self.y.place(value)))
     }
 
     fn along(&self, share: f64) -> f64 {
@@ -83,7 +102,7 @@ impl Scatter {
         let (width, height) = (f64::from(SIZE.0), f64::from(SIZE.1));
         let legend = self.legend_width(canvas);
         let dots = || self.lines.iter().flat_map(|line| &line.dots);
-        let recalls: Vec<f64> = dots().map(|dot| dot.recall).collect();
+        let places: Vec<f64> = dots().map(|dot| dot.at).collect();
         let values: Vec<f64> = dots().flat_map(|dot| [dot.low, dot.high]).collect();
         let right = width - RIGHT - legend;
         let frame = Frame {
@@ -91,8 +110,8 @@ impl Scatter {
             right,
             top: TOP,
             bottom: height - BOTTOM,
-            x: Axis::recall(&recalls, 48.0 / (right - LEFT)),
-            y: Axis::log(&values, 30.0 / (height - BOTTOM - TOP), self.y_format),
+            x: self.x.axis(&places, 48.0 / (right - LEFT)),
+            y: self.y.axis(&values, 30.0 / (height - BOTTOM - TOP)),
         };
         self.words(canvas, &frame)?;
         grid(canvas, &frame)?;
@@ -166,18 +185,18 @@ impl Line {
         let solid = color(self.style).to_rgba();
         let faded = color(self.style).mix(0.28);
         let mut front: Vec<(f64, f64)> =
-            self.dots.iter().filter(|dot| dot.front).map(|dot| frame.place(dot.recall, dot.middle)).collect();
+            self.dots.iter().filter(|dot| dot.front).map(|dot| frame.place(dot.at, dot.middle)).collect();
         front.sort_by(|a, b| a.0.total_cmp(&b.0));
         for dot in self.dots.iter().filter(|dot| !dot.front) {
-            canvas.marker(self.style, frame.place(dot.recall, dot.middle), 4.0, faded)?;
+            canvas.marker(self.style, frame.place(dot.at, dot.middle), 4.0, faded)?;
         }
         if front.len() > 1 {
             canvas.line(&front, solid, 2.0)?;
         }
         for dot in self.dots.iter().filter(|dot| dot.front) {
-            let (x, y) = frame.place(dot.recall, dot.middle);
-            let (_, low) = frame.place(dot.recall, dot.low);
-            let (_, high) = frame.place(dot.recall, dot.high);
+            let (x, y) = frame.place(dot.at, dot.middle);
+            let (_, low) = frame.place(dot.at, dot.low);
+            let (_, high) = frame.place(dot.at, dot.high);
             for end in [low, high] {
                 // A bar that ends under its marker would only blur the marker's edge.
                 if (end - y).abs() > 7.5 {

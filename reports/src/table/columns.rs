@@ -5,7 +5,7 @@
 use super::{Cells, Source, status};
 use crate::{
     grid::Grid,
-    record::{Counters, Latency, Recall, Search},
+    record::{Counters, Filter, Latency, Recall, Search},
 };
 
 /// What a column counts in.
@@ -104,9 +104,11 @@ pub const COLUMNS: &[ColumnDoc] = &[
     word("environment_id", "Hash of the machine and program that measured the row.", |row| {
         Some(row.session().environment.id.clone())
     }),
-    word("status", "`ok`, or how it failed: missing, failed, crashed, timeout, out_of_memory, protocol.", |row| {
-        Some(row.failure().map_or("ok".to_owned(), |failure| status(failure.outcome)))
-    }),
+    word(
+        "status",
+        "`ok`, or how it failed: missing, failed, crashed, timeout, out_of_memory, protocol, unsupported.",
+        |row| Some(row.failure().map_or("ok".to_owned(), |failure| status(failure.outcome))),
+    ),
     word("error", "What went wrong, when status is not ok.", |row| Some(row.failure()?.message.clone())),
     word("dataset", "Data set name.", |row| Some(row.run().dataset.as_ref()?.name.clone())),
     word("dataset_sha256", "SHA-256 of the decoded base and query vectors.", |row| {
@@ -130,10 +132,35 @@ pub const COLUMNS: &[ColumnDoc] = &[
     integer("build_threads", Unit::Count, "Threads of the build.", |row| Some(row.built()?.threads)),
     integer("build_seed", Unit::Count, "Seed of the build.", |row| Some(row.built()?.seed)),
     integer("k", Unit::Count, "Neighbours asked for.", |row| Some(row.search()?.k)),
-    word("workload", "Workload name.", |row| Some(row.search()?.workload.clone())),
-    word("mode", "latency (one query at a time) or throughput (all queries, one wall clock).", |row| {
-        Some(row.search()?.mode.clone())
+    word("workload", "Workload name.", |row| {
+        row.search().map(|search| &search.workload).or(row.failure().and_then(|one| one.workload.as_ref())).cloned()
     }),
+    word(
+        "mode",
+        "latency (one query at a time), throughput (all queries, one wall clock) or filtered (one query at a time among what its filter admits).",
+        |row| Some(row.search()?.mode.clone()),
+    ),
+    number(
+        "selectivity",
+        Unit::Share,
+        "Share of the base vectors that match, as asked for; empty without filters.",
+        |row| Some(row.filter()?.selectivity),
+    ),
+    word(
+        "correlation",
+        "How the matches lie to the query: none (anywhere), positive (near) or negative (far).",
+        |row| Some(row.filter()?.correlation.clone()),
+    ),
+    integer("matches", Unit::Count, "Base vectors that each filter admits.", |row| Some(row.filter()?.matches)),
+    integer("filters", Unit::Count, "Number of filters; each serves some of the queries.", |row| {
+        Some(row.filter()?.filters)
+    }),
+    number(
+        "near_share",
+        Unit::Share,
+        "Mean share of the queries' nearest base vectors (as many as match, at most 100) that match.",
+        |row| Some(row.filter()?.near_share),
+    ),
     integer("threads", Unit::Count, "Search threads.", |row| Some(row.search()?.threads)),
     integer("repeat", Unit::Count, "Repeat, from 0. Every repeat is a row; none is chosen.", |row| {
         Some(row.search()?.repeat.into())
@@ -162,7 +189,7 @@ pub const COLUMNS: &[ColumnDoc] = &[
     number(
         "recall_strict",
         Unit::Share,
-        "Share of true ids returned: |returned ∩ truth| / k, mean over queries.",
+        "Share of true ids returned: |returned ∩ truth| / k, or / matches where fewer than k match; mean over queries.",
         |row| Some(row.recall()?.strict),
     ),
     number(
@@ -267,6 +294,13 @@ impl ColumnDoc {
 impl Source<'_> {
     fn recall(&self) -> Option<&Recall> {
         self.search().map(|search| &search.recall)
+    }
+
+    fn filter(&self) -> Option<&Filter> {
+        match (self.search(), self.failure()) {
+            (Some(search), _) => search.filter.as_ref(),
+            (None, failure) => failure?.filter.as_ref(),
+        }
     }
 
     fn latency(&self) -> Option<&Latency> {

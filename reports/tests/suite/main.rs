@@ -6,6 +6,7 @@
 mod fixture;
 
 mod compare;
+mod filtered;
 mod plots;
 mod records;
 mod report;

@@ -28,7 +28,7 @@ fn what_is_appended_is_read_back() {
     let read: Vec<Event> = records::read(&path).unwrap().into_iter().map(|line| line.event).collect();
     assert_eq!(read, events);
     let first = std::fs::read_to_string(&path).unwrap();
-    assert!(first.starts_with(r#"{"schema_version":1,"run":{"#), "{first}");
+    assert!(first.starts_with(r#"{"schema_version":2,"run":{"#), "{first}");
 }
 
 #[test]
@@ -75,13 +75,20 @@ fn a_damaged_line_in_the_middle_is_an_error_with_its_place() {
 fn rubbish_and_newer_versions_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
-    append_raw(&path, b"\n{\"schema_version\":2,\"unheard_of\":{}}\n");
+    append_raw(&path, b"\n{\"schema_version\":3,\"unheard_of\":{}}\n");
     let error = records::read(&path).unwrap_err().to_string();
-    assert!(error.ends_with("records.jsonl:2: schema version 2, but this program reads up to 1"), "{error}");
+    assert!(error.ends_with("records.jsonl:2: schema version 3, but this program reads up to 2"), "{error}");
     std::fs::write(&path, "rubbish\n").unwrap();
     assert!(records::read(&path).unwrap_err().to_string().contains(":1: not a record"));
     std::fs::remove_file(&path).unwrap();
     assert!(records::read(&path).unwrap_err().to_string().contains("cannot read"));
+}
+
+#[test]
+fn what_version_1_wrote_is_read_as_searches_without_filters() {
+    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("record/quickstart");
+    let run = RunData::load(&record).unwrap();
+    assert!(!run.searches.is_empty() && run.searches.iter().all(|search| search.filter.is_none()));
 }
 
 #[test]
@@ -143,6 +150,8 @@ fn a_failure_that_was_made_up_for_is_gone_and_a_later_one_stays() {
             index: "hnsw".into(),
             params: Params::new(),
             search: None,
+            workload: None,
+            filter: None,
             stage: stage.into(),
             outcome: Outcome::Crashed,
             message: "signal 11".into(),
