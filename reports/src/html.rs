@@ -79,6 +79,7 @@ fn sections(content: &Content) -> Vec<(&'static str, &'static str)> {
         (measured, "frontier", "Frontier"),
         (measured, "best", "Best at a recall"),
         (!content.filtered.is_empty(), "filtered", "Filtered search"),
+        (!content.storage.is_empty(), "storage", "Storage"),
         (!content.expectations.is_empty(), "expectations", "Expectations"),
         (!content.builds.is_empty(), "builds", "Builds"),
         (has_latency(content), "latency", "Latency"),

@@ -7,6 +7,7 @@
 //! | appending to and reading `records.jsonl` | [`records`] |
 //! | one run's records, merged over its sessions | [`run`] |
 //! | repeats gathered into points, points into series | [`points`] |
+//! | the same for runs about stores | [`storage`] |
 //! | medians, intervals, Pareto fronts | [`stats`] |
 //! | `results.parquet` and `results.csv` | [`table`] |
 //! | "best at recall >= r" | [`summary`] |
@@ -37,6 +38,7 @@ mod render;
 pub mod run;
 pub mod samples;
 pub mod stats;
+pub mod storage;
 pub mod summary;
 pub mod table;
 

@@ -30,9 +30,17 @@ pub(crate) fn render(content: &Content, plots: &[Plot], downloads: &[(String, St
     for one in &content.filtered {
         filtered(&mut out, one, plots);
     }
+    for (heading, grid) in &content.storage {
+        let _ = writeln!(out, "## {}\n", escape_markdown(heading));
+        for plot in plots.iter().filter(|plot| plot.heading.as_ref() == Some(heading)) {
+            picture(&mut out, plot);
+        }
+        out.push_str(&grid.to_markdown());
+        out.push('\n');
+    }
     table(&mut out, "Expectations", &content.expectations);
     table(&mut out, "Builds", &content.builds);
-    for plot in plots.iter().filter(|plot| plot.setting.is_none() && plot.filtered.is_none()) {
+    for plot in plots.iter().filter(|plot| plot.setting.is_none() && plot.heading.is_none()) {
         picture(&mut out, plot);
     }
     profiles(&mut out, content);
@@ -43,6 +51,7 @@ pub(crate) fn render(content: &Content, plots: &[Plot], downloads: &[(String, St
         let _ = writeln!(out, "## Reproduce {}\n\n```sh\n{}\n```\n", escape_markdown(&run.name), run.command);
         table(&mut out, "Run", &run.progress);
         table(&mut out, "Data set", &run.dataset);
+        table(&mut out, "Disk", &run.disk);
         table(&mut out, "Environment", &run.environment);
     }
     let links: Vec<String> = downloads.iter().map(|(label, href)| format!("[{label}]({href})")).collect();
@@ -74,7 +83,7 @@ fn filtered(out: &mut String, one: &FilteredContent, plots: &[Plot]) {
     if !one.unsupported.is_empty() {
         out.push('\n');
     }
-    for plot in plots.iter().filter(|plot| plot.filtered.as_ref() == Some(&one.heading)) {
+    for plot in plots.iter().filter(|plot| plot.heading.as_ref() == Some(&one.heading)) {
         picture(out, plot);
     }
     table(out, "Recall and time among what matches", &one.grid);

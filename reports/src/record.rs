@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::storage::{StorageHead, Stored};
+
 /// Version written into every line.
 ///
 /// Version 2 has filters: [`Search::filter`], [`Failure::filter`] and [`Outcome::Unsupported`]. Version 1 is read as it was.
@@ -43,6 +45,10 @@ pub enum Event {
     Failure(Failure),
     /// A profile was taken, apart from timed runs.
     Profile(Profile),
+    /// A session about stores began: the disk and the data sets.
+    Storage(StorageHead),
+    /// A store was measured once.
+    Stored(Stored),
     /// The session ended with nothing left to measure.
     Finished(Finished),
 }

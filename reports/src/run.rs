@@ -12,6 +12,7 @@ use std::{
 use crate::{
     record::{Build, Dataset, Environment, Event, Failure, Finished, Line, Profile, Rejected, Run, Search},
     records::{self, ReadError},
+    storage::{StorageHead, Stored},
 };
 
 /// Name of the records file in a run's folder.
@@ -83,6 +84,10 @@ pub struct RunData {
     pub rejected: Vec<Rejected>,
     /// The newest profile of each trial, kind and stage.
     pub profiles: Vec<Profile>,
+    /// The disk and the data sets of the newest session about stores; `None` in a run about indexes.
+    pub storage: Option<StorageHead>,
+    /// Every measurement of a store, each key once.
+    pub stored: Vec<Stored>,
     /// The newest end of a session; `None` when the last session was cut off.
     pub finished: Option<Finished>,
 }
@@ -177,6 +182,8 @@ impl Merge {
             failures: Vec::new(),
             rejected: Vec::new(),
             profiles: Vec::new(),
+            storage: None,
+            stored: Vec::new(),
             finished: None,
         };
         Self { run, keys: HashSet::new(), newest_build: BTreeMap::new() }
@@ -226,6 +233,13 @@ impl Merge {
                         != (&profile.trial, &profile.kind, &profile.stage, &profile.search)
                 });
                 run.profiles.push(profile);
+            }
+            Event::Storage(head) => run.storage = Some(head),
+            Event::Stored(stored) => {
+                if self.keys.insert(stored.key.clone()) {
+                    run.failures.retain(|old| old.trial != stored.trial || old.key.is_none());
+                    run.stored.push(stored);
+                }
             }
             Event::Finished(finished) => run.finished = Some(finished),
         }

@@ -13,6 +13,7 @@ use crate::{
     record::{Outcome, Params},
     run::RunData,
     stats::{Better, Spread, best_at, interpolate},
+    storage,
 };
 
 /// The recall levels that are quoted.
@@ -29,6 +30,8 @@ pub struct Summary {
     pub settings: Vec<SettingSummary>,
     /// Workloads with filters: heading, verdict and every point.
     pub filtered: Vec<(String, String, Grid)>,
+    /// Of runs about stores: a heading and a table per workload.
+    pub storage: Vec<(String, Grid)>,
     /// Things that did not work and were not made up for; what a library does not have is not among them.
     pub failures: usize,
     /// Indexes whose library is not installed, a part of `failures`.
@@ -100,6 +103,7 @@ impl Best {
 impl Summary {
     /// Of one or several runs; the baseline is the first run's.
     pub fn of(runs: &[RunData]) -> Self {
+        let about_stores = storage::is_storage(runs);
         let baseline = runs.first().and_then(|run| run.baseline()).map(|index| points::subject_name(runs, 0, index));
         let points = points::gather(runs);
         let settings: Vec<SettingSummary> = points::settings(&points)
@@ -128,10 +132,11 @@ impl Summary {
         missing.sort();
         missing.dedup();
         Self {
-            verdict,
-            baseline,
+            verdict: if about_stores { storage::verdict(runs) } else { verdict },
+            baseline: if about_stores { runs.first().and_then(storage::baseline).map(str::to_owned) } else { baseline },
             settings,
             filtered,
+            storage: storage::tables(runs),
             failures: failures.count(),
             missing,
             rejected: runs.iter().map(|run| run.rejected.len()).sum(),
@@ -152,6 +157,9 @@ impl Summary {
             if !self.settings.is_empty() {
                 let _ = writeln!(out, "{verdict}");
             }
+        }
+        for (heading, grid) in &self.storage {
+            let _ = write!(out, "\n{heading}\n{}", grid.to_text());
         }
         let mut notes = Vec::new();
         if self.failures > 0 {

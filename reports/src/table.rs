@@ -18,6 +18,7 @@ use crate::{
     atomic::{self, FileError},
     record::{Build, Failure, Outcome, Params, Run, Search},
     run::RunData,
+    storage,
 };
 
 mod columns;
@@ -65,6 +66,9 @@ enum Source<'a> {
 impl Table {
     /// Of one or several runs, in the order measured; failures after each run's searches.
     pub fn of(runs: &[RunData]) -> Self {
+        if storage::is_storage(runs) {
+            return Self { columns: storage::columns(runs) };
+        }
         let mut rows = Vec::new();
         for run in runs {
             rows.extend(run.searches.iter().enumerate().map(|(number, search)| Source::Measured {
@@ -233,7 +237,7 @@ fn parameters<'a>(
 }
 
 /// The narrowest type that holds every value: whole numbers, numbers, yes or no, else words.
-fn narrowest(values: &[Option<&Value>]) -> Cells {
+pub(crate) fn narrowest(values: &[Option<&Value>]) -> Cells {
     let all = |holds: fn(&Value) -> bool| values.iter().flatten().all(|value| holds(value));
     if all(|value| value.as_i64().is_some()) {
         Cells::Integer(values.iter().map(|value| value.and_then(Value::as_i64)).collect())

@@ -11,6 +11,7 @@ use crate::{
     points::{self, Point, Setting},
     record::{ExpectationOutcome, Outcome},
     run::RunData,
+    storage,
     summary::Summary,
     table,
 };
@@ -39,6 +40,8 @@ pub(crate) struct Content {
     pub(crate) settings: Vec<SettingContent>,
     /// Workloads with filters.
     pub(crate) filtered: Vec<FilteredContent>,
+    /// Of runs about stores: a heading and a table per workload.
+    pub(crate) storage: Vec<(String, Grid)>,
     /// Name of the index that ratios are quoted against.
     pub(crate) baseline: Option<String>,
     /// Builds: time, memory, and what they reach.
@@ -74,6 +77,8 @@ pub(crate) struct RunContent {
     pub(crate) spec_yaml: String,
     /// The data set's fingerprint.
     pub(crate) dataset: Grid,
+    /// The disk and the data sets of a run about stores.
+    pub(crate) disk: Grid,
     /// The machine and the program.
     pub(crate) environment: Grid,
 }
@@ -169,7 +174,8 @@ pub(crate) fn gather(runs: &[RunData], points: &[Point<'_>], out_folder: &Path) 
         profiles: profiles::gather(runs, out_folder),
         runs: (0..runs.len()).map(|at| run_content(runs, at)).collect(),
         environment_differences: tables::environment_differences(runs),
-        columns: table::describe(),
+        columns: if storage::is_storage(runs) { storage::describe() } else { table::describe() },
+        storage: summary.storage,
         verdict: summary.verdict,
         baseline: summary.baseline,
     }
@@ -190,10 +196,11 @@ fn notes(runs: &[RunData], summary: &Summary) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         let name = if runs.len() == 1 { "The run".to_owned() } else { points::run_name(runs, at) };
-        let (done, planned) = (run.searches.len() as u64, run.session().planned_searches);
+        let (done, planned) = ((run.searches.len() + run.stored.len()) as u64, run.session().planned_searches);
         if run.finished.is_none() {
             let (done, planned) = (format::count(done), format::count(planned));
-            notes.push(format!("{name} is not finished: {done} of {planned} searches are on record."));
+            let what = if run.storage.is_some() { "measurements" } else { "searches" };
+            notes.push(format!("{name} is not finished: {done} of {planned} {what} are on record."));
         }
         if run.foreign_sessions().next().is_some() {
             notes.push(format!("{name} was measured in sessions on different machines or programs."));
@@ -237,10 +244,13 @@ fn run_content(runs: &[RunData], at: usize) -> RunContent {
     fact("started", run.runs[0].started.clone());
     fact("finished", run.finished.as_ref().map_or_else(|| "not yet".to_owned(), |end| end.finished.clone()));
     fact("sessions", run.runs.len().to_string());
-    let (done, planned) = (run.searches.len() as u64, session.planned_searches);
-    fact("searches measured", format!("{} of {}", format::count(done), format::count(planned)));
-    let built = plots::builds(&runs[at..=at]).len() as u64;
-    fact("indexes built", format!("{} of {}", format::count(built), format::count(session.planned_builds)));
+    let (done, planned) = ((run.searches.len() + run.stored.len()) as u64, session.planned_searches);
+    let what = if run.storage.is_some() { "points measured, repeats counted" } else { "searches measured" };
+    fact(what, format!("{} of {}", format::count(done), format::count(planned)));
+    if run.storage.is_none() {
+        let built = plots::builds(&runs[at..=at]).len() as u64;
+        fact("indexes built", format!("{} of {}", format::count(built), format::count(session.planned_builds)));
+    }
     if let Some(end) = &run.finished {
         let load = |load: [f64; 3]| format!("{:.2} {:.2} {:.2}", load[0], load[1], load[2]);
         end.load_after.into_iter().for_each(|after| fact("load after", load(after)));
@@ -259,6 +269,7 @@ fn run_content(runs: &[RunData], at: usize) -> RunContent {
         command: session.command.join(" "),
         spec_yaml: session.spec_yaml.clone(),
         dataset: tables::dataset(run),
+        disk: storage::disk(run),
         environment: machine,
     }
 }

@@ -8,6 +8,7 @@
 //! | `filtered-time-<correlation>` | median latency over selectivity, among what matches |
 //! | `build-time` | seconds of each build by stage |
 //! | `memory` | bytes of each index by component, with the process's peak |
+//! | `storage-*` | rows per second of each store under one workload, with the baseline's |
 //!
 //! The first setting's plots have these plain names; plots of further settings carry the setting in their name.
 
@@ -27,6 +28,7 @@ mod axis;
 mod bars;
 mod scatter;
 mod selectivity;
+mod storage;
 mod style;
 mod text;
 
@@ -62,8 +64,8 @@ pub struct Plot {
     pub caption: String,
     /// The setting it belongs to; `None` for plots about builds and filters.
     pub setting: Option<Setting>,
-    /// Heading of the workload with filters that it belongs to.
-    pub filtered: Option<String>,
+    /// The heading of the table that it stands with, of a workload with filters or of stores; `None` for all others.
+    pub heading: Option<String>,
     /// PNG file.
     pub png: Vec<u8>,
     /// SVG file.
@@ -92,6 +94,9 @@ pub fn draw(runs: &[RunData], points: &[Point<'_>]) -> Result<Vec<Plot>, PlotErr
         if let Some(bars) = bars {
             plots.push(picture(name.to_owned(), None, &Figure::Bars(bars))?);
         }
+    }
+    for (name, heading, bars) in storage::figures(runs) {
+        plots.push(Plot { heading: Some(heading), ..picture(name, None, &Figure::Bars(bars))? });
     }
     Ok(plots)
 }
@@ -291,7 +296,7 @@ fn picture(name: String, setting: Option<Setting>, figure: &Figure) -> Result<Pl
     let file = folder.path().join("plot.png");
     let pixels = (size.0 * PNG_SCALE as u32, size.1 * PNG_SCALE as u32);
     render(BitMapBackend::new(&file, pixels), PNG_SCALE, figure).map_err(|error| refused(error.to_string()))?;
-    Ok(Plot { png: std::fs::read(&file)?, name, caption, setting, filtered: None, svg })
+    Ok(Plot { png: std::fs::read(&file)?, name, caption, setting, heading: None, svg })
 }
 
 fn render<DB: plotters::prelude::DrawingBackend>(backend: DB, scale: f64, figure: &Figure) -> Drawn<DB> {

@@ -25,7 +25,7 @@ pub(super) fn draw(
             for (name, scatter) in over_selectivity(runs, one, &part, (by, names)) {
                 let name = format!("filtered-{name}-{}{suffix}", points::slug(&part.correlation));
                 let plot = picture(name, None, &Figure::Scatter(scatter))?;
-                plots.push(Plot { filtered: Some(one.heading()), ..plot });
+                plots.push(Plot { heading: Some(one.heading()), ..plot });
             }
         }
     }

@@ -23,6 +23,10 @@ pub enum Unit {
     Nanoseconds,
     /// Queries per second.
     PerSecond,
+    /// Rows per second.
+    RowsPerSecond,
+    /// Bytes per second.
+    BytesPerSecond,
     /// A share, 0..=1.
     Share,
     /// As the parameter itself.
@@ -39,6 +43,8 @@ impl Unit {
             Self::Seconds => "s",
             Self::Nanoseconds => "ns",
             Self::PerSecond => "queries/s",
+            Self::RowsPerSecond => "rows/s",
+            Self::BytesPerSecond => "bytes/s",
             Self::Share => "0..1",
             Self::Own => "as given",
         }

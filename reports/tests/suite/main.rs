@@ -10,4 +10,5 @@ mod filtered;
 mod plots;
 mod records;
 mod report;
+mod storage;
 mod table;
