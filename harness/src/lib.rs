@@ -11,6 +11,7 @@
 //! | [`trial`] | starts one worker process, pins, times out and limits it, and names what went wrong |
 //! | [`protocol`] | the messages between harness and worker |
 //! | [`worker`] | the worker for nearlab's own indexes: the timed loops are here |
+//! | [`storage`] | experiments about stores: plan, run, worker |
 //! | [`recall`], [`latency`] | what the harness computes from the ids and nanoseconds that a worker hands in |
 //! | [`environment`] | the machine and the program, as recorded |
 //! | [`heap`] | the switchable allocator and dhat's output |
@@ -32,5 +33,6 @@ pub mod protocol;
 pub mod recall;
 pub mod run;
 pub mod spec;
+pub mod storage;
 pub mod trial;
 pub mod worker;

@@ -156,6 +156,8 @@ pub enum Reply {
     },
     /// The files are written.
     Searched(Searched),
+    /// A trial of a store is done; see [`crate::storage::protocol`].
+    Stored(crate::storage::protocol::StoredReply),
     /// The build or the search could not be done.
     Failed {
         /// `missing` (library not installed), `build`, `search`, or `unsupported` (the library has no such search). After the

@@ -7,7 +7,8 @@ use std::{
 
 use nearlab_harness::{
     plan,
-    spec::{self, DatasetSource, Kind, Mode, Order, Pin, Spec, SpecError, Surroundings},
+    spec::{self, DatasetSource, Kind, Mode, Order, Pin, Question, Spec, SpecError, Surroundings},
+    storage,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -298,9 +299,19 @@ fn every_experiment_of_the_repository_is_valid() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
-                let spec = spec::load_in(&path, &surroundings()).unwrap_or_else(|error| panic!("{error}"));
-                plan::expand(&spec, &plan::Facts::default()).unwrap_or_else(|error| panic!("{error}"));
-                assert!(spec.analysis.is_some() && !spec.expect.is_empty(), "{}", path.display());
+                let question = spec::load_question_in(&path, &surroundings()).unwrap_or_else(|error| panic!("{error}"));
+                let (analysis, expects) = match question {
+                    Question::Indexes(spec) => {
+                        plan::expand(&spec, &plan::Facts::default()).unwrap_or_else(|error| panic!("{error}"));
+                        (spec.analysis, spec.expect.len())
+                    }
+                    Question::Stores(spec) => {
+                        storage::plan::expand(&spec, &[], &storage::plan::Versions::default())
+                            .unwrap_or_else(|error| panic!("{error}"));
+                        (spec.base.analysis, spec.expect.len())
+                    }
+                };
+                assert!(analysis.is_some() && expects > 0, "{}", path.display());
                 checked += 1;
             }
         }

@@ -20,11 +20,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     let surroundings = surroundings();
     let mut status = OK;
     for file in &arguments.files {
-        match plan::check(file, &surroundings) {
-            Ok((_, plan)) => {
-                let (builds, searches) = (plan.planned_builds(), plan.planned_searches());
-                say_line(format_args!("{}: ok ({builds} builds, {searches} measurements)", file.display()))?;
-                for warning in &plan.warnings {
+        match plan::check_question(file, &surroundings) {
+            Ok((what, warnings)) => {
+                say_line(format_args!("{}: ok ({what})", file.display()))?;
+                for warning in &warnings {
                     say_line(format_args!("  warning: {warning}"))?;
                 }
             }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
-use nearlab_reports::{compare, run::RunData};
+use nearlab_reports::{compare, run::RunData, storage::is_storage};
 
 use super::{OK, say};
 
@@ -25,6 +25,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     let (a, b) = (RunData::load(&arguments.a)?, RunData::load(&arguments.b)?);
+    if is_storage(&[a.clone(), b.clone()]) {
+        bail!(
+            "compare looks at searches of indexes; runs about stores stand side by side in `nearlab report A B --out DIR`"
+        );
+    }
     let options = compare::Options { floor: arguments.floor, ..compare::Options::default() };
     let comparison = compare::compare(&a, &b, &options);
     say(if arguments.markdown { comparison.to_markdown() } else { comparison.to_text() })?;

@@ -9,6 +9,7 @@ use super::run::{conclude, go, load, reproduce};
 use crate::{
     progress::{Display, Style},
     run::{Options, Work},
+    spec::Question,
 };
 
 /// Take CPU and heap profiles of an experiment's indexes: flame graphs, pprof files, dhat files. Nothing is timed.
@@ -34,7 +35,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<u8> {
-    let spec = load(&arguments.file)?;
+    let Question::Indexes(spec) = load(&arguments.file)? else {
+        bail!("{}: profiles are taken of indexes, and this experiment asks about stores", arguments.file.display());
+    };
     if let Some(name) = &arguments.index
         && !spec.indexes.iter().any(|index| index.name == *name)
     {

@@ -22,7 +22,8 @@ use crate::{
     plan::{self, Facts},
     progress::{Display, Style},
     run::{self, Conclusion, End, Options, Work},
-    spec::{self, DatasetSource, Spec, Surroundings},
+    spec::{self, DatasetSource, Question, Spec, StoreSpec, Surroundings},
+    storage,
 };
 
 /// Run an experiment: prepare the data, measure every point, write the report. Continues an unfinished run.
@@ -59,7 +60,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<u8> {
-    let spec = load(&arguments.file)?;
+    let question = load(&arguments.file)?;
     let display = Display::new(Style::choose(arguments.quiet, arguments.json));
     let options = Options {
         command: reproduce(&arguments.file),
@@ -69,18 +70,39 @@ pub(super) fn run(arguments: Arguments) -> Result<u8> {
         report: !arguments.no_report,
         work: Work::Measure,
     };
-    if arguments.plan {
-        return print_plan(&spec, &display);
-    }
-    let conclusion = go(&spec, &options, &display)?;
+    let conclusion = match (&question, arguments.plan) {
+        (Question::Indexes(spec), true) => return print_plan(spec, &display),
+        (Question::Indexes(spec), false) => go(spec, &options, &display)?,
+        (Question::Stores(spec), true) => return print_store_plan(spec, &display),
+        (Question::Stores(spec), false) => go_stores(spec, &options, &display)?,
+    };
     conclude(&conclusion, &display, &options)
 }
 
+fn go_stores(spec: &StoreSpec, options: &Options, display: &Display) -> Result<Conclusion> {
+    let data = storage::run::prepare_all(spec, &Cache::from_env(), display)?;
+    let plan = storage::plan::expand(spec, &storage::run::facts(&data), &storage::run::versions(spec))?;
+    for warning in &plan.warnings {
+        display.note(&format!("warning: {warning}"));
+    }
+    Ok(storage::run::run(spec, &plan, &data, options, display)?)
+}
+
+fn print_store_plan(spec: &StoreSpec, display: &Display) -> Result<u8> {
+    // The catalogue is not asked: what has to be fetched is fetched, and sizes are exact.
+    let facts = storage::run::facts(&storage::run::prepare_all(spec, &Cache::from_env(), display)?);
+    say(storage::plan::expand(spec, &facts, &storage::run::versions(spec))?.render(spec, &facts))?;
+    Ok(OK)
+}
+
 /// Reads and judges the experiment, and looks for its files.
-pub(super) fn load(file: &Path) -> Result<Spec> {
-    let spec = spec::load(file)?;
-    spec.check_files(&surroundings())?;
-    Ok(spec)
+pub(super) fn load(file: &Path) -> Result<Question> {
+    let question = spec::load_question(file)?;
+    match &question {
+        Question::Indexes(spec) => spec.check_files(&surroundings())?,
+        Question::Stores(spec) => spec.check_files(&surroundings())?,
+    }
+    Ok(question)
 }
 
 /// This process's surroundings, with the catalogue's names.

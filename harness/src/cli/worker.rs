@@ -7,7 +7,10 @@ use clap::Args;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::{NOT_HELD, OK};
-use crate::worker::{WorkerError, serve};
+use crate::{
+    storage,
+    worker::{WorkerError, serve},
+};
 
 /// Build one index and measure searches on it, as the harness asks on standard input (docs/worker-protocol.md).
 ///
@@ -21,7 +24,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     // Where the system cannot do this, a worker notices at the end of its input that the harness is gone.
     let _unsupported = set_parent_process_death_signal(Some(Signal::KILL));
-    match serve(&arguments.trial, io::stdin().lock(), io::stdout()) {
+    let served = match storage::worker::store_trial(&arguments.trial) {
+        Some(trial) => storage::worker::serve(&trial, io::stdin().lock(), io::stdout()),
+        None => serve(&arguments.trial, io::stdin().lock(), io::stdout()),
+    };
+    match served {
         Ok(()) => Ok(OK),
         // The harness has been told already.
         Err(WorkerError::Build(_)) => Ok(NOT_HELD),

@@ -34,7 +34,10 @@ use nearlab_reports::record::Params;
 pub use cost::Cost;
 pub use expand::expand;
 
-use crate::spec::{Kind, Mode, Order, Row, Spec, SpecError, Surroundings, load_in};
+use crate::{
+    spec::{Kind, Mode, Order, Question, Row, Spec, SpecError, Surroundings, load_in, load_question_in},
+    storage,
+};
 
 /// What is known about the data and the code when an experiment is expanded. The default knows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -205,4 +208,21 @@ pub fn check(path: &Path, surroundings: &Surroundings<'_>) -> Result<(Spec, Plan
     spec.check_files(surroundings)?;
     let plan = expand(&spec, &Facts::default())?;
     Ok((spec, plan))
+}
+
+/// [`check`] for a file of either kind: what it would do, in words, and its warnings.
+pub fn check_question(path: &Path, surroundings: &Surroundings<'_>) -> Result<(String, Vec<String>), SpecError> {
+    match load_question_in(path, surroundings)? {
+        Question::Indexes(_) => {
+            let (_, plan) = check(path, surroundings)?;
+            let (builds, searches) = (plan.planned_builds(), plan.planned_searches());
+            Ok((format!("{builds} builds, {searches} measurements"), plan.warnings))
+        }
+        Question::Stores(spec) => {
+            spec.check_files(surroundings)?;
+            let plan = storage::plan::expand(&spec, &[], &storage::plan::Versions::default())?;
+            let (trials, measurements) = (plan.schedule.len(), plan.measurements());
+            Ok((format!("{trials} trials of stores, {measurements} measurements"), plan.warnings))
+        }
+    }
 }

@@ -43,6 +43,18 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// A trial of a store needs more room than there is.
+    #[error("{}: {what} needs {needed} of disk, but {free} are free; give room, or choose another folder with --out", path.display())]
+    DiskFull {
+        /// Where it would write.
+        path: PathBuf,
+        /// The trial.
+        what: String,
+        /// Bytes needed, in words.
+        needed: String,
+        /// Bytes free, in words.
+        free: String,
+    },
     /// Tables or report.
     #[error("cannot write the report: {0}")]
     Report(String),
@@ -65,7 +77,7 @@ pub enum RunError {
 
 impl RunError {
     /// A file that cannot be used.
-    pub(super) fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::File { action, path: path.to_owned(), source }
     }
 }

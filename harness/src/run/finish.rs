@@ -46,15 +46,21 @@ pub(super) fn already_complete(folder: &RunFolder, recorded: &RunData, report: b
 
 fn complete(folder: &RunFolder, run: RunData, already: bool, report: bool) -> Result<End, RunError> {
     let expectations = run.finished.as_ref().map(|finished| finished.expectations.clone()).unwrap_or_default();
+    let (report, summary) = render_tables(run, folder.path(), report)?;
+    Ok(End::Complete { already, report, summary, expectations })
+}
+
+/// Writes tables and report of a run into its folder, if they are wanted; the report's path, and the summary as text.
+pub(crate) fn render_tables(run: RunData, folder: &Path, wanted: bool) -> Result<(Option<PathBuf>, String), RunError> {
     let runs = [run];
     let summary = Summary::of(&runs).to_text();
-    let report = if report {
-        Table::of(&runs).write(folder.path()).map_err(|error| RunError::Report(error.to_string()))?;
-        Some(render(&runs, &folder.path().join("report"))?)
+    let report = if wanted {
+        Table::of(&runs).write(folder).map_err(|error| RunError::Report(error.to_string()))?;
+        Some(render(&runs, &folder.join("report"))?)
     } else {
         None
     };
-    Ok(End::Complete { already, report, summary, expectations })
+    Ok((report, summary))
 }
 
 /// Renders the report of one or several runs into `out`; the path of `index.html`.

@@ -10,19 +10,19 @@ use nearlab_reports::{
 use crate::progress::Display;
 
 /// The run's records, open for appending; holds the run's lock.
-pub(super) struct Journal<'a> {
+pub(crate) struct Journal<'a> {
     writer: Writer,
     display: &'a Display,
 }
 
 impl<'a> Journal<'a> {
     /// Opens `path`; fails when another session has it.
-    pub(super) fn open(path: &Path, display: &'a Display) -> Result<Self, WriteError> {
+    pub(crate) fn open(path: &Path, display: &'a Display) -> Result<Self, WriteError> {
         Ok(Self { writer: Writer::open(path)?, display })
     }
 
     /// Appends one event.
-    pub(super) fn record(&mut self, event: &Event) -> Result<(), WriteError> {
+    pub(crate) fn record(&mut self, event: &Event) -> Result<(), WriteError> {
         self.writer.append(event.clone())?;
         self.display.record(event);
         Ok(())

@@ -25,6 +25,8 @@ use std::path::PathBuf;
 
 pub use error::RunError;
 pub use finish::render;
+pub(crate) use finish::render_tables;
+pub(crate) use journal::Journal;
 use nearlab_reports::{
     record::{Expectation, ExpectationOutcome, Failure},
     run::RunData,

@@ -11,6 +11,7 @@
 //! | `params` | the parameters of the known indexes |
 //! | `rule`, `parser`, `lexer`, `expect` | the languages of `require` and `expect` |
 //! | `resolve`, `measure`, `names` | from the YAML to a [`Spec`] |
+//! | `storage` | experiments about stores |
 //! | `schema` | the JSON Schema, with each kind's parameters |
 //! | `error`, `syntax`, `suggest` | what a mistake is answered with |
 //!
@@ -33,6 +34,7 @@ mod paths;
 mod resolve;
 mod rule;
 mod schema;
+mod storage;
 mod suggest;
 mod sweep;
 mod syntax;
@@ -51,6 +53,7 @@ pub use params::{Domain, Parameter, Phase, table};
 pub use paths::Surroundings;
 pub use rule::{Comparison, FACTS, Name, Operand, Rule, RuleError};
 pub use schema::schema_json;
+pub use storage::{Durability, STORE_METRICS, StoreEntry, StoreExpect, StoreKind, StoreMode, StoreSpec, StoreWorkload};
 
 /// Largest experiment file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -62,6 +65,42 @@ pub fn load(path: &Path) -> Result<Spec, SpecError> {
 
 /// [`load`] with other variables and another current folder.
 pub fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Spec, SpecError> {
+    let yaml = read(path)?;
+    parse(path, &yaml, surroundings)
+}
+
+/// What an experiment asks about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Question {
+    /// Indexes.
+    Indexes(Box<Spec>),
+    /// Stores.
+    Stores(Box<StoreSpec>),
+}
+
+/// Reads and judges an experiment file of either kind, with this process's variables and current folder.
+pub fn load_question(path: &Path) -> Result<Question, SpecError> {
+    load_question_in(path, &Surroundings::of_process())
+}
+
+/// [`load_question`] with other variables and another current folder.
+pub fn load_question_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Question, SpecError> {
+    parse_question(path, &read(path)?, surroundings)
+}
+
+/// Judges the text of an experiment of either kind. Never panics, whatever the text.
+pub fn parse_question(path: &Path, yaml: &str, surroundings: &Surroundings<'_>) -> Result<Question, SpecError> {
+    if !syntax::is_about_stores(yaml) {
+        return parse(path, yaml, surroundings).map(|spec| Question::Indexes(Box::new(spec)));
+    }
+    let experiment =
+        syntax::store_experiment(yaml).map_err(|diagnostic| SpecError::invalid(path, yaml, vec![diagnostic]))?;
+    storage::resolve(path, yaml, experiment, surroundings)
+        .map(|spec| Question::Stores(Box::new(spec)))
+        .map_err(|diagnostics| SpecError::invalid(path, yaml, diagnostics))
+}
+
+fn read(path: &Path) -> Result<String, SpecError> {
     let io = |source| SpecError::Io { path: path.to_owned(), source: Arc::new(source) };
     let bytes = std::fs::metadata(path).map_err(io)?.len();
     if bytes > LARGEST {
@@ -69,8 +108,7 @@ pub fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Spec, Spe
             "an experiment of {bytes} bytes is more than the {LARGEST} that are read"
         ))));
     }
-    let yaml = std::fs::read_to_string(path).map_err(io)?;
-    parse(path, &yaml, surroundings)
+    std::fs::read_to_string(path).map_err(io)
 }
 
 /// Judges the text of an experiment that stands, or would stand, at `path`. Never panics, whatever the text.

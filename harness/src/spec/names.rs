@@ -54,7 +54,7 @@ fn inside(yaml: &str, scalar: &Located<String>, at: usize, length: usize) -> Pla
     if same { Place { line, column: start + at + 1, length: length.max(1) } } else { scalar.place }
 }
 
-fn misread(yaml: &str, scalar: &Located<String>, error: RuleError) -> Diagnostic {
+pub(super) fn misread(yaml: &str, scalar: &Located<String>, error: RuleError) -> Diagnostic {
     let diagnostic = Diagnostic::new(inside(yaml, scalar, error.at, error.length), error.message);
     match error.expected {
         Some(expected) => diagnostic.expected(expected),

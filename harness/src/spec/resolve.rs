@@ -11,7 +11,7 @@ use super::{
     names::{self, Known},
     params::{Phase, table},
     paths::{Surroundings, is_path},
-    rule::FACTS,
+    rule::{FACTS, RuleError},
     suggest::nearest,
     sweep::Sweep,
     yaml,
@@ -35,8 +35,7 @@ pub(super) fn resolve(
     experiment: yaml::Experiment,
     surroundings: &Surroundings<'_>,
 ) -> Result<Spec, Vec<Diagnostic>> {
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut resolver = Resolver { folder, text, surroundings, wrong: Vec::new() };
+    let mut resolver = Resolver::new(path, text, surroundings);
     let question = resolver.question(&experiment.question);
     let dataset = resolver.dataset(&experiment.dataset, experiment.question.place);
     let k = resolver.whole_numbers("k", &experiment.k, 1..=MOST_K);
@@ -90,15 +89,28 @@ pub(super) fn resolve(
     })
 }
 
+impl<'a> Resolver<'a> {
+    /// For the experiment `text` that stands at `path`.
+    pub(super) fn new(path: &Path, text: &'a str, surroundings: &'a Surroundings<'a>) -> Self {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { folder, text, surroundings, wrong: Vec::new() }
+    }
+
+    /// A rule that cannot be read.
+    pub(super) fn misread(&mut self, rule: &Located<String>, error: RuleError) {
+        self.wrong.push(names::misread(self.text, rule, error));
+    }
+}
+
 impl Resolver<'_> {
-    fn question(&mut self, question: &Located<String>) -> String {
+    pub(super) fn question(&mut self, question: &Located<String>) -> String {
         if question.value.trim().is_empty() {
             self.wrong.push(Diagnostic::new(question.place, "the question is empty").expected("a question in prose"));
         }
         question.value.trim().to_owned()
     }
 
-    fn path(&mut self, text: &Located<String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, text: &Located<String>) -> Option<PathBuf> {
         if text.value.trim().is_empty() {
             self.wrong.push(Diagnostic::new(text.place, "the path is empty"));
             return None;
@@ -112,7 +124,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn dataset(&mut self, dataset: &yaml::Dataset, fallback: Place) -> Option<DatasetSpec> {
+    pub(super) fn dataset(&mut self, dataset: &yaml::Dataset, fallback: Place) -> Option<DatasetSpec> {
         const FORMS: &str = "`use: name or file`, or `train: file` and `test: file`";
         let named = [&dataset.source, &dataset.train, &dataset.test, &dataset.neighbors];
         let place = named.into_iter().flatten().next().map_or(fallback, |text| text.place);

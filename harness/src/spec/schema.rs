@@ -1,18 +1,31 @@
 //! The JSON Schema of an experiment file: that of the YAML types, with each kind's own parameters.
 
 use nearlab_reports::format;
-use schemars::{Schema, json_schema};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::{
     model::Kind,
     params::{Domain, Parameter, Phase, table},
+    storage::StoreExperiment,
     yaml::Experiment,
 };
 
 /// The JSON Schema of an experiment file, for editors; pretty-printed, with a newline at the end.
 pub fn schema_json() -> String {
-    format!("{:#}\n", schemars::schema_for!(Experiment).to_value())
+    // One generator, so that what both kinds share is defined once.
+    let mut generator = SchemaGenerator::default();
+    let (indexes, stores) = (generator.subschema_for::<Experiment>(), generator.subschema_for::<StoreExperiment>());
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "nearlab experiment",
+        // A file with the key `stores` is judged as one about stores; every other as one about indexes.
+        "if": {"required": ["stores"]},
+        "then": stores,
+        "else": indexes,
+        "$defs": generator.take_definitions(true),
+    });
+    format!("{schema:#}\n")
 }
 
 /// Adds to the schema of an index what each kind allows in `build` and `search`.

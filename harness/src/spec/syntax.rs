@@ -1,10 +1,12 @@
 //! From text to the typed YAML, and from the parser's errors to ours: what was expected, what was found, the near miss.
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location};
 
 use super::{
     error::{Diagnostic, Place},
-    located::place,
+    located::{Entries, place},
+    storage::StoreExperiment,
     suggest::nearest,
     yaml::Experiment,
 };
@@ -12,8 +14,31 @@ use super::{
 /// Modes that are planned, for a kinder message.
 const LATER_MODES: [&str; 3] = ["closed_loop", "open_loop", "runbook"];
 
+/// Whether an experiment asks about stores: it has a key `stores`, or none of `indexes` and one that is nearly `stores`.
+pub(super) fn is_about_stores(yaml: &str) -> bool {
+    let Ok(keys) = serde_saphyr::from_str::<Entries<IgnoredAny>>(yaml) else {
+        // It does not parse: the drawing of the mistake is the same, but for which keys are known.
+        return yaml.lines().any(|line| line.starts_with("stores:"));
+    };
+    let has = |wanted: &str| keys.0.iter().any(|(key, _)| key.value == wanted);
+    let nearly = |key: &str| nearest(key, ["indexes", "stores"]) == Some("stores");
+    has("stores") || (!has("indexes") && keys.0.iter().any(|(key, _)| nearly(&key.value)))
+}
+
+/// Parses an experiment about stores; as [`experiment`].
+pub(super) fn store_experiment(yaml: &str) -> Result<StoreExperiment, Diagnostic> {
+    parse(yaml).map_err(|diagnostic| match diagnostic.message.as_str() {
+        "unknown key `indexes`" => diagnostic.help("an experiment asks about indexes or about stores, not both"),
+        _ => diagnostic,
+    })
+}
+
 /// Parses an experiment; the first mistake of syntax, keys or types is the error.
 pub(super) fn experiment(yaml: &str) -> Result<Experiment, Diagnostic> {
+    parse(yaml)
+}
+
+fn parse<T: DeserializeOwned>(yaml: &str) -> Result<T, Diagnostic> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     protocol::{Built, PROTOCOL, Reply, Request, SearchRequest, Searched},
     run::interrupt,
+    storage::protocol::StoredReply,
 };
 
 /// How often limits are looked at while the worker is silent.
@@ -128,17 +129,25 @@ impl Worker {
         Ok(Self { child, pid, stdin, replies, tail, watch, limits: launch.limits })
     }
 
+    /// Waits until a trial of a store is done; library and version, and the answer. An interruption ends the wait at once: half
+    /// a trial answers nothing.
+    pub fn stored(&mut self, progress: &mut dyn FnMut(Step)) -> Result<(String, StoredReply), Ended> {
+        let deadline = Instant::now() + self.limits.timeout;
+        let (library, _) = self.hello(deadline)?;
+        loop {
+            match self.next(deadline, true)? {
+                Reply::Building { stage, done, total } => progress(Step { stage, done, total }),
+                Reply::Stored(stored) => return Ok((library, stored)),
+                Reply::Failed { stage, message } => return Err(self.failed(&stage, message).into()),
+                other => return Err(self.broke(&format!("it said {other:?} during a trial of a store")).into()),
+            }
+        }
+    }
+
     /// Waits until the index is built. An interruption ends the wait at once: a build without searches answers nothing.
     pub fn built(&mut self, progress: &mut dyn FnMut(Step)) -> Result<BuiltWorker, Ended> {
         let deadline = Instant::now() + self.limits.timeout;
-        let (library, simd_tier) = match self.next(deadline, true)? {
-            Reply::Hello { protocol: PROTOCOL, library, simd_tier } => (library, simd_tier),
-            Reply::Hello { protocol, .. } => {
-                return Err(self.broke(&format!("it speaks protocol {protocol}, expected {PROTOCOL}")).into());
-            }
-            Reply::Failed { stage, message } => return Err(self.failed(&stage, message).into()),
-            other => return Err(self.broke(&format!("it said {other:?} before hello")).into()),
-        };
+        let (library, simd_tier) = self.hello(deadline)?;
         loop {
             match self.next(deadline, true)? {
                 Reply::Building { stage, done, total } => progress(Step { stage, done, total }),
@@ -148,6 +157,18 @@ impl Worker {
                 Reply::Failed { stage, message } => return Err(self.failed(&stage, message).into()),
                 other => return Err(self.broke(&format!("it said {other:?} during the build")).into()),
             }
+        }
+    }
+
+    /// What the worker says first.
+    fn hello(&mut self, deadline: Instant) -> Result<(String, Option<String>), Ended> {
+        match self.next(deadline, true)? {
+            Reply::Hello { protocol: PROTOCOL, library, simd_tier } => Ok((library, simd_tier)),
+            Reply::Hello { protocol, .. } => {
+                Err(self.broke(&format!("it speaks protocol {protocol}, expected {PROTOCOL}")).into())
+            }
+            Reply::Failed { stage, message } => Err(self.failed(&stage, message).into()),
+            other => Err(self.broke(&format!("it said {other:?} before hello")).into()),
         }
     }
 

@@ -23,6 +23,7 @@ pub use matrix::{MapError, MappedBytes, MappedMatrix};
 pub use params::{Configure, ParamsError};
 pub(crate) use profile::SAMPLES_FILE;
 pub use serve::{WorkerError, serve};
+pub(crate) use usage::Usage;
 
 /// One timed pass over all queries, by either mode.
 #[derive(Debug, Clone)]

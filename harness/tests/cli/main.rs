@@ -13,4 +13,5 @@ mod interrupt;
 mod laboratory;
 mod profile;
 mod resume;
+mod storage;
 mod workers;

@@ -11,6 +11,11 @@ fn dash() -> String {
     "–".to_owned()
 }
 
+/// A ratio, with digits that still say something where it is tiny: a store is not opened as fast as a file is mapped.
+fn times(value: f64) -> String {
+    if value < 0.01 { format!("{}×", format::trimmed(value, 5)) } else { format::ratio(value) }
+}
+
 /// One sentence: how the first store that is not the baseline stands to it, mode by mode, over all its points.
 pub fn verdict(runs: &[RunData]) -> String {
     let points = gather(runs);
@@ -40,8 +45,8 @@ pub fn verdict(runs: &[RunData]) -> String {
         let high = ratios.iter().copied().fold(0.0, f64::max);
         match ratios.len() {
             0 => {}
-            1 => parts.push(format!("{} {words}", format::ratio(low))),
-            _ => parts.push(format!("{} to {} {words}", format::ratio(low), format::ratio(high))),
+            1 => parts.push(format!("{} {words}", times(low))),
+            _ => parts.push(format!("{} to {} {words}", times(low), times(high))),
         }
     }
     if parts.is_empty() {
@@ -86,7 +91,7 @@ fn table(runs: &[RunData], points: &[&StorePoint<'_>]) -> Grid {
         let mut row =
             vec![name(runs, point), first.element.clone().unwrap_or_else(dash), format::params(&first.params)];
         row.extend([spread.median, spread.min, spread.max].map(format::number));
-        row.push(shown(point.ratio, format::ratio));
+        row.push(shown(point.ratio, times));
         row.push(shown(bytes.filter(|bytes| *bytes > 0.0), format::bytes));
         row.push(format::seconds(point.wall_seconds.median));
         row.push(shown(point.figure(|stored| stored.figures.sync_seconds), format::seconds));

@@ -34,7 +34,7 @@ fn head() -> StorageHead {
 }
 
 /// Three repeats of a point: the middle one is the median.
-fn point(store: (&str, &str), element: Option<&str>, work: (&str, &str), at: Params, seconds: f64) -> Vec<Stored> {
+fn point(store: (&str, &str), element: Option<&str>, work: (&str, &str), at: &Params, seconds: f64) -> Vec<Stored> {
     let filter = work.1 == "filter";
     [1.1, 1.0, 0.8]
         .into_iter()
@@ -81,26 +81,26 @@ fn events() -> Vec<Event> {
     let load = |durability: &str| params(&[("batch", 10_000.into()), ("durability", durability.into())]);
     let mut add = |stored: Vec<Stored>| events.extend(stored.into_iter().map(Event::Stored));
     for (durability, factor) in [("none", 1.0), ("sync", 3.0)] {
-        add(point(ours, Some("f32"), ("load", "bulk_load"), load(durability), 0.02 * factor));
-        add(point(plain, Some("f32"), ("load", "bulk_load"), load(durability), 0.01 * factor));
+        add(point(ours, Some("f32"), ("load", "bulk_load"), &load(durability), 0.02 * factor));
+        add(point(plain, Some("f32"), ("load", "bulk_load"), &load(durability), 0.01 * factor));
     }
-    add(point(ours, Some("f16"), ("load", "bulk_load"), load("none"), 0.016));
-    add(point(foreign, Some("f32"), ("load", "bulk_load"), load("none"), 0.2));
+    add(point(ours, Some("f16"), ("load", "bulk_load"), &load("none"), 0.016));
+    add(point(foreign, Some("f32"), ("load", "bulk_load"), &load("none"), 0.2));
     let read = || params(&[("batch", 64.into())]);
-    add(point(ours, Some("f32"), ("points", "point_read"), read(), 0.005));
-    add(point(plain, Some("f32"), ("points", "point_read"), read(), 0.002));
+    add(point(ours, Some("f32"), ("points", "point_read"), &read(), 0.005));
+    add(point(plain, Some("f32"), ("points", "point_read"), &read(), 0.002));
     for phase in ["before", "during"] {
         add(point(
             ours,
             Some("f32"),
             ("compact", "compaction"),
-            params(&[("delete", 0.3.into()), ("phase", phase.into())]),
+            &params(&[("delete", 0.3.into()), ("phase", phase.into())]),
             0.1,
         ));
     }
     let filter = || params(&[("filter", "price < 30".into()), ("phase", "filter".into())]);
-    add(point(ours, None, ("fields", "filter"), filter(), 0.001));
-    add(point(plain, None, ("fields", "filter"), filter(), 0.01));
+    add(point(ours, None, ("fields", "filter"), &filter(), 0.001));
+    add(point(plain, None, ("fields", "filter"), &filter(), 0.01));
     events.push(Event::Failure(Failure {
         trial: "lancedb".into(),
         key: None,
