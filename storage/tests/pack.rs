@@ -98,7 +98,7 @@ fn round_trip<T: From8>(options: &PackOptions) {
     assert_eq!(version(folder.path()), 1);
     let packed = store.pack(options).unwrap();
     assert_eq!((packed.segments, packed.rows, version(folder.path())), (2, 1699, 2), "the third goes on growing");
-    assert!(packed.packed_bytes * 3 / 2 < packed.row_bytes, "{packed:?}");
+    assert!(packed.packed_bytes * 4 / 3 < packed.row_bytes, "{packed:?}");
     let look = |snapshot: &Snapshot| {
         check::<T>(snapshot, 1..100, 1).unwrap();
         check::<T>(snapshot, 100..200, 2).unwrap();
