@@ -10,7 +10,8 @@ use nearlab_fuzz::scratch_file;
 use nearlab_fuzz::store::write_store;
 use nearlab_storage::Vectors;
 use nearlab_storage::store::{
-    CompactOptions, Durability, Element, ElementKind, Id, IdKind, Ids, Snapshot, StoreError, VectorStore,
+    Codec, CompactOptions, Durability, Element, ElementKind, Id, IdKind, Ids, PackOptions, Snapshot, StoreError,
+    VectorStore,
 };
 
 /// Slots that are looked at.
@@ -80,6 +81,8 @@ fn use_it<T: Element>(store: VectorStore, folder: &Path) {
     }
     let store = VectorStore::open(folder).expect("a store that was sound after a change");
     assert_eq!((store.len(), store.sequence()), (len, sequence));
+    let _ = (store.pack(&PackOptions { codec: Codec::Lz4, shuffle: true }), store.cool());
+    ask::<T>(&store);
     let _ = (store.compact(&CompactOptions { min_dead: 0.01 }), store.checkpoint());
     ask::<T>(&store);
     drop(store);

@@ -8,9 +8,10 @@
 //! | 9 | a record of the log: kind (u8), sequence, synced (u64), payload; with the highest bit of the kind set, bytes as they are |
 //! | 10 | the number (u32) of the log that the records after this belong to; those before it are of the log that goes on |
 //! | 11 | a segment: number, rows there is room for (u32), rows |
+//! | 12 | a packed segment: number, rows, library, width (u32), then each block: its length (u32), its bytes |
 //!
 //! Numbers are little-endian. [`write_store`] adds what `docs/formats.md` says of checksums and stamps; with the lowest flag set the
-//! checksums of rows stay as they are.
+//! checksums of rows stay as they are, as those of packed rows always do. With the next flag the manifest has version 2.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +26,8 @@ const SECTIONS: [&str; 9] = ["meta", "segments", "kept", "spans", "places", "seq
 const RECORD: u8 = 9;
 const LOG: u8 = 10;
 const SEGMENT: u8 = 11;
-const PARTS: u8 = 12;
+const PACKED: u8 = 12;
+const PARTS: u8 = 13;
 /// Where these sections stand in [`SECTIONS`].
 const META: usize = 0;
 const SEGMENTS: usize = 1;
@@ -33,12 +35,17 @@ const SPANS: usize = 3;
 
 /// The flag of rows whose checksums stay as they are.
 const ROWS_UNSOUND: u8 = 1;
+/// The flag of a manifest that may name packed segments.
+const MAY_BE_PACKED: u8 = 2;
 /// The kind of a record that is bytes as they are.
 const RAW: u8 = 0x80;
 const COMMIT: u32 = 1;
 const STAMP: usize = 64;
 const HEADER: usize = 48;
 const ROWS_AT: usize = 4096;
+/// Bytes of a packed segment between its stamp and its index, and of each entry of that.
+const PACKED_HEAD: usize = 32;
+const PACKED_ENTRY: usize = 16;
 /// Bytes of a commit before its spans, and of each span.
 const COMMIT_HEAD: usize = 24;
 const COMMIT_SPAN: usize = 24;
@@ -59,6 +66,8 @@ struct Parts {
     logs: BTreeMap<u32, Vec<Record>>,
     /// By number: the rows there is room for, and rows.
     segments: BTreeMap<u32, (u32, Vec<u8>)>,
+    /// By number: the rows, how they are packed, and the blocks.
+    packed: BTreeMap<u32, (u32, [u32; 2], Vec<Vec<u8>>)>,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -79,7 +88,8 @@ pub fn write_store(input: &[u8], folder: &Path) -> Option<()> {
     }
     let meta = parts.sections.get(&META).map_or(&[][..], |meta| meta);
     let store = meta.first_chunk().copied().unwrap_or_default();
-    let mut writer = ContainerWriter::create(folder.join("manifest"), KIND, 1).ok()?;
+    let mut writer =
+        ContainerWriter::create(folder.join("manifest"), KIND, if flags & MAY_BE_PACKED == 0 { 1 } else { 2 }).ok()?;
     for (&section, content) in &parts.sections {
         writer.section(SectionId::new(SECTIONS[section]), content).ok()?;
     }
@@ -96,7 +106,29 @@ pub fn write_store(input: &[u8], folder: &Path) -> Option<()> {
         segment.extend(rows);
         fs::write(folder.join(format!("segment-{number:08}")), segment).ok()?;
     }
+    for (number, (rows, packing, blocks)) in &parts.packed {
+        let segment = pack(stamp("packed", store, [*number, row_bytes as u32, *rows]), *packing, blocks);
+        fs::write(folder.join(format!("segment-{number:08}")), segment).ok()?;
+    }
     Some(())
+}
+
+/// The file of a packed segment that begins with this stamp.
+fn pack(mut file: Vec<u8>, packing: [u32; 2], blocks: &[Vec<u8>]) -> Vec<u8> {
+    let mut end = STAMP + PACKED_HEAD + blocks.len() * PACKED_ENTRY;
+    let mut index = Vec::new();
+    for block in blocks {
+        end += block.len();
+        index.extend((end as u64).to_le_bytes());
+        index.extend(xxh3_64(block).to_le_bytes());
+    }
+    file.extend(packing.iter().flat_map(|number| number.to_le_bytes()));
+    file.extend((end as u64).to_le_bytes());
+    file.extend(xxh3_64(&index).to_le_bytes());
+    file.extend(xxh3_64(&file[STAMP..]).to_le_bytes());
+    file.extend(index);
+    file.extend(blocks.concat());
+    file
 }
 
 fn stamp(kind: &str, store: [u8; 16], numbers: [u32; 3]) -> Vec<u8> {
@@ -154,6 +186,17 @@ impl Parts {
                     let (head, rows) = content.split_at_checked(8)?;
                     parts.segments.insert(u32_at(head, 0), (u32_at(head, 4), rows.to_vec())).is_none()
                 }
+                PACKED => {
+                    let (head, mut rest) = content.split_at_checked(16)?;
+                    let mut blocks = Vec::new();
+                    while let Some((len, after)) = rest.split_first_chunk::<4>() {
+                        let (block, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+                        blocks.push(block.to_vec());
+                        rest = after;
+                    }
+                    let packed = (u32_at(head, 4), [u32_at(head, 8), u32_at(head, 12)], blocks);
+                    parts.packed.insert(u32_at(head, 0), packed).is_none()
+                }
                 section => parts.sections.insert(usize::from(section), content.to_vec()).is_none(),
             };
             if !is_new {
@@ -206,15 +249,30 @@ impl Parts {
     }
 }
 
+/// The blocks of a packed segment, each after its length.
+fn blocks(file: &[u8]) -> Vec<u8> {
+    let rows_of_block = (65_536 / u32_at(file, 44) as usize).max(1);
+    let count = (u32_at(file, 48) as usize).div_ceil(rows_of_block);
+    let mut from = STAMP + PACKED_HEAD + count * PACKED_ENTRY;
+    let mut blocks = Vec::new();
+    for block in 0..count {
+        let end = u64_at(file, STAMP + PACKED_HEAD + block * PACKED_ENTRY) as usize;
+        blocks.extend(((end - from) as u32).to_le_bytes());
+        blocks.extend(&file[from..end]);
+        from = end;
+    }
+    blocks
+}
+
 /// The input that describes the store in `folder`.
 pub fn describe_store(folder: &Path) -> Vec<u8> {
-    let mut input = vec![0];
+    let manifest = Container::open(folder.join("manifest"), KIND, 1..=2, Verify::Sections).expect("a manifest");
+    let mut input = vec![if manifest.version() == 1 { 0 } else { MAY_BE_PACKED }];
     let mut put = |part: u8, content: &[u8]| {
         input.push(part);
         input.extend((content.len() as u32).to_le_bytes());
         input.extend(content);
     };
-    let manifest = Container::open(folder.join("manifest"), KIND, 1..=1, Verify::Sections).expect("a manifest");
     for section in manifest.sections() {
         let number = SECTIONS.iter().position(|&name| SectionId::new(name) == section.id).expect("a known section");
         put(number as u8, manifest.bytes(section.id).expect("a section of the file"));
@@ -227,6 +285,10 @@ pub fn describe_store(folder: &Path) -> Vec<u8> {
         let Some((kind, number)) = name.split_once('-') else { continue };
         let number: u32 = number.parse().expect("a number");
         let file = fs::read(&path).expect("a file");
+        if file[16..].starts_with(b"packed") {
+            put(PACKED, &[&number.to_le_bytes(), &file[48..52], &file[STAMP..][..8], &blocks(&file)].concat());
+            continue;
+        }
         if kind == "segment" {
             put(SEGMENT, &[&number.to_le_bytes(), &file[48..52], &file[ROWS_AT..]].concat());
             continue;

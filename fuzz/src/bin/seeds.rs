@@ -16,7 +16,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::{Document, RoaringBitmap, encode};
 use nearlab_storage::store::{
-    Change, CompactOptions, Durability, Element, ElementKind, Ids, Shape, StoreOptions, VectorStore,
+    Change, Codec, CompactOptions, Durability, Element, ElementKind, Ids, PackOptions, Shape, StoreOptions, VectorStore,
 };
 
 const DIM: usize = 3;
@@ -121,6 +121,11 @@ fn write_store_seeds<T: Element>(stores: &Path, name: &str, ids: Ids<'_>) {
     keep("both").expect("room for a seed");
     store.compact(&CompactOptions { min_dead: 0.1 }).expect("room for segments");
     keep("compacted").expect("room for a seed");
+    for codec in [Codec::Lz4, Codec::Zstd { level: 1 }] {
+        write(0, 7, b"", Durability::Sync);
+        store.pack(&PackOptions { codec, shuffle: true }).expect("room for segments");
+        keep(&format!("packed-{}", if codec == Codec::Lz4 { "lz4" } else { "both" })).expect("room for a seed");
+    }
     drop(store);
     fs::remove_dir_all(folder).expect("a folder just made");
 }
