@@ -3,7 +3,7 @@
 
 use std::fs::{File, TryLockError};
 
-use nearlab_storage::disk::Disk;
+use nearlab_storage::disk::{Disk, FileLock};
 
 use super::open::{METADATA, VECTORS, io};
 use super::{CollectionError, config};
@@ -13,7 +13,7 @@ pub(super) const MARK: &str = "unfinished";
 
 /// A collection that is being made.
 pub(super) struct Beginning {
-    lock: File,
+    lock: FileLock,
 }
 
 impl Beginning {
@@ -30,12 +30,11 @@ impl Beginning {
             disk.create(MARK).map_err(io("create", &path))?;
             disk.sync_folder().map_err(io("sync", folder))?;
         }
-        let lock = File::open(&path).map_err(io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(CollectionError::Exists(folder.to_owned())),
-            Err(TryLockError::Error(cause)) => return Err(io("lock", &path)(cause)),
-        }
+        let lock = FileLock::exclusive(File::open(&path).map_err(io("open", &path))?);
+        let lock = lock.map_err(|error| match error {
+            TryLockError::WouldBlock => CollectionError::Exists(folder.to_owned()),
+            TryLockError::Error(cause) => io("lock", &path)(cause),
+        })?;
         if is_marked {
             clear(disk, &names)?;
         }

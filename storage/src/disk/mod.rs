@@ -5,6 +5,7 @@
 //! is tested against it, under the very code that runs every day.
 
 mod folder;
+mod lock;
 mod rehearsal;
 mod stream;
 
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use folder::Folder;
+pub use lock::FileLock;
 pub use rehearsal::{Crash, Fault, Rehearsal, lay_out};
 pub(crate) use stream::Stream;
 

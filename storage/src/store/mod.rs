@@ -64,7 +64,6 @@ mod write;
 mod writer;
 
 use std::fmt;
-use std::fs::File;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 
@@ -79,7 +78,7 @@ pub use snapshot::{SegmentView, Snapshot};
 pub use stats::StoreStats;
 pub use write::{Change, Committed};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, FileLock};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use manifest::Meta;
@@ -96,8 +95,7 @@ pub struct VectorStore {
     told: Told,
     /// Held while compacting or packing.
     compacting: Mutex<()>,
-    /// Held open for its lock.
-    _lock: Option<File>,
+    _lock: Option<FileLock>,
 }
 
 impl fmt::Debug for VectorStore {

@@ -14,7 +14,7 @@ use super::shape::Shape;
 use super::view::View;
 use super::writer::Writer;
 use super::{StoreError, Told, VectorStore};
-use crate::disk::{Disk, Folder};
+use crate::disk::{Disk, FileLock, Folder};
 use crate::sync::{Mutex, RwLock};
 
 /// The name of the file whose lock the writer holds.
@@ -140,7 +140,7 @@ impl VectorStore {
         }
     }
 
-    fn over(disk: Box<dyn Disk>, meta: Meta, view: View, writer: Option<(Writer, File)>) -> Self {
+    fn over(disk: Box<dyn Disk>, meta: Meta, view: View, writer: Option<(Writer, FileLock)>) -> Self {
         let (writer, lock) = writer.unzip();
         let told = Told::default();
         if let Some(writer) = &writer {
@@ -182,15 +182,14 @@ fn look_for_manifest(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, StoreError> {
+fn lock(folder: &Path) -> Result<FileLock, StoreError> {
     let path = folder.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(StoreError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(folder.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(StoreError::io("lock", &path)(cause)),
-    }
+    FileLock::exclusive(file).map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::Locked(folder.to_owned()),
+        TryLockError::Error(cause) => StoreError::io("lock", &path)(cause),
+    })
 }
 
 /// Removes files of ours that are not used. One that stays takes up room and nothing else.

@@ -12,7 +12,6 @@ pub use leveldb::LevelDbError;
 pub use select::Estimate;
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use super::index::update::IndexWriter;
 use super::index::{PRESENCE, RECORD};
 use super::pages::PageFile;
 use super::schema::Schema;
+use crate::disk::FileLock;
 
 pub(super) const DOCUMENTS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("documents");
 const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("state");
@@ -85,7 +85,7 @@ pub struct MetadataStore {
     handle: Handle,
     /// The file under the database; none of version 1, and of a backend of the caller's.
     pages: Option<Arc<PageFile>>,
-    _lock: Option<File>,
+    _lock: Option<FileLock>,
 }
 
 impl fmt::Debug for MetadataStore {

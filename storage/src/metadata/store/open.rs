@@ -9,7 +9,7 @@ use redb::{ReadableDatabase, StorageBackend};
 
 use super::{Handle, MetadataStore, STATE, VERSION, begin_read, json};
 use crate::atomic::folder_of;
-use crate::disk::{Disk, DiskFile, Folder};
+use crate::disk::{Disk, DiskFile, FileLock, Folder};
 use crate::metadata::error::{Fault, StoreOpenError};
 use crate::metadata::pages::{Backend, Overlay, PageFile, Plain};
 use crate::metadata::schema::Schema;
@@ -24,7 +24,7 @@ const NO_PATH: &str = "(a storage backend)";
 struct Opened {
     handle: Handle,
     pages: Option<Arc<PageFile>>,
-    lock: Option<File>,
+    lock: Option<FileLock>,
 }
 
 impl MetadataStore {
@@ -66,8 +66,7 @@ impl MetadataStore {
     fn begun(disk: &dyn Disk, name: &str, schema: Schema) -> Result<Self, Fault> {
         let path = disk.path(name);
         let file = disk.create(name)?;
-        let held = File::open(&path)?;
-        held.lock()?;
+        let held = FileLock::exclusive(File::open(&path)?).map_err(std::io::Error::from)?;
         let pages = Arc::new(PageFile::create(file, path.clone(), RandomState::new().hash_one(0))?);
         let database = builder().create_with_backend(Backend(Arc::clone(&pages)))?;
         let handle = Handle::Writable(database);
@@ -153,7 +152,7 @@ impl MetadataStore {
 }
 
 impl Opened {
-    fn writable(file: Box<dyn DiskFile>, path: &Path, lock: File) -> Result<Self, Fault> {
+    fn writable(file: Box<dyn DiskFile>, path: &Path, lock: FileLock) -> Result<Self, Fault> {
         let lock = Some(lock);
         if !PageFile::is_one(&*file)? {
             let database = builder().create_with_backend(Plain(not_empty(file)?))?;
@@ -166,7 +165,7 @@ impl Opened {
         Ok(Self { handle: Handle::Writable(database), pages: Some(pages), lock })
     }
 
-    fn readable(path: &Path, lock: File) -> Result<Self, Fault> {
+    fn readable(path: &Path, lock: FileLock) -> Result<Self, Fault> {
         let file = || -> Result<Box<dyn DiskFile>, Fault> { Ok(Box::new(File::open(path)?)) };
         if !PageFile::is_one(&*file()?)? {
             let backend = || Ok::<_, Fault>(Plain(not_empty(file()?)?));
@@ -210,14 +209,14 @@ pub(super) fn told(pages: Option<&PageFile>, fault: Fault) -> Fault {
 }
 
 /// Keeps others from changing a file, or even from reading it.
-fn lock(path: &Path, shared: bool) -> Result<File, StoreOpenError> {
+fn lock(path: &Path, shared: bool) -> Result<FileLock, StoreOpenError> {
     let io = |cause: std::io::Error| Fault::from(cause).opening(path);
     let file = File::open(path).map_err(io)?;
-    match if shared { file.try_lock_shared() } else { file.try_lock() } {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(io(cause)),
-    }
+    let lock = if shared { FileLock::shared(file) } else { FileLock::exclusive(file) };
+    lock.map_err(|error| match error {
+        TryLockError::WouldBlock => StoreOpenError::Locked { path: path.to_owned() },
+        TryLockError::Error(cause) => io(cause),
+    })
 }
 
 fn parts(path: &Path) -> Result<(Folder, String), StoreOpenError> {
