@@ -26,7 +26,8 @@ fn a_run_takes_the_profiles_that_the_experiment_asks_for() {
         }
         match &profile.heap {
             Some(heap) => {
-                assert!(heap.total_bytes >= heap.peak_bytes && heap.peak_bytes > 1000 * 12 * 4, "{heap:?}");
+                // The order in which vectors are inserted, say; codes and links lie in maps of their own.
+                assert!(heap.total_bytes >= heap.peak_bytes && heap.peak_bytes > 1000 * 4, "{heap:?}");
                 assert!(heap.sites[0].frame.contains("index/src") || heap.sites[0].frame.contains("(src/"), "{heap:?}");
             }
             None if profile.stage == "search" => assert!(profile.samples.unwrap() > 0, "{profile:?}"),
