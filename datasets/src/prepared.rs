@@ -17,7 +17,7 @@
 use std::path::{Path, PathBuf};
 
 use nearlab_simd::Metric;
-use nearlab_storage::{Buffer, Container, FileKind, OpenError, Place, SectionId, Vectors, Verify, mmap::Advice};
+use nearlab_storage::{Buffer, Container, FileKind, OpenError, SectionId, Vectors, Verify, mmap::Advice};
 use serde::{Deserialize, Serialize};
 
 use crate::{prepare::PrepareOptions, source::metric_name};
@@ -113,13 +113,13 @@ impl Prepared {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let container = Container::open(path, KIND, FORMAT_VERSION..=FORMAT_VERSION, Verify::Header)?;
         let meta: Meta = serde_json::from_slice(container.bytes(section::META)?)
-            .map_err(|e| corrupt(&container, section::META, "a description in JSON", e.to_string()))?;
+            .map_err(|e| container.corrupt(section::META, "a description in JSON", &e))?;
         let print = &meta.fingerprint;
         let rows_of = |rows: u64, columns: u64| (rows as usize).saturating_mul(columns as usize);
         let (d, k) = (print.d, print.truth_k);
         if d == 0 || k == 0 || print.n > i32::MAX as u64 {
             let found = format!("n {}, d {d}, truth_k {k}", print.n);
-            return Err(corrupt(&container, section::META, "positive sizes", found));
+            return Err(container.corrupt(section::META, "positive sizes", &found));
         }
         let prepared = Self {
             train: container.buffer_of(section::TRAIN, rows_of(print.n, d))?,
@@ -138,7 +138,7 @@ impl Prepared {
         {
             if let Some(found) = ids.iter().find(|found| !id_range.contains(found)) {
                 let expected = format!("base vectors 0 to {}", id_range.end - 1);
-                return Err(corrupt(&prepared.container, id, &expected, found.to_string()));
+                return Err(prepared.container.corrupt(id, &expected, &found));
             }
         }
         Ok(prepared)
@@ -243,14 +243,5 @@ impl Prepared {
         // Every section was found when the file was opened.
         let offset = self.container.offset_of(id).map_or(0, |(offset, _)| offset);
         (self.container.path().to_path_buf(), offset)
-    }
-}
-
-fn corrupt(container: &Container, id: SectionId, expected: &str, found: String) -> OpenError {
-    OpenError::Corrupt {
-        path: container.path().to_path_buf(),
-        place: Place::Section(id),
-        expected: expected.to_owned(),
-        found,
     }
 }

@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use nearlab_storage::{
-    Buffer, Container, ContainerWriter, FileKind, OpenError, Place, SectionId, Vectors, Verify, WriteError,
+    Buffer, Container, ContainerWriter, FileKind, OpenError, SectionId, Vectors, Verify, WriteError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,11 +111,11 @@ impl PreparedFilter {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let container = Container::open(path, KIND, FORMAT_VERSION..=FORMAT_VERSION, Verify::Header)?;
         let meta: Meta = serde_json::from_slice(container.bytes(META)?)
-            .map_err(|error| corrupt(&container, META, "a description in JSON", error.to_string()))?;
+            .map_err(|error| container.corrupt(META, "a description in JSON", &error))?;
         let sizes = [meta.n, meta.filters, meta.matches, meta.k];
         if sizes.contains(&0) || meta.n > i32::MAX as u64 || meta.matches > meta.n || meta.k > meta.matches {
             let found = format!("n {}, filters {}, matches {}, k {}", meta.n, meta.filters, meta.matches, meta.k);
-            return Err(corrupt(&container, META, "sizes of filters", found));
+            return Err(container.corrupt(META, "sizes of filters", &found));
         }
         let product = |rows: u64, columns: u64| (rows as usize).saturating_mul(columns as usize);
         let prepared = Self {
@@ -137,16 +137,16 @@ impl PreparedFilter {
             let ones: u64 = bitmap.iter().map(|word| u64::from(word.count_ones())).sum();
             if ones != matches || !ends_at_n(bitmap) {
                 let expected = format!("{matches} matches below {n} in each bitmap");
-                return Err(corrupt(&self.container, BITMAP, &expected, ones.to_string()));
+                return Err(self.container.corrupt(BITMAP, &expected, &ones));
             }
         }
         if let Some(found) = self.of_query.iter().find(|&&filter| !(0..filters as i32).contains(&filter)) {
             let expected = format!("filters 0 to {}", filters - 1);
-            return Err(corrupt(&self.container, OF_QUERY, &expected, found.to_string()));
+            return Err(self.container.corrupt(OF_QUERY, &expected, &found));
         }
         for (query, ids) in self.neighbors().iter().enumerate() {
             if let Some(found) = ids.iter().find(|&&id| !self.admits(query, id)) {
-                return Err(corrupt(&self.container, NEIGHBORS, "matches of the query's filter", found.to_string()));
+                return Err(self.container.corrupt(NEIGHBORS, "matches of the query's filter", &found));
             }
         }
         Ok(())
@@ -209,14 +209,5 @@ impl PreparedFilter {
         // Every section was found when the file was opened.
         let offset = self.container.offset_of(id).map_or(0, |(offset, _)| offset);
         (self.container.path().to_path_buf(), offset)
-    }
-}
-
-fn corrupt(container: &Container, id: SectionId, expected: &str, found: String) -> OpenError {
-    OpenError::Corrupt {
-        path: container.path().to_path_buf(),
-        place: Place::Section(id),
-        expected: expected.to_owned(),
-        found,
     }
 }

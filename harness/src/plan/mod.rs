@@ -20,7 +20,7 @@ mod cost;
 mod expand;
 mod hash;
 mod impossible;
-mod order;
+pub(crate) mod order;
 mod render;
 
 use std::{

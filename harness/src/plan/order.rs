@@ -54,11 +54,13 @@ fn number_in_rounds(trials: &mut [PlannedTrial], seed: u64) {
     }
 }
 
-fn stream(seed: u64, name: &str) -> Pcg64 {
+/// Random numbers of a seed, for one use of them.
+pub(crate) fn stream(seed: u64, name: &str) -> Pcg64 {
     Pcg64::new(u128::from(seed), xxh3_128(name.as_bytes()))
 }
 
-fn shuffle<T>(items: &mut [T], random: &mut Pcg64) {
+/// Fisher-Yates.
+pub(crate) fn shuffle<T>(items: &mut [T], random: &mut Pcg64) {
     for last in (1..items.len()).rev() {
         // Multiply-shift: the bias of 64 random bits over so few places is far below one in 2^40.
         let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;

@@ -1,5 +1,6 @@
 //! Opening a container: map it, check it once, then lend its sections as the arrays they are.
 
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +94,11 @@ impl Container {
         Ok(&self.map[range_of(self.find(id)?)])
     }
 
+    /// The error of a section in which its reader found something else than it expected.
+    pub fn corrupt(&self, id: SectionId, expected: &str, found: &dyn Display) -> OpenError {
+        self.damaged(Place::Section(id), expected.to_owned(), found.to_string())
+    }
+
     /// The section as an array of `T`, where it lies. An error when its length is not a multiple of `T`'s.
     pub fn view<T: Pod>(&self, id: SectionId) -> Result<&[T], OpenError> {
         let bytes = &self.map[self.elements::<T>(id)?];
@@ -140,12 +146,12 @@ impl Container {
             let found = xxh3_64(&self.map[range.clone()]);
             if found != section.checksum {
                 let expected = format!("checksum {:016x}", section.checksum);
-                return Err(self.corrupt(Place::Section(section.id), expected, format!("{found:016x}")));
+                return Err(self.damaged(Place::Section(section.id), expected, format!("{found:016x}")));
             }
             let padding = &self.map[range.end..range.end.next_multiple_of(super::layout::PAGE as usize)];
             if let Some(at) = padding.iter().position(|&byte| byte != 0) {
                 let found = format!("{:#04x} at byte {}", padding[at], range.end + at);
-                return Err(self.corrupt(Place::Padding(section.id), "only zero bytes".to_owned(), found));
+                return Err(self.damaged(Place::Padding(section.id), "only zero bytes".to_owned(), found));
             }
         }
         Ok(())
@@ -174,7 +180,7 @@ impl Container {
         OpenError::SectionShape { path: self.path.clone(), section, expected, found }
     }
 
-    fn corrupt(&self, place: Place, expected: String, found: String) -> OpenError {
+    fn damaged(&self, place: Place, expected: String, found: String) -> OpenError {
         OpenError::Corrupt { path: self.path.clone(), place, expected, found }
     }
 }

@@ -9,11 +9,12 @@ mod render;
 use std::collections::BTreeMap;
 
 use nearlab_reports::record::{Params, Rejected};
-use rand_pcg::{Pcg64, rand_core::Rng};
+use rand_pcg::Pcg64;
 use serde::Serialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::plan::order::shuffle;
 use crate::spec::{Diagnostic, Order, Pin, SpecError, StoreEntry, StoreKind, StoreMode, StoreSpec, StoreWorkload};
 
 /// Version of what is hashed.
@@ -323,14 +324,6 @@ fn schedule(trials: usize, repeats: u32, order: Order, seed: u64) -> Vec<(usize,
         Order::Interleaved => schedule.chunks_mut(trials.max(1)).for_each(|round| shuffle(round, &mut random)),
     }
     schedule
-}
-
-/// Fisher-Yates.
-pub(in crate::storage) fn shuffle<T>(items: &mut [T], random: &mut Pcg64) {
-    for last in (1..items.len()).rev() {
-        let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-        items.swap(last, other as usize);
-    }
 }
 
 #[cfg(test)]

@@ -6,18 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rand_pcg::{Pcg64, rand_core::Rng};
+use rand_pcg::rand_core::Rng;
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::{CHECKED, Session};
 use crate::{
+    plan::order::{shuffle, stream},
     protocol::PROTOCOL,
     run::RunError,
     spec::{StoreKind, StoreMode},
     storage::{
         fields,
-        plan::{PlannedStore, shuffle},
+        plan::PlannedStore,
         protocol::{Phase, StoreTrial},
     },
 };
@@ -92,10 +92,6 @@ impl Session<'_> {
         write().map_err(RunError::file("write", &path))?;
         Ok(path)
     }
-}
-
-fn stream(seed: u64, name: &str) -> Pcg64 {
-    Pcg64::new(u128::from(seed), xxh3_128(name.as_bytes()))
 }
 
 /// A share of the ids 0..n, at random, in order.

@@ -1,7 +1,5 @@
 //! Reading a manifest, and checking what it says.
 
-use std::fmt::Display;
-
 use bytemuck::Pod;
 
 use super::{
@@ -15,7 +13,7 @@ use crate::store::log::{OwnedIds, Span};
 use crate::store::segment::block_rows;
 use crate::store::shape::{ElementKind, IdKind, Shape};
 use crate::store::view::{Place, Slot};
-use crate::{Container, OpenError, Place as FilePlace};
+use crate::{Container, OpenError};
 
 /// The highest number of a change in a manifest: those after it can be counted without an overflow.
 const MAX_SEQUENCE: u64 = u64::MAX / 2;
@@ -24,29 +22,29 @@ const MAX_SEQUENCE: u64 = u64::MAX / 2;
 pub(in crate::store) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
     let file = Container::open(disk.path(NAME), KIND, 1..=PACKED_VERSION, Verify::Sections)?;
     let record = *one::<MetaRecord>(&file, META)?;
-    let slots = usize::try_from(record.slots).map_err(|_| wrong(&file, META, "slots that fit", &record.slots))?;
+    let slots = usize::try_from(record.slots).map_err(|_| file.corrupt(META, "slots that fit", &record.slots))?;
     let Some(&element) = ElementKind::ALL.get(record.element as usize) else {
-        return Err(wrong(&file, META, "a type of components from 0 to 2", &record.element).into());
+        return Err(file.corrupt(META, "a type of components from 0 to 2", &record.element).into());
     };
     let Some(&ids) = IdKind::ALL.get(record.ids as usize) else {
-        return Err(wrong(&file, META, "a kind of ids from 0 to 1", &record.ids).into());
+        return Err(file.corrupt(META, "a kind of ids from 0 to 1", &record.ids).into());
     };
     let shape = Shape { dim: record.dim as usize, element, ids };
     if shape.check().is_err() {
-        return Err(wrong(&file, META, "from 1 to 65536 components", &record.dim).into());
+        return Err(file.corrupt(META, "from 1 to 65536 components", &record.dim).into());
     }
     let MetaRecord { store, segment_rows, checkpoint_bytes, log, next_file, sequence, .. } = record;
     let meta = Meta { store, shape, segment_rows, checkpoint_bytes, log, next_file };
     if segment_rows == 0 {
-        return Err(wrong(&file, META, "room for a row in a new segment", &segment_rows).into());
+        return Err(file.corrupt(META, "room for a row in a new segment", &segment_rows).into());
     }
     if sequence > MAX_SEQUENCE {
-        return Err(wrong(&file, META, &format!("a change of a number up to {MAX_SEQUENCE}"), &sequence).into());
+        return Err(file.corrupt(META, &format!("a change of a number up to {MAX_SEQUENCE}"), &sequence).into());
     }
     let (segments, kept) = (segments(&file, shape)?, kept_logs(&file, sequence)?);
     let numbers = segments.iter().map(|segment| segment.number).chain(kept.iter().map(|log| log.number)).chain([log]);
     if let Some(number) = numbers.max().filter(|&number| number >= next_file) {
-        return Err(wrong(&file, META, &format!("files of numbers below {next_file}"), &number).into());
+        return Err(file.corrupt(META, &format!("files of numbers below {next_file}"), &number).into());
     }
     let places = file.buffer_of::<[u32; 2]>(PLACES, slots)?;
     let sequences = file.buffer_of::<u64>(SEQUENCES, slots)?;
@@ -67,27 +65,27 @@ fn segments(file: &Container, shape: Shape) -> Result<Vec<SegmentMeta>, OpenErro
     let mut segments = Vec::new();
     for segment in file.view::<SegmentRecord>(SEGMENTS)? {
         let Some((spans, rest)) = records.split_at_checked(segment.spans as usize) else {
-            return Err(wrong(file, SPANS, &format!("{} spans of a segment", segment.spans), &records.len()));
+            return Err(file.corrupt(SPANS, &format!("{} spans of a segment", segment.spans), &records.len()));
         };
         records = rest;
         let (mut next, mut read) = (0_u32, Vec::with_capacity(spans.len()));
         for &SpanRecord { first, rows, hash } in spans {
             let end = first.checked_add(rows).filter(|&end| first == next && rows > 0 && end <= segment.capacity);
-            next = end.ok_or_else(|| wrong(file, SPANS, &format!("a span from row {next}"), &first))?;
+            next = end.ok_or_else(|| file.corrupt(SPANS, &format!("a span from row {next}"), &first))?;
             read.push(Span { segment: segment.number, first, rows, hash });
         }
         let packed = file.version() == PACKED_VERSION && segment.form != 0;
         if packed && (segment.form != 1 || !are_blocks(&read, segment.capacity, block_rows(shape.row_bytes()))) {
             let expected = format!("the blocks of segment {}, all of which is packed", segment.number);
-            return Err(wrong(file, SEGMENTS, &expected, &format!("form {} of {} spans", segment.form, read.len())));
+            return Err(file.corrupt(SEGMENTS, &expected, &format!("form {} of {} spans", segment.form, read.len())));
         }
         segments.push(SegmentMeta { number: segment.number, capacity: segment.capacity, packed, spans: read });
     }
     if !records.is_empty() {
-        return Err(wrong(file, SPANS, "no more spans", &records.len()));
+        return Err(file.corrupt(SPANS, "no more spans", &records.len()));
     }
     if !segments.is_sorted_by(|a, b| a.number < b.number) {
-        return Err(wrong(file, SEGMENTS, "segments by number", &"another order"));
+        return Err(file.corrupt(SEGMENTS, "segments by number", &"another order"));
     }
     Ok(segments)
 }
@@ -103,7 +101,7 @@ fn kept_logs(file: &Container, sequence: u64) -> Result<Vec<KeptLog>, OpenError>
     let next = kept.iter().skip(1).map(|log| log.before).chain([sequence]);
     match kept.iter().zip(next).find(|(log, next)| log.before > log.last || log.last != *next) {
         None => Ok(kept.to_vec()),
-        Some((log, next)) => Err(wrong(file, KEPT, &format!("a log up to change {next}"), &log.last)),
+        Some((log, next)) => Err(file.corrupt(KEPT, &format!("a log up to change {next}"), &log.last)),
     }
 }
 
@@ -118,7 +116,7 @@ fn read_ids(file: &Container, kind: IdKind, slots: usize) -> Result<OwnedIds, Op
         let end = usize::try_from(end).ok();
         let name = end.and_then(|end| bytes.get(from..end)).and_then(|name| std::str::from_utf8(name).ok());
         from = end.unwrap_or(from);
-        name.map(std::sync::Arc::from).ok_or_else(|| wrong(file, NAME_ENDS, "the end of a name", &from))
+        name.map(std::sync::Arc::from).ok_or_else(|| file.corrupt(NAME_ENDS, "the end of a name", &from))
     };
     ends.iter().map(name).collect::<Result<_, _>>().map(OwnedIds::Names)
 }
@@ -126,16 +124,7 @@ fn read_ids(file: &Container, kind: IdKind, slots: usize) -> Result<OwnedIds, Op
 fn one<T: Pod>(file: &Container, id: SectionId) -> Result<&T, OpenError> {
     match file.view::<T>(id)? {
         [one] => Ok(one),
-        more => Err(wrong(file, id, "one record", &more.len())),
-    }
-}
-
-fn wrong(file: &Container, id: SectionId, expected: &str, found: &dyn Display) -> OpenError {
-    OpenError::Corrupt {
-        path: file.path().to_owned(),
-        place: FilePlace::Section(id),
-        expected: expected.to_owned(),
-        found: found.to_string(),
+        more => Err(file.corrupt(id, "one record", &more.len())),
     }
 }
 
