@@ -13,8 +13,6 @@ use crate::Vectors;
 
 /// Records that wait in memory are handed to the system when they are as many bytes as this.
 const UNWRITTEN: usize = 1 << 20;
-/// Rows of as many bytes as this get their checksums while the system takes them.
-const SIDE_BY_SIDE: usize = 1 << 20;
 /// The longest id that is a name, in bytes.
 const MAX_NAME: usize = 1 << 16;
 /// The most slots there can be: an index's ids are `i32` in files.
@@ -164,7 +162,8 @@ impl VectorStore {
             let first = segment.capacity() - room(&segment, &spans);
             let rows = (room(&segment, &spans) as usize).min(rest.len() / segment.row_bytes());
             let (bytes, left) = rest.split_at(rows * segment.row_bytes());
-            spans.extend(write_rows(&segment, first, bytes)?);
+            segment.write(first, bytes)?;
+            spans.extend(segment.spans(first, bytes));
             if !writer.dirty.iter().any(|dirty| dirty.number() == segment.number()) {
                 writer.dirty.push(segment);
             }
@@ -239,19 +238,6 @@ impl VectorStore {
 fn room(segment: &Segment, spans: &[Span]) -> u32 {
     let ours = spans.iter().rev().take_while(|span| span.segment == segment.number());
     segment.capacity() - segment.rows() - ours.map(|span| span.rows).sum::<u32>()
-}
-
-/// Writes rows after those that are there, and says of which spans they are.
-fn write_rows(segment: &Segment, first: u32, bytes: &[u8]) -> Result<Vec<Span>, StoreError> {
-    if bytes.len() < SIDE_BY_SIDE {
-        segment.write(first, bytes)?;
-        return Ok(segment.spans(first, bytes));
-    }
-    std::thread::scope(|scope| {
-        let spans = scope.spawn(|| segment.spans(first, bytes));
-        segment.write(first, bytes)?;
-        Ok(spans.join().expect("nothing in it panics"))
-    })
 }
 
 fn distinct<K: std::hash::Hash + Ord + ToString>(ids: impl Iterator<Item = K> + Clone) -> Result<(), StoreError> {
