@@ -1,7 +1,5 @@
 //! Sets of ids: one bit per id.
 
-use std::iter::Enumerate;
-
 use crate::memory::Capacity;
 
 /// A set of ids, as a bitmap: looking an id up costs one load, whatever the set, and the set takes `max / 8` bytes, where `max`
@@ -99,7 +97,7 @@ impl IdSet {
 
     /// The ids, smallest first. Costs a step per word and one per id.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        ids_of(self.words.iter().copied())
+        Ids { words: &self.words, first: 0, left: 0 }
     }
 
     /// The word of ids `64 at..64 at + 64`.
@@ -109,29 +107,34 @@ impl IdSet {
     }
 }
 
-/// The ids whose bits are set in `words`, smallest first.
-pub(crate) fn ids_of<I: Iterator<Item = u64>>(words: I) -> Ids<I> {
-    Ids { words: words.enumerate(), first: 0, left: 0 }
-}
+/// Words that are skipped together where all are zeros, as most are of a set of few ids.
+const SKIPPED: usize = 8;
 
-/// See [`ids_of`].
-pub(crate) struct Ids<I> {
-    words: Enumerate<I>,
-    /// The id of the lowest bit of the word that `left` is what is left of.
+/// The ids of a set, smallest first.
+struct Ids<'a> {
+    /// Those not begun.
+    words: &'a [u64],
+    /// The first id of those not begun; 2^32 is 0.
     first: u32,
+    /// What is left of the word before.
     left: u64,
 }
 
-impl<I: Iterator<Item = u64>> Iterator for Ids<I> {
+impl Iterator for Ids<'_> {
     type Item = u32;
 
     #[inline]
     fn next(&mut self) -> Option<u32> {
         while self.left == 0 {
-            let (at, word) = self.words.next()?;
-            (self.first, self.left) = (at as u32 * 64, word);
+            while let Some((zeros, rest)) = self.words.split_first_chunk::<SKIPPED>()
+                && zeros.iter().fold(0, |all, word| all | word) == 0
+            {
+                (self.words, self.first) = (rest, self.first.wrapping_add(64 * SKIPPED as u32));
+            }
+            (self.left, self.words) = self.words.split_first().map(|(&word, rest)| (word, rest))?;
+            self.first = self.first.wrapping_add(64);
         }
-        let id = self.first + self.left.trailing_zeros();
+        let id = self.first.wrapping_sub(64) + self.left.trailing_zeros();
         self.left &= self.left - 1;
         Some(id)
     }

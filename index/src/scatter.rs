@@ -6,35 +6,46 @@ use crate::quant::Codes;
 /// Rows scored at once. A block is asked for while the one before it is scored.
 const BLOCK: usize = 32;
 
-/// Scores the rows `ids`, and hands them over with their scores, some at a time and in the order of `ids`.
-#[inline]
-pub(crate) fn score_scattered<C: Codes>(
-    (codes, query): (C, &C::Query),
-    mut ids: impl Iterator<Item = u32>,
-    counters: &mut Counters,
-    mut take: impl FnMut(&[u32], &[f32]),
-) {
-    let (mut now, mut next, mut scores) = ([0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
-    let mut asked = ask(codes, &mut ids, &mut now);
-    while asked > 0 {
-        let ahead = ask(codes, &mut ids, &mut next);
-        codes.score(query, &now[..asked], &mut scores[..asked]);
-        counters.add_scored(asked, codes.row_bytes());
-        take(&now[..asked], &scores[..asked]);
-        (now, next, asked) = (next, now, ahead);
+/// Rows to score, and the ids that they go by.
+struct Block {
+    rows: [u32; BLOCK],
+    ids: [u32; BLOCK],
+    len: usize,
+}
+
+impl Block {
+    const EMPTY: Self = Self { rows: [0; BLOCK], ids: [0; BLOCK], len: 0 };
+
+    /// Fills it with the next (row, id), and asks for the rows.
+    #[inline]
+    fn ask(&mut self, codes: impl Codes, matches: &mut impl Iterator<Item = (u32, u32)>) {
+        self.len = 0;
+        for ((asked, name), (row, id)) in self.rows.iter_mut().zip(&mut self.ids).zip(matches) {
+            (*asked, *name) = (row, id);
+            codes.prefetch(row);
+            self.len += 1;
+        }
     }
 }
 
-/// Fills a block with the next ids, and asks for their rows; how many there are.
+/// Scores rows, given as (row, id), and hands over their ids with the scores, some at a time and in order.
 #[inline]
-fn ask<C: Codes>(codes: C, ids: &mut impl Iterator<Item = u32>, block: &mut [u32; BLOCK]) -> usize {
-    let mut asked = 0;
-    for (place, id) in block.iter_mut().zip(ids) {
-        *place = id;
-        codes.prefetch(id);
-        asked += 1;
+pub(crate) fn score_scattered<C: Codes>(
+    (codes, query): (C, &C::Query),
+    mut matches: impl Iterator<Item = (u32, u32)>,
+    counters: &mut Counters,
+    mut take: impl FnMut(&[u32], &[f32]),
+) {
+    let (mut now, mut next, mut scores) = (Block::EMPTY, Block::EMPTY, [0.0; BLOCK]);
+    now.ask(codes, &mut matches);
+    while now.len > 0 {
+        next.ask(codes, &mut matches);
+        let scores = &mut scores[..now.len];
+        codes.score(query, &now.rows[..now.len], scores);
+        counters.add_scored(now.len, codes.row_bytes());
+        take(&now.ids[..now.len], scores);
+        std::mem::swap(&mut now, &mut next);
     }
-    asked
 }
 
 #[cfg(test)]
@@ -50,10 +61,12 @@ mod tests {
         let space = Space::new(&line, 1, Metric::L2);
         for count in [0, 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 3] {
             let (mut counters, mut scored) = (Counters::default(), Vec::new());
-            score_scattered((space, &vec![2.0]), 0..count as u32, &mut counters, |ids, scores| {
+            let matches = (0..count as u32).map(|row| (row, row + 7));
+            score_scattered((space, &vec![2.0]), matches, &mut counters, |ids, scores| {
                 scored.extend(ids.iter().copied().zip(scores.iter().copied()));
             });
-            let expected: Vec<(u32, f32)> = (0..count as u32).map(|id| (id, (id as f32 - 2.0).powi(2))).collect();
+            let expected: Vec<(u32, f32)> =
+                (0..count as u32).map(|row| (row + 7, (row as f32 - 2.0).powi(2))).collect();
             assert_eq!(scored, expected);
             assert_eq!(counters.distance_computations, count as u64);
         }

@@ -229,7 +229,7 @@ impl Searcher for FlatSearcher<'_> {
         top.begin(k.min(space.len()));
         if k > 0 {
             space.prepare(query, own_query);
-            let matches = among.iter().take_while(|&id| (id as usize) < space.len());
+            let matches = among.iter().take_while(|&id| (id as usize) < space.len()).map(|id| (id, id));
             score_scattered((*space, own_query), matches, &mut counters, |ids, distances| {
                 top.extend(ids.iter().copied().zip(distances.iter().copied()));
             });

@@ -229,7 +229,8 @@ impl Finish {
         counters: &mut Counters,
     ) -> Option<f32> {
         codes.prepare(vector, &mut self.query);
-        score_scattered((codes, &self.query), ids, counters, |ids, scores| pool.offer(ids, scores));
+        let matches = ids.map(|id| (id, id));
+        score_scattered((codes, &self.query), matches, counters, |ids, scores| pool.offer(ids, scores));
         self.found.clear();
         self.found.extend(pool.iter());
         C::LIFTED.then(|| codes.unit())

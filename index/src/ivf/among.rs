@@ -24,9 +24,8 @@ impl IvfSearcher<'_> {
         let few = among.len() <= k.max(usual + self.scratch.centroid_distances.len());
         if few || !self.scan_lists(k, among, counters) {
             self.scratch.top.begin(k.min(len));
-            let matches = among.iter().take_while(|&id| (id as usize) < len);
-            let (query, places) = (&self.scratch.own_query, matches.map(|id| self.places[id as usize]));
-            offer((self.space, self.ids), query, places, (&mut self.scratch.top, counters));
+            let matches = among.iter().take_while(|&id| (id as usize) < len).map(|id| (self.places[id as usize], id));
+            offer(self.space, &self.scratch.own_query, matches, (&mut self.scratch.top, counters));
         }
     }
 
@@ -51,8 +50,9 @@ impl IvfSearcher<'_> {
             let places = self.offsets[list] as usize..self.offsets[list + 1] as usize;
             seen += places.len();
             let before = counters.distance_computations;
-            let matches = places.filter(|&place| among.contains(self.ids[place])).map(|place| place as u32);
-            offer((self.space, self.ids), &self.scratch.own_query, matches, (&mut self.scratch.top, counters));
+            let ids = places.clone().map(|place| place as u32).zip(&self.ids[places]);
+            let matches = ids.filter(|(_, id)| among.contains(**id)).map(|(place, &id)| (place, id));
+            offer(self.space, &self.scratch.own_query, matches, (&mut self.scratch.top, counters));
             found += (counters.distance_computations - before) as usize;
             scanned += 1;
             if scanned == self.nprobe && (found as f64) * RARE < share * seen as f64 {
@@ -65,16 +65,16 @@ impl IvfSearcher<'_> {
     }
 }
 
-/// Offers the vectors at some places to the heap.
+/// Offers vectors, given as (place, id), to the heap.
 #[inline]
 fn offer(
-    (space, ids): (Space<'_>, &[u32]),
+    space: Space<'_>,
     query: &Vec<f32>,
-    places: impl Iterator<Item = u32>,
+    matches: impl Iterator<Item = (u32, u32)>,
     (top, counters): (&mut TopK, &mut Counters),
 ) {
-    score_scattered((space, query), places, counters, |places, distances| {
-        top.extend(places.iter().map(|&place| ids[place as usize]).zip(distances.iter().copied()));
+    score_scattered((space, query), matches, counters, |ids, distances| {
+        top.extend(ids.iter().copied().zip(distances.iter().copied()));
     });
 }
 

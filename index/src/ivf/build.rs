@@ -1,7 +1,7 @@
 //! Training and filling the lists.
 
 use nearlab_simd::Metric;
-use nearlab_storage::Vectors;
+use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::prelude::*;
 
 use super::{Ivf, IvfParams, places_of};
@@ -51,7 +51,7 @@ fn train(
         return kmeans::train(base, &kmeans, progress, counters);
     }
     let chosen = sample(base.len(), count, params.seed);
-    kmeans::train(Vectors::new(&gather(base, &chosen), base.dim()), &kmeans, progress, counters)
+    kmeans::train(Vectors::new(&gather(base, &chosen)?, base.dim()), &kmeans, progress, counters)
 }
 
 /// Puts every vector in the list of its centroid.
@@ -70,7 +70,7 @@ fn construct(
         kmeans::assign(rows, &centroids, spherical, labels, &mut counters);
     }
     let groups = Groups::of(&labels, params.nlist);
-    let vectors = gather(base, groups.all_members());
+    let vectors = gather(base, groups.all_members())?;
     step(progress, Stage::Construct, base.len(), base.len())?;
     Ok(Ivf {
         dim: base.dim(),
@@ -80,17 +80,19 @@ fn construct(
         offsets: groups.offsets().iter().map(|&offset| offset as u64).collect::<Vec<_>>().into(),
         places: places_of(groups.all_members()),
         ids: groups.all_members().to_vec().into(),
-        vectors: vectors.into(),
+        vectors,
         build_counters: counters,
         idle: Idle::default(),
     })
 }
 
 /// The rows `ids`, one after the other.
-fn gather(base: Vectors<'_, f32>, ids: &[u32]) -> Vec<f32> {
-    let mut rows = vec![0.0; ids.len() * base.dim()];
+fn gather(base: Vectors<'_, f32>, ids: &[u32]) -> Result<Buffer<f32>, BuildError> {
+    let len = ids.len() * base.dim();
+    let refused = |_| BuildError::Memory { bytes: len * size_of::<f32>() };
+    let mut rows = Resident::zeroed(len).map_err(refused)?;
     rows.par_chunks_exact_mut(base.dim()).with_min_len(1024).zip(ids).for_each(|(row, &id)| {
         row.copy_from_slice(base.row(id as usize));
     });
-    rows
+    rows.freeze().map_err(refused)
 }

@@ -10,8 +10,8 @@
 //! Structured Data", SIGMOD 2024).
 //!
 //! The choice is made by cost ([`cost`]). How many matches there are is known, so the cost of the scan is; what a walk would cost
-//! depends on how many nodes match *near the query*, so unless the scan is cheaper than any walk, a walk through begins and looks.
-//! It gives up as soon as the share of matches that it meets says that it will cost more than half of the scan. Two hops go on
+//! depends on how many nodes match *near the query*, so unless twice the cost of any walk is more than the scan's, a walk through begins and
+//! looks. It gives up as soon as the share of matches that it meets says that it will cost more than half of the scan. Two hops go on
 //! where they would cost less than that and where the share says that matches are linked well enough to find one another; the
 //! scan does everything else. So a filter that admits what is near the query is walked, one that admits only what is far away is
 //! scanned, whatever their selectivity. A walk by two hops that was promising and has cost as much as the scan is given up for it.
@@ -28,7 +28,6 @@ mod walks;
 use super::codes::{EndQuery, RerankRows};
 use super::pool::Pool;
 use super::search::{Plan, Slot};
-use crate::id_set::ids_of;
 use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::scatter::score_scattered;
@@ -61,8 +60,7 @@ impl Among<'_> {
 
     /// All matches, smallest id first.
     fn matches(self) -> impl Iterator<Item = u32> {
-        let words = (0..self.ids.words().len()).map(move |at| self.ids.word(at) & !self.deleted.word(at));
-        ids_of(words).take_while(move |&id| (id as usize) < self.nodes)
+        self.ids.iter().take_while(move |&id| (id as usize) < self.nodes).filter(move |&id| !self.deleted.contains(id))
     }
 }
 
@@ -109,7 +107,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         let costs = Costs::of(self.view);
         let ef = self.ef_search.max(k);
         let scan = costs.scan(matches, among.nodes);
-        let walks = matches > ef as f64 && scan > costs.walk(ef, 1.0);
+        let walks = matches > ef as f64 && scan / 2.0 > costs.walk(ef, 1.0);
         let finely = self.is_fine(matches, k);
         if walks || !finely {
             self.encode(slot, query);
@@ -175,7 +173,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         let first = matches as usize / FIRST_PART;
         let parts = if ranked && first > room { [first, usize::MAX] } else { [0, usize::MAX] };
         slot.matched.pool.begin(room);
-        let mut matches = among.matches();
+        let mut matches = among.matches().map(|id| (id, id));
         for part in parts.into_iter().filter(|&part| part > 0) {
             let Slot { walk, matched, .. } = slot;
             let part = matches.by_ref().take(part);
