@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use nearlab_index::collection::{Collection, CollectionConfig, GRAPH_FROM, IndexConfig, Records, SearchOptions};
+use nearlab_index::collection::{
+    Collection, CollectionConfig, CollectionSearcher, GRAPH_FROM, IndexConfig, Records, SearchOptions,
+};
 use nearlab_index::hnsw::{HnswParams, HnswSearchParams};
 use nearlab_index::ivf::IvfParams;
 use nearlab_simd::Metric;
@@ -60,9 +62,13 @@ fn options(filter: Option<&Filter>) -> SearchOptions<'_> {
     SearchOptions { filter, hnsw: HnswSearchParams::new(64), documents: true, ..SearchOptions::default() }
 }
 
-/// What a search for everything finds: each record once, and its document says what its vector does.
 fn found(collection: &Collection, filter: Option<&Filter>) -> Vec<(u64, i64)> {
-    let hits = collection.searcher().search(&[0.0, 0.0], 4 * RECORDS as usize, &options(filter)).unwrap();
+    found_by(collection.searcher(), filter)
+}
+
+/// What a search for everything finds: each record once, and its document says what its vector does.
+fn found_by(mut searcher: CollectionSearcher<'_>, filter: Option<&Filter>) -> Vec<(u64, i64)> {
+    let hits = searcher.search(&[0.0, 0.0], 4 * RECORDS as usize, &options(filter)).unwrap();
     let mut found: Vec<(u64, i64)> = hits
         .iter()
         .map(|hit| {
@@ -112,6 +118,12 @@ fn searches_see_the_records_between_two_changes(index: IndexConfig) {
                 let says = record.document.unwrap().get("change").cloned();
                 assert_eq!(says, Some(Value::Integer(record.vector[0] as i64)), "a document of another vector");
             }
+            let snapshot = searcher.snapshot().unwrap();
+            let first = found_by(snapshot.searcher(), None);
+            assert_eq!(first.len(), snapshot.len());
+            let filtered = found_by(snapshot.searcher(), Some(&second));
+            assert_eq!(filtered, if first[0].1 == 2 { first.clone() } else { Vec::new() });
+            assert_eq!(found_by(snapshot.searcher(), None), first, "a snapshot that changes");
         });
         for thread in [writer, keeper, searcher] {
             thread.join().unwrap();

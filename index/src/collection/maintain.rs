@@ -15,6 +15,7 @@ use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
 use super::open::{METADATA, VECTORS, io};
+use super::snapshot::Era;
 use super::sync::yield_now;
 use super::{Collection, CollectionError, IndexConfig};
 use crate::hnsw::{Construction, HnswParams};
@@ -89,11 +90,11 @@ impl Collection {
                     let era = std::mem::take(&mut state.era);
                     state.fading.push_back((era, Vec::new()));
                 }
-                while !self.read().fading.is_empty() {
-                    // Searches of an earlier moment are still under way.
+                while self.read().fading.iter().any(|(era, _)| Era::is_searched(era)) {
+                    // Searches of an earlier moment are still under way. Those of snapshots look for the nodes that count too.
                     yield_now();
-                    self.fade();
                 }
+                self.fade();
                 live.optimize(&self.pool, progress)?;
                 self.write().changing = false;
                 Ok(())
@@ -140,7 +141,7 @@ impl Collection {
         let nodes = Nodes::of(written);
         let mut state = self.write();
         state.tail = if graph.is_some() { IdSet::new() } else { slots.into_iter().collect() };
-        (state.graph, state.nodes) = (graph.map(Arc::new), nodes);
+        (state.graph, state.nodes) = (graph.map(Arc::new), Arc::new(nodes));
         // They were nodes of the graph before.
         state.fading.clear();
         Ok(())

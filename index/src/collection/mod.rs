@@ -47,6 +47,7 @@ mod measure;
 mod nodes;
 mod open;
 mod search;
+mod snapshot;
 mod sync;
 mod write;
 
@@ -63,6 +64,7 @@ pub use config::{CollectionConfig, IndexConfig};
 pub use error::CollectionError;
 pub use maintain::{CollectionStats, Damage};
 pub use search::{CollectionSearcher, Hit, SearchOptions};
+pub use snapshot::CollectionSnapshot;
 pub use write::Records;
 
 use crate::IdSet;
@@ -70,6 +72,7 @@ use crate::scratch::Idle;
 use graph::Graph;
 use nodes::Nodes;
 use search::SearchScratch;
+use snapshot::Era;
 use sync::atomic::AtomicU64;
 use sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use write::Writer;
@@ -100,19 +103,21 @@ pub struct Collection {
 struct State {
     snapshot: Snapshot,
     graph: Option<Arc<Graph>>,
-    nodes: Nodes,
+    /// Shared with snapshots.
+    nodes: Arc<Nodes>,
     /// Slots of vectors that the graph does not hold.
     tail: IdSet,
     /// Whether the graph may hold vectors that no node is known of yet, or not lead everywhere.
     changing: bool,
-    /// Held by searches that see this state.
-    era: Arc<()>,
+    /// Held by searches and snapshots that see this state.
+    era: Arc<Era>,
     /// Nodes whose vectors are gone, but which the graph still finds, because searches of their era may want them.
-    fading: VecDeque<(Arc<()>, Vec<u32>)>,
+    fading: VecDeque<(Arc<Era>, Vec<u32>)>,
 }
 
 impl State {
     fn new(snapshot: Snapshot, graph: Option<Arc<Graph>>, nodes: Nodes, tail: IdSet) -> Self {
+        let nodes = Arc::new(nodes);
         Self { snapshot, graph, nodes, tail, changing: false, era: Arc::default(), fading: VecDeque::new() }
     }
 }
@@ -154,24 +159,13 @@ impl Collection {
 
     /// Prepares one thread's searches, in memory that an earlier searcher left where there is some.
     pub fn searcher(&self) -> CollectionSearcher<'_> {
-        CollectionSearcher::new(self)
+        CollectionSearcher::new(self, None)
     }
 
     /// The records with these ids, in order, as far as there are any.
     pub fn get<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Vec<Option<Record>>, CollectionError> {
         let ids = ids.into();
-        self.settled(|state| {
-            let slots = state.snapshot.slots_of(ids)?;
-            let mut documents = self.documents(&slots.iter().flatten().copied().collect::<Vec<_>>())?.into_iter();
-            let mut buffer = Vec::new();
-            let record = |slot: Option<u32>| {
-                let Some(slot) = slot else { return Ok(None) };
-                let vector = measure::with_row(&state.snapshot, slot, &mut buffer, <[f32]>::to_vec)?;
-                let document = documents.next().flatten();
-                Ok(vector.map(|vector| Record { vector, document }))
-            };
-            slots.into_iter().map(record).collect()
-        })
+        self.settled(|state| records(&state.snapshot, ids, |slots| self.documents(slots)))
     }
 
     /// The documents of slots; none for each in a collection without fields.
@@ -194,4 +188,22 @@ impl Collection {
         let writer = self.writer.as_ref().ok_or_else(|| CollectionError::ReadOnly(self.folder.clone()))?;
         Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The records with these ids, as far as there are any; what slots say is asked of `documents`.
+fn records(
+    snapshot: &Snapshot,
+    ids: Ids<'_>,
+    documents: impl FnOnce(&[u32]) -> Result<Vec<Option<Document>>, CollectionError>,
+) -> Result<Vec<Option<Record>>, CollectionError> {
+    let slots = snapshot.slots_of(ids)?;
+    let mut documents = documents(&slots.iter().flatten().copied().collect::<Vec<_>>())?.into_iter();
+    let mut buffer = Vec::new();
+    let record = |slot: Option<u32>| {
+        let Some(slot) = slot else { return Ok(None) };
+        let vector = measure::with_row(snapshot, slot, &mut buffer, <[f32]>::to_vec)?;
+        let document = documents.next().flatten();
+        Ok(vector.map(|vector| Record { vector, document }))
+    };
+    slots.into_iter().map(record).collect()
 }

@@ -12,7 +12,7 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// Nodes and slots. What a node held is known even after its vector is gone, until the node is given again: a search that met
 /// it before may ask.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Nodes {
     /// By node: the slot, and the change that the vector came with.
     by_node: Vec<(u32, u64)>,

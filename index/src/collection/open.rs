@@ -1,6 +1,7 @@
 //! Making and opening a collection: what the store's log tells is caught up by metadata and index.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nearlab_storage::Vectors;
 use nearlab_storage::disk::{Disk, Folder};
@@ -168,7 +169,7 @@ impl Collection {
             for (&slot, node) in slots.iter().zip(nodes) {
                 state.tail.remove(slot);
                 let sequence = snapshot.written_by(slot).expect("only what is there is missing from the index");
-                state.nodes.put(node, slot, sequence);
+                Arc::make_mut(&mut state.nodes).put(node, slot, sequence);
             }
         }
         self.write().changing = false;

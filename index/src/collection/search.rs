@@ -7,6 +7,8 @@ use nearlab_storage::store::{Id, Snapshot};
 
 use super::graph::{Graph, IndexScratch};
 use super::measure::Measure;
+use super::nodes::Nodes;
+use super::snapshot::{CollectionSnapshot, Era};
 use super::sync::atomic::Ordering;
 use super::sync::yield_now;
 use super::{Collection, CollectionError, State};
@@ -67,6 +69,8 @@ pub struct Hit {
 #[derive(Debug)]
 pub struct CollectionSearcher<'a> {
     collection: &'a Collection,
+    /// What is searched instead of the collection as it is.
+    at: Option<&'a CollectionSnapshot<'a>>,
     scratch: SearchScratch,
 }
 
@@ -95,8 +99,10 @@ impl Capacity for SearchScratch {
 struct Scene {
     snapshot: Snapshot,
     graph: Option<Arc<Graph>>,
+    /// Of the snapshot that is searched; those of now where there is none.
+    nodes: Option<Arc<Nodes>>,
     among: Among,
-    _era: Arc<()>,
+    _era: Arc<Era>,
 }
 
 /// The nodes that count.
@@ -115,8 +121,8 @@ impl Drop for CollectionSearcher<'_> {
 }
 
 impl<'a> CollectionSearcher<'a> {
-    pub(super) fn new(collection: &'a Collection) -> Self {
-        Self { collection, scratch: collection.idle.take() }
+    pub(super) fn new(collection: &'a Collection, at: Option<&'a CollectionSnapshot<'a>>) -> Self {
+        Self { collection, at, scratch: collection.idle.take() }
     }
 
     /// Finds the `k` records nearest to `query`, nearest first; fewer where fewer pass the filter.
@@ -157,30 +163,15 @@ impl<'a> CollectionSearcher<'a> {
 
     /// Fixes what is looked at: the slots to compare one by one are put into `tail`, the nodes that pass a filter into `matches`.
     fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene, CollectionError> {
-        let Self { collection, scratch: SearchScratch { tail, matches: passing, .. } } = self;
-        let mut scene = |state: &State, matches: Option<&RoaringBitmap>| {
-            tail.clear();
-            match matches {
-                Some(matches) => tail.extend(state.tail.iter().filter(|&slot| matches.contains(slot))),
-                None => tail.extend(state.tail.iter()),
-            }
-            let complete = state.nodes.alive().len() == state.nodes.len();
-            let changing = state.changing || !state.fading.is_empty();
-            let among = match (matches, state.graph.as_deref()) {
-                (Some(matches), _) => {
-                    state.nodes.of_slots(matches, passing);
-                    Among::Matches
-                }
-                // A live graph knows for itself what is gone.
-                (None, Some(Graph::Live(_))) if !changing => Among::All,
-                (None, _) if changing || !complete => Among::Alive(Arc::clone(state.nodes.alive())),
-                (None, _) => Among::All,
-            };
-            Scene { snapshot: state.snapshot.clone(), graph: state.graph.clone(), among, _era: Arc::clone(&state.era) }
-        };
-        let Some(filter) = options.filter else { return Ok(scene(&collection.read(), None)) };
+        let Self { collection, at, scratch } = self;
+        if let Some(at) = at {
+            let matches = options.filter.map(|filter| at.slots(filter)).transpose()?;
+            let scene = scene(at.moment.shown(), matches.as_ref(), scratch);
+            return Ok(Scene { nodes: Some(Arc::clone(&at.moment.nodes)), ..scene });
+        }
+        let Some(filter) = options.filter else { return Ok(scene(collection.read().shown(), None, scratch)) };
         let metadata = collection.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
-        collection.settled(|state| Ok(scene(state, Some(&metadata.filter(filter)?))))
+        collection.settled(|state| Ok(scene(state.shown(), Some(&metadata.filter(filter)?), scratch)))
     }
 
     /// Puts the nearest into `found`, by slot. How many the index found that are not of the moment that is looked at.
@@ -190,7 +181,7 @@ impl<'a> CollectionSearcher<'a> {
         (query, k): (&[f32], usize),
         options: &SearchOptions<'_>,
     ) -> Result<usize, CollectionError> {
-        let Self { collection, scratch: SearchScratch { index, measure, top, found, tail, matches } } = self;
+        let Self { collection, scratch: SearchScratch { index, measure, top, found, tail, matches }, .. } = self;
         found.clear();
         let metric = collection.config.metric;
         if let Some(graph) = &scene.graph {
@@ -203,7 +194,17 @@ impl<'a> CollectionSearcher<'a> {
             graph.search(index, (query, asked), (options, among), found)?;
         }
         let met = found.len();
-        {
+        let mut keep = |nodes: &Nodes| {
+            found.retain_mut(|neighbor| {
+                let known = nodes.slot(neighbor.id);
+                let seen = known.filter(|&(slot, sequence)| scene.snapshot.written_by(slot) == Some(sequence));
+                neighbor.id = seen.map_or(neighbor.id, |(slot, _)| slot);
+                seen.is_some()
+            });
+        };
+        if let Some(nodes) = &scene.nodes {
+            keep(nodes);
+        } else {
             let state = collection.read();
             // The nodes of a graph that was built anew are others.
             let same = match (&scene.graph, &state.graph) {
@@ -214,12 +215,7 @@ impl<'a> CollectionSearcher<'a> {
                 found.clear();
                 return Ok(met.max(1));
             }
-            found.retain_mut(|neighbor| {
-                let known = state.nodes.slot(neighbor.id);
-                let seen = known.filter(|&(slot, sequence)| scene.snapshot.written_by(slot) == Some(sequence));
-                neighbor.id = seen.map_or(neighbor.id, |(slot, _)| slot);
-                seen.is_some()
-            });
+            keep(&state.nodes);
         }
         let unknown = met - found.len();
         if options.exact {
@@ -242,7 +238,10 @@ impl<'a> CollectionSearcher<'a> {
         hits.reserve(found.len());
         let mut documents = if documents {
             let slots: Vec<u32> = found.iter().map(|neighbor| neighbor.id).collect();
-            self.collection.documents(&slots)?
+            match self.at {
+                Some(at) => at.documents(&slots)?,
+                None => self.collection.documents(&slots)?,
+            }
         } else {
             Vec::new()
         }
@@ -255,16 +254,55 @@ impl<'a> CollectionSearcher<'a> {
     }
 }
 
+/// What is shown to a search: the parts of a state, or of a snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'s> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) graph: &'s Option<Arc<Graph>>,
+    pub(super) nodes: &'s Nodes,
+    pub(super) tail: &'s IdSet,
+    pub(super) era: &'s Arc<Era>,
+    /// Whether the graph may hold other nodes than those that count, or not lead everywhere.
+    pub(super) changing: bool,
+}
+
+/// Fixes what is shown, or those of it that match.
+fn scene(shown: Shown<'_>, matches: Option<&RoaringBitmap>, scratch: &mut SearchScratch) -> Scene {
+    let Shown { snapshot, graph, nodes, tail, era, changing } = shown;
+    let SearchScratch { tail: one_by_one, matches: passing, .. } = scratch;
+    one_by_one.clear();
+    match matches {
+        Some(matches) => one_by_one.extend(tail.iter().filter(|&slot| matches.contains(slot))),
+        None => one_by_one.extend(tail.iter()),
+    }
+    let complete = nodes.alive().len() == nodes.len();
+    let among = match (matches, graph.as_deref()) {
+        (Some(matches), _) => {
+            nodes.of_slots(matches, passing);
+            Among::Matches
+        }
+        // A live graph knows for itself what is gone.
+        (None, Some(Graph::Live(_))) if !changing => Among::All,
+        (None, _) if changing || !complete => Among::Alive(Arc::clone(nodes.alive())),
+        (None, _) => Among::All,
+    };
+    Scene { snapshot: snapshot.clone(), graph: graph.clone(), nodes: None, among, _era: Arc::clone(era) }
+}
+
+impl State {
+    fn shown(&self) -> Shown<'_> {
+        let Self { snapshot, graph, nodes, tail, era, .. } = self;
+        Shown { snapshot, graph, nodes, tail, era, changing: self.changing || !self.fading.is_empty() }
+    }
+}
+
 impl Collection {
     /// The ids of the records that pass a filter, in the order of their slots.
     ///
     /// Panics when the filter is of another schema.
     pub fn matching(&self, filter: &Filter) -> Result<Vec<Id>, CollectionError> {
         let metadata = self.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
-        self.settled(|state| {
-            let slots = metadata.filter(filter)?;
-            Ok(slots.iter().filter_map(|slot| state.snapshot.id(slot)).collect())
-        })
+        self.settled(|state| Ok(ids(&state.snapshot, &metadata.filter(filter)?)))
     }
 
     /// Does something while documents and nodes are of the same change.
@@ -290,4 +328,9 @@ impl Collection {
         drop(writer);
         seen
     }
+}
+
+/// The ids of slots, in their order.
+pub(super) fn ids(snapshot: &Snapshot, slots: &RoaringBitmap) -> Vec<Id> {
+    slots.iter().filter_map(|slot| snapshot.id(slot)).collect()
 }

@@ -11,7 +11,7 @@ use super::graph::Graph;
 use super::measure::Kept;
 use super::open::VECTORS;
 use super::sync::atomic::Ordering;
-use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig};
+use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig, Nodes, State};
 use crate::Mutable;
 use crate::space::check_base_on;
 
@@ -161,21 +161,24 @@ impl Collection {
             }
             _ => None,
         };
+        self.part_nodes();
         self.turns.fetch_add(1, Ordering::AcqRel);
         let applied = self.apply(committed, documents);
         let mut state = self.write();
+        let State { nodes, tail, .. } = &mut *state;
+        let nodes = Arc::make_mut(nodes);
         let gone: Vec<u32> = committed
             .freed
             .iter()
             .filter_map(|&slot| {
-                state.tail.remove(slot);
-                state.nodes.remove(slot)
+                tail.remove(slot);
+                nodes.remove(slot)
             })
             .collect();
         for (i, &slot) in committed.slots.iter().enumerate() {
             match &inserted {
-                Some(nodes) => state.nodes.put(nodes[i], slot, committed.sequence),
-                None => drop(state.tail.insert(slot)),
+                Some(taken) => nodes.put(taken[i], slot, committed.sequence),
+                None => drop(tail.insert(slot)),
             }
         }
         state.snapshot = self.store.snapshot();
@@ -188,6 +191,16 @@ impl Collection {
         self.turns.fetch_add(1, Ordering::AcqRel);
         self.fade();
         applied
+    }
+
+    /// Lets the state have nodes of its own where a snapshot holds them too: searches go on while they are copied.
+    fn part_nodes(&self) {
+        let shared = Arc::clone(&self.read().nodes);
+        // The state's, and this one.
+        if Arc::strong_count(&shared) > 2 {
+            let own = Arc::new(Nodes::clone(&shared));
+            self.write().nodes = own;
+        }
     }
 
     /// Lets the graph forget nodes that no search can want any more.

@@ -5,6 +5,7 @@
 mod killed;
 mod model;
 mod rehearsed;
+mod snapshots;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

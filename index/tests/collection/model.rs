@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use nearlab_index::collection::{Collection, CollectionConfig, Hit, IndexConfig, Records, SearchOptions};
+use nearlab_index::collection::{
+    Collection, CollectionConfig, CollectionSearcher, CollectionSnapshot, Hit, IndexConfig, Record, Records,
+    SearchOptions,
+};
 use nearlab_index::hnsw::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use nearlab_index::ivf::{IvfParams, IvfSearchParams};
 use nearlab_simd::Metric;
@@ -114,10 +117,42 @@ pub(crate) fn ids_of(hits: &[Hit]) -> Vec<u64> {
     hits.iter().map(number).collect()
 }
 
+/// What can be asked of a collection, as it is or as it was.
+pub(crate) trait Asked {
+    fn len(&self) -> usize;
+    fn searcher(&self) -> CollectionSearcher<'_>;
+    fn get(&self, ids: &[u64]) -> Vec<Option<Record>>;
+}
+
+macro_rules! asked {
+    ($asked:ty) => {
+        impl Asked for $asked {
+            fn len(&self) -> usize {
+                <$asked>::len(self)
+            }
+
+            fn searcher(&self) -> CollectionSearcher<'_> {
+                <$asked>::searcher(self)
+            }
+
+            fn get(&self, ids: &[u64]) -> Vec<Option<Record>> {
+                <$asked>::get(self, ids).unwrap()
+            }
+        }
+    };
+}
+
+asked!(Collection);
+asked!(CollectionSnapshot<'_>);
+
 pub(crate) fn agree(collection: &Collection, model: &Model, seeded: &mut Seeded) {
-    let metric = collection.config().metric;
-    assert_eq!(collection.len(), model.0.len());
-    let mut searcher = collection.searcher();
+    answers_agree(collection, collection.config().metric, model, seeded);
+    assert_eq!(collection.verify().unwrap(), []);
+}
+
+pub(crate) fn answers_agree(asked: &impl Asked, metric: Metric, model: &Model, seeded: &mut Seeded) {
+    assert_eq!(asked.len(), model.0.len());
+    let mut searcher = asked.searcher();
     let filters: [(&str, Admits); 4] = [
         ("price < 500", |price| price < 500),
         ("color in [\"red\", \"blue\"] and not sold", |price| price % 3 != 1 && price % 4 != 0),
@@ -142,12 +177,11 @@ pub(crate) fn agree(collection: &Collection, model: &Model, seeded: &mut Seeded)
         }
     }
     let ids: Vec<u64> = (0..20).map(|_| seeded.below(400)).collect();
-    for (id, record) in ids.iter().zip(collection.get(&ids[..]).unwrap()) {
+    for (id, record) in ids.iter().zip(asked.get(&ids)) {
         let expected = model.0.get(id);
         assert_eq!(record.as_ref().map(|record| &record.vector), expected.map(|(vector, _)| vector));
         assert_eq!(record.and_then(|record| record.document), expected.map(|(_, price)| document(*price)));
     }
-    assert_eq!(collection.verify().unwrap(), []);
 }
 
 pub(crate) fn upsert(collection: &Collection, model: &mut Model, seeded: &mut Seeded, count: u64) {

@@ -56,5 +56,5 @@ pub use roaring::RoaringBitmap;
 pub use schema::{Field, FieldKind, MAX_FIELDS, MAX_NAME_BYTES, Schema, SchemaError};
 #[cfg(feature = "leveldb")]
 pub use store::LevelDbError;
-pub use store::{Change, Durability, Estimate, MetadataStore};
+pub use store::{Change, Durability, Estimate, MetadataSnapshot, MetadataStore};
 pub use value::{Timestamp, TimestampError, Value};

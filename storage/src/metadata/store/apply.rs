@@ -3,7 +3,8 @@
 use redb::{ReadableTable, WriteTransaction};
 use roaring::RoaringBitmap;
 
-use super::{Change, DOCUMENTS, Durability, MetadataStore, STATE, sequence};
+use super::snapshot::sequence;
+use super::{Change, DOCUMENTS, Durability, MetadataStore, STATE};
 use crate::metadata::encoding::{DecodeError, RawValue, read};
 use crate::metadata::error::{ApplyError, Fault};
 use crate::metadata::index::key::each_key;

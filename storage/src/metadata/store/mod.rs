@@ -5,25 +5,22 @@ mod apply;
 mod leveldb;
 mod open;
 mod select;
+mod snapshot;
 mod verify;
 
 #[cfg(feature = "leveldb")]
 pub use leveldb::LevelDbError;
 pub use select::Estimate;
+pub use snapshot::MetadataSnapshot;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
-use roaring::RoaringBitmap;
+use redb::{Database, ReadOnlyDatabase, ReadableDatabase, TableDefinition};
 
-use super::document::Document;
-use super::encoding::decode;
-use super::error::{ApplyError, Fault, ReadError};
-use super::index::range::{IndexReader, KeyRange};
+use super::error::{ApplyError, Fault};
 use super::index::update::IndexWriter;
-use super::index::{PRESENCE, RECORD};
 use super::pages::PageFile;
 use super::schema::Schema;
 use crate::disk::FileLock;
@@ -109,28 +106,6 @@ impl MetadataStore {
         &self.schema
     }
 
-    /// The number of the last changes that were applied; 0 before the first.
-    pub fn sequence(&self) -> Result<u64, ReadError> {
-        self.reading(|transaction| sequence(&transaction.open_table(STATE)?))
-    }
-
-    /// The slots that have a record.
-    pub fn slots(&self) -> Result<RoaringBitmap, ReadError> {
-        self.reading(|transaction| IndexReader::open(transaction)?.slots(PRESENCE, &[KeyRange::only(&RECORD)]))
-    }
-
-    /// The documents at these slots, in their order; `None` where there is no record.
-    pub fn get(&self, slots: &[u32]) -> Result<Vec<Option<Document>>, ReadError> {
-        self.reading(|transaction| {
-            let documents = transaction.open_table(DOCUMENTS)?;
-            let document = |slot: &u32| -> Result<Option<Document>, Fault> {
-                let bytes = documents.get(*slot)?;
-                bytes.map(|bytes| Ok(decode(&self.schema, bytes.value())?)).transpose()
-            };
-            slots.iter().map(document).collect()
-        })
-    }
-
     /// Makes everything that was applied durable.
     pub fn sync(&self) -> Result<(), ApplyError> {
         let database = self.writable()?;
@@ -174,12 +149,6 @@ impl MetadataStore {
         }
     }
 
-    /// Runs `read` on the state between two changes.
-    pub(super) fn reading<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>) -> Result<T, ReadError> {
-        let outcome = begin_read(&self.handle).and_then(|transaction| read(&transaction));
-        outcome.map_err(|fault| self.told(fault).reading(&self.path))
-    }
-
     fn told(&self, fault: Fault) -> Fault {
         open::told(self.pages.as_deref(), fault)
     }
@@ -187,19 +156,6 @@ impl MetadataStore {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
-}
-
-fn begin_read(handle: &Handle) -> Result<ReadTransaction, Fault> {
-    Ok(match handle {
-        Handle::Writable(database) | Handle::Repaired(database) => database.begin_read()?,
-        Handle::ReadOnly(database) => database.begin_read()?,
-    })
-}
-
-fn sequence(state: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, Fault> {
-    let bytes = state.get("sequence")?;
-    let number = bytes.and_then(|bytes| bytes.value().try_into().ok());
-    number.map(u64::from_le_bytes).ok_or_else(|| Fault::Damaged("no sequence".to_owned()))
 }
 
 fn json(schema: &Schema) -> String {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use redb::{ReadableDatabase, StorageBackend};
 
-use super::{Handle, MetadataStore, STATE, VERSION, begin_read, json};
+use super::snapshot::begin_read;
+use super::{Handle, MetadataStore, STATE, VERSION, json};
 use crate::atomic::folder_of;
 use crate::disk::{Disk, DiskFile, FileLock, Folder};
 use crate::metadata::error::{Fault, StoreOpenError};

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 use roaring::RoaringBitmap;
 
-use super::{DOCUMENTS, MetadataStore};
+use super::{DOCUMENTS, MetadataSnapshot};
 use crate::metadata::encoding::read;
 use crate::metadata::error::{Fault, ReadError};
 use crate::metadata::filter::{Filter, Node};
@@ -40,7 +40,7 @@ impl Estimate {
     }
 }
 
-impl MetadataStore {
+impl MetadataSnapshot<'_> {
     /// The slots of the records that a filter finds. Fields with an index cost no more than half of their slots; fields without
     /// one cost reading the documents that the rest of the filter leaves over.
     ///
@@ -66,8 +66,9 @@ impl MetadataStore {
         filter: &Filter,
         select: impl FnOnce(&Selection<'_>) -> Result<T, Fault>,
     ) -> Result<T, ReadError> {
-        assert!(filter.schema() == self.schema(), "a filter was used with a store of another schema");
-        self.reading(|transaction| select(&Selection::open(transaction, self.schema())?))
+        let schema = self.store().schema();
+        assert!(filter.schema() == schema, "a filter was used with a store of another schema");
+        self.reading(|transaction| select(&Selection::open(transaction, schema)?))
     }
 }
 
