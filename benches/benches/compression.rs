@@ -108,9 +108,9 @@ fn pack_all<T: Element>(rows: Vectors<'_, T>) {
     pack("none", rows, None);
     let zstd = |level| Codec::Zstd { level };
     for codec in [Codec::Lz4, zstd(1), zstd(3), zstd(9)] {
-        pack(&format!("shuffle + {codec}"), rows, Some(PackOptions { codec, shuffle: true }));
+        pack(&format!("shuffle + {codec}"), rows, Some(PackOptions { codec, shuffle: true, ..PackOptions::default() }));
         if codec == Codec::Lz4 || codec == zstd(3) {
-            pack(&codec.to_string(), rows, Some(PackOptions { codec, shuffle: false }));
+            pack(&codec.to_string(), rows, Some(PackOptions { codec, shuffle: false, ..PackOptions::default() }));
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use nearlab_storage::disk::{Fault, Rehearsal};
 use nearlab_storage::store::{
-    Codec, CompactOptions, Durability, Element, Id, IdKind, PackOptions, Shape, Snapshot, StoreError, StoreOptions,
-    StoreStats, VectorStore,
+    Codec, CompactOptions, Durability, Element, Id, IdKind, PackOptions, Packed, Shape, Snapshot, StoreError,
+    StoreOptions, StoreStats, VectorStore,
 };
 use nearlab_storage::{Container, ContainerWriter, FileKind, OpenError, SectionId, Vectors, Verify};
 
@@ -18,8 +18,8 @@ const DIM: usize = 64;
 /// Vectors in a segment: three blocks and a half of f32.
 const SEGMENT: u64 = 900;
 
-const ZSTD: PackOptions = PackOptions { codec: Codec::Zstd { level: 3 }, shuffle: true };
-const LZ4: PackOptions = PackOptions { codec: Codec::Lz4, shuffle: true };
+const ZSTD: PackOptions = PackOptions { codec: Codec::Zstd { level: 3 }, shuffle: true, growing: false };
+const LZ4: PackOptions = PackOptions { codec: Codec::Lz4, shuffle: true, growing: false };
 
 /// An element from a number below 256.
 trait From8: Element + PartialEq + std::fmt::Debug {
@@ -135,11 +135,11 @@ fn packed_rows_are_read_as_they_were_written() {
         for shuffle in [true, false] {
             // Without, nothing of these floats repeats in fewer bytes to LZ4.
             if shuffle || codec != Codec::Lz4 {
-                round_trip::<f32>(&PackOptions { codec, shuffle });
+                round_trip::<f32>(&PackOptions { codec, shuffle, ..PackOptions::default() });
             }
         }
-        round_trip::<f16>(&PackOptions { codec, shuffle: true });
-        round_trip::<u8>(&PackOptions { codec, shuffle: true });
+        round_trip::<f16>(&PackOptions { codec, shuffle: true, ..PackOptions::default() });
+        round_trip::<u8>(&PackOptions { codec, shuffle: true, ..PackOptions::default() });
     }
 }
 
@@ -223,6 +223,25 @@ fn readers_that_unpack_at_once_all_read_what_was_written() {
 }
 
 #[test]
+fn the_segment_that_grows_is_packed_where_that_is_asked_for_and_the_next_rows_begin_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = new_store::<f32>(folder.path());
+    put::<f32>(&store, 0..1500, 1);
+    let all = PackOptions { growing: true, ..LZ4 };
+    assert_eq!(store.pack(&LZ4).unwrap().segments, 1);
+    assert_eq!(store.pack(&all).unwrap().rows, 1500 - SEGMENT);
+    put::<f32>(&store, 1500..1600, 1);
+    let count = |store: &VectorStore| (store.stats().segments, store.stats().packed_segments);
+    assert_eq!(count(&store), (3, 2));
+    drop(store);
+    let store = VectorStore::open(folder.path()).unwrap();
+    check::<f32>(&store.snapshot(), 0..1600, 1).unwrap();
+    assert_eq!((store.pack(&all).unwrap().rows, count(&store)), (100, (3, 3)));
+    assert_eq!(store.pack(&all).unwrap(), Packed::default());
+    check::<f32>(&store.snapshot(), 0..1600, 1).unwrap();
+}
+
+#[test]
 fn a_damaged_block_is_reported_with_file_and_offset_and_never_served() {
     for options in [ZSTD, LZ4, PackOptions { shuffle: false, ..ZSTD }] {
         let folder = tempfile::tempdir().unwrap();
@@ -294,7 +313,7 @@ fn options_out_of_range_are_refused_as_they_were_written() {
     let store = new_store::<f32>(folder.path());
     let share = store.compact(&CompactOptions { min_dead: 1.25 }).unwrap_err().to_string();
     assert_eq!(share, "expected min_dead above 0 and up to 1, found 1.25");
-    let level = PackOptions { codec: Codec::Zstd { level: 20 }, shuffle: true };
+    let level = PackOptions { codec: Codec::Zstd { level: 20 }, shuffle: true, ..PackOptions::default() };
     assert_eq!(store.pack(&level).unwrap_err().to_string(), "expected level from 1 to 19, found 20");
 }
 

@@ -123,7 +123,7 @@ fn write_store_seeds<T: Element>(stores: &Path, name: &str, ids: Ids<'_>) {
     keep("compacted").expect("room for a seed");
     for codec in [Codec::Lz4, Codec::Zstd { level: 1 }] {
         write(0, 7, b"", Durability::Sync);
-        store.pack(&PackOptions { codec, shuffle: true }).expect("room for segments");
+        store.pack(&PackOptions { codec, shuffle: true, ..PackOptions::default() }).expect("room for segments");
         keep(&format!("packed-{}", if codec == Codec::Lz4 { "lz4" } else { "both" })).expect("room for a seed");
     }
     drop(store);

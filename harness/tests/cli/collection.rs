@@ -141,7 +141,18 @@ fn a_collection_lives_from_its_making_to_its_backup() {
     let truth: Vec<_> = queries.iter().map(|query| nearest(&rows, query, 10, left)).collect();
     let share = recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, left);
     assert!(share >= 0.95, "{share}");
+    // By the order of 4-bit codes alone, and of twelve of them ranked anew.
+    let nearest: Vec<_> = truth.iter().map(|row| row[..1].to_vec()).collect();
+    let first = |rest: &str| {
+        let said = stdout(&laboratory.expect(&format!("{search} -k 1 --no-exact {rest}"), 0));
+        recall(&answers(&said), &nearest, left)
+    };
+    assert!(first("--rerank 1") < first(""), "{} {}", first("--rerank 1"), first(""));
 
+    let packed = stdout(&laboratory.expect("collection pack shop --level 3", 0));
+    assert!(packed.starts_with("shop: 9,999 vectors packed, 4.88 MiB to 1."), "{packed}");
+    assert_eq!(stdout(&laboratory.expect("collection pack shop --codec lz4", 0)), "shop: nothing to pack\n");
+    assert_eq!(recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, left), share);
     assert_eq!(stdout(&laboratory.expect("collection verify shop", 0)), "shop: ok, 9,999 records\n");
     assert_eq!(stdout(&laboratory.expect("collection backup shop copy", 0)), "copy: 9,999 records copied\n");
     laboratory.expect("collection delete shop --id 1", 0);
@@ -229,6 +240,13 @@ fn what_does_not_fit_is_refused_with_file_place_expected_and_found() {
         (create, &["--schema", "nowhere.json"], &["cannot read nowhere.json"]),
         (create, &["--schema", "typo.json"], &["typo.json: expected a schema: field 1", "a-b"]),
         (create, &["--index", "flat", "--m", "8"], &["--m: expected --index hnsw, found flat"]),
+        (
+            "collection search shop --queries data.hdf5",
+            &["--rerank", "9"],
+            &["--rerank: expected an index with rerank codes"],
+        ),
+        ("collection search bare --queries data.hdf5", &["--rerank", "9"], &["--rerank: expected an hnsw collection"]),
+        ("collection pack shop --level 20", &[], &["--level", "1..=19"]),
         (create, &["--m", "1"], &["parameter `m` must be from 2 to 256, found 1"]),
         (create, &["--codes", "sq4"], &["rerank codes"]),
         (create, &["--codes", "sq4", "--rerank-codes", "sq8", "--components", "13"], &["the 12 of --dim, found 13"]),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::MetadataStore;
 use nearlab_storage::mmap::Map;
-use nearlab_storage::store::{CompactOptions, ElementKind, SegmentView, Snapshot};
+use nearlab_storage::store::{CompactOptions, ElementKind, PackOptions, Packed, SegmentView, Snapshot};
 
 use super::graph::{self, Graph};
 use super::measure::with_row;
@@ -170,6 +170,29 @@ impl Collection {
             disk_bytes: used(&self.folder),
             memory,
         }
+    }
+
+    /// Compresses vectors as [`VectorStore::pack`](nearlab_storage::store::VectorStore::pack) does: worth it for those that are seldom read, as the index's codes answer without
+    /// them. Changes and searches go on meanwhile; after an [`optimize`](Self::optimize) nothing is packed that does not count.
+    pub fn pack(&self, options: &PackOptions) -> Result<Packed, CollectionError> {
+        let packed = self.store.pack(options)?;
+        self.look_anew()?;
+        Ok(packed)
+    }
+
+    /// Gives back the memory that packed vectors were unpacked into; how many bytes.
+    pub fn cool(&self) -> Result<u64, CollectionError> {
+        let given_back = self.store.cool()?;
+        self.look_anew()?;
+        Ok(given_back)
+    }
+
+    /// Shows searches rows where they lie now.
+    fn look_anew(&self) -> Result<(), CollectionError> {
+        // Between two changes: the store is of the same one as the rest.
+        let _writer = self.lock_writer()?;
+        self.write().snapshot = self.store.snapshot();
+        Ok(())
     }
 
     /// Checks everything: each row, each page of metadata and the index's files against their checksums, and that store, metadata

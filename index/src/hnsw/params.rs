@@ -223,7 +223,7 @@ impl HnswParams {
     }
 
     /// Refuses codes that do not go together.
-    pub(super) fn validate_codes(&self) -> Result<(), ParamError> {
+    fn validate_codes(&self) -> Result<(), ParamError> {
         let refuse =
             |name, expected: &str, found: String| Err(ParamError { name, expected: expected.to_owned(), found });
         if self.codes == TraversalCodes::Sq4 {

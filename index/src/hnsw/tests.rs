@@ -2,7 +2,7 @@
 use super::*;
 use crate::flat::{Flat, FlatParams, FlatSearchParams};
 use crate::random::SplitMix64;
-use crate::{Neighbor, Searcher};
+use crate::{Neighbor, Persist, Searcher};
 
 /// Clustered vectors: `n` around `clusters` centres.
 fn clustered(n: usize, dim: usize, clusters: usize, seed: u64) -> Vec<f32> {
@@ -79,4 +79,21 @@ fn every_node_is_reachable_under_every_metric() {
         }
         assert!(reached.iter().all(|&reached| reached), "{metric}");
     }
+}
+
+#[test]
+fn a_file_of_parameters_that_no_build_accepts_is_refused() {
+    let data = clustered(50, 4, 5, 4);
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |spoil: &dyn Fn(&mut HnswParams)| {
+        let mut hnsw = built(Vectors::new(&data, 4), Metric::L2, Batches::GROWING);
+        spoil(&mut hnsw.params);
+        let path = folder.path().join("index");
+        hnsw.save(&path).unwrap();
+        Hnsw::open(&path).map(drop).unwrap_err().to_string()
+    };
+    let error = refused(&|params| params.ef_construction = 1 << 59);
+    assert!(error.contains("index") && error.contains("`ef_construction` from 1 to 65536"), "{error}");
+    assert!(refused(&|params| params.replicas = 0).contains("`replicas` from 1 to 16"));
+    assert!(refused(&|params| params.leaf = usize::MAX).contains("`leaf` from 64"));
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod golden;
 mod killed;
 mod model;
 mod rehearsed;
@@ -15,9 +16,12 @@ use nearlab_index::hnsw::{HnswParams, TraversalCodes};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::{Document, Filter, Value};
-use nearlab_storage::store::{Durability, ElementKind, Id, Ids};
+use nearlab_storage::store::{Durability, ElementKind, Id, Ids, PackOptions};
 
-use model::{Admits, DIM, Model, Seeded, agree, config, copy, document, hnsw, ids_of, ivf, schema, thorough, upsert};
+use model::{
+    Admits, DIM, Model, Seeded, agree, answers_agree, config, copy, document, hnsw, ids_of, ivf, schema, thorough,
+    upsert,
+};
 
 #[test]
 fn every_index_finds_what_is_there_through_changes_openings_and_ends_without_warning() {
@@ -164,6 +168,29 @@ fn a_backup_is_a_collection_of_its_own() {
     agree(&Collection::open_read_only(&backup).unwrap(), &model, &mut seeded);
     agree(&Collection::open(&backup, 1).unwrap(), &model, &mut seeded);
     assert!(collection.stats().disk_bytes > 0);
+}
+
+#[test]
+fn packed_vectors_are_found_and_given_back_and_snapshots_keep_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(hnsw(), Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(19));
+    upsert(&collection, &mut model, &mut seeded, 300);
+    let (before, was) = (collection.snapshot().unwrap(), model.clone());
+    let all = PackOptions { growing: true, ..PackOptions::default() };
+    assert_eq!(collection.pack(&all).unwrap().rows, model.0.len() as u64);
+    agree(&collection, &model, &mut seeded);
+    assert_eq!(collection.cool().unwrap(), (model.0.len() * DIM * size_of::<f32>()) as u64);
+    upsert(&collection, &mut model, &mut seeded, 50);
+    collection.optimize(&()).unwrap();
+    agree(&collection, &model, &mut seeded);
+    answers_agree(&before, Metric::L2, &was, &mut seeded);
+    drop(before);
+    let path = collection.folder().to_owned();
+    drop(collection);
+    let reader = Collection::open_read_only(&path).unwrap();
+    assert!(matches!(reader.pack(&all), Err(CollectionError::Store(_))));
+    agree(&reader, &model, &mut seeded);
 }
 
 #[test]

@@ -8,9 +8,11 @@ mod folder;
 mod lock;
 mod rehearsal;
 mod stream;
+mod writeback;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use folder::Folder;
@@ -117,6 +119,12 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Lets bytes that were written be on their way to the disk before somebody waits for them in [`sync`](Self::sync), which
+    /// alone makes them durable, and reports what went wrong. Does nothing where the system has no such call.
+    fn start_writeback(&self, bytes: Range<u64>) {
+        let _ = bytes;
+    }
 
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {

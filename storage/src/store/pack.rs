@@ -15,12 +15,14 @@ pub struct PackOptions {
     pub codec: Codec,
     /// Whether the bytes of a block are sorted by their place in an element first. Of u8 there is nothing to sort.
     pub shuffle: bool,
+    /// Whether the segment that grows is packed too: the next rows then begin another.
+    pub growing: bool,
 }
 
 impl Default for PackOptions {
-    /// Zstandard at level 1, shuffled.
+    /// Zstandard at level 1, shuffled, what does not grow any more.
     fn default() -> Self {
-        Self { codec: Codec::Zstd { level: 1 }, shuffle: true }
+        Self { codec: Codec::Zstd { level: 1 }, shuffle: true, growing: false }
     }
 }
 
@@ -38,7 +40,7 @@ pub struct Packed {
 }
 
 impl VectorStore {
-    /// Compresses all rows but those of packed segments and of the one that grows. Nothing that a reader sees changes, and slots
+    /// Compresses all rows but those of packed segments and, unless it is asked for, of the one that grows. Nothing that a reader sees changes, and slots
     /// stay. A second call waits for the first, and for [`compact`](Self::compact).
     ///
     /// Rows that are read are unpacked, a block of some 64 KiB at a time, and then lie in memory of the process's own, which the
@@ -46,7 +48,7 @@ impl VectorStore {
     pub fn pack(&self, options: &PackOptions) -> Result<Packed, StoreError> {
         options.codec.check()?;
         let _one = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        let victims = self.cold()?;
+        let victims = self.cold(options.growing)?;
         let width = if options.shuffle { self.meta.shape.element.bytes() } else { 1 };
         let relocated = self.relocate(&victims, Form::Packed(options.codec, width))?;
         Ok(Packed {
@@ -58,12 +60,12 @@ impl VectorStore {
     }
 
     /// The segments to pack.
-    fn cold(&self) -> Result<Victims, StoreError> {
+    fn cold(&self, growing: bool) -> Result<Victims, StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
         let view = Arc::clone(&self.read_view());
         // One that is full grows no more.
-        writer.active.take_if(|active| !active.grows());
+        writer.active.take_if(|active| growing || !active.grows());
         let active = writer.active.as_ref().map(|active| active.number());
         let cold = view.segments.iter().filter(|segment| segment.packed_bytes().is_none());
         let numbers = cold.map(|segment| segment.number()).filter(|number| Some(*number) != active).collect();

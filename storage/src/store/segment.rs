@@ -26,6 +26,9 @@ pub(super) const ROWS_AT: usize = 4096;
 /// Bytes of a block, at most, unless one row is longer.
 const BLOCK_BYTES: usize = 64 * 1024;
 
+/// Bytes whose writing to the disk begins at once.
+const WRITTEN_BACK: u64 = 4 << 20;
+
 /// The name of the file of segment `number`.
 pub(super) fn segment_name(number: u32) -> String {
     format!("segment-{number:08}")
@@ -160,7 +163,13 @@ impl Segment {
         let file = self.file();
         let file = file.as_ref().expect("only a segment that grows is written to");
         let offset = file_len(&self.stamp, first) as u64;
-        file.write_all_at(offset, bytes).map_err(StoreError::io("write", &self.path))
+        file.write_all_at(offset, bytes).map_err(StoreError::io("write", &self.path))?;
+        // Whole pages that nobody writes to again: a sync to come finds them on their way.
+        let (from, to) = (offset / WRITTEN_BACK, (offset + bytes.len() as u64) / WRITTEN_BACK);
+        if from < to {
+            file.start_writeback(from * WRITTEN_BACK..to * WRITTEN_BACK);
+        }
+        Ok(())
     }
 
     /// The spans of rows that would follow those that are there.

@@ -117,7 +117,8 @@ impl Play {
             }
             18..=20 => {
                 let codec = [Codec::Lz4, Codec::Zstd { level: 1 }][self.seeded.below(2) as usize];
-                let options = PackOptions { codec, shuffle: self.seeded.below(2) == 0 };
+                let options =
+                    PackOptions { codec, shuffle: self.seeded.below(2) == 0, growing: self.seeded.below(3) == 0 };
                 self.relocate(|store| store.pack(&options).map(|packed| packed.segments));
             }
             _ => self.reopen(),

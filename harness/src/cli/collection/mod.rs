@@ -6,6 +6,7 @@ mod delete;
 mod ids;
 mod load;
 mod optimize;
+mod pack;
 mod search;
 mod stats;
 mod verify;
@@ -46,6 +47,7 @@ enum Command {
     Search(search::Arguments),
     Delete(delete::Arguments),
     Optimize(optimize::Arguments),
+    Pack(pack::Arguments),
     Stats(stats::Arguments),
     Verify(verify::Arguments),
     Backup(backup::Arguments),
@@ -59,6 +61,7 @@ pub(super) fn run(arguments: Arguments) -> Result<u8> {
         Command::Search(arguments) => search::run(&arguments),
         Command::Delete(arguments) => delete::run(&arguments),
         Command::Optimize(arguments) => optimize::run(&arguments, &display),
+        Command::Pack(arguments) => pack::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow, bail, ensure};
 use clap::{ArgGroup, Args};
 use nearlab_datasets::DataFile;
 use nearlab_index::{
-    collection::{Collection, CollectionConfig, Hit, SearchOptions},
-    hnsw::HnswSearchParams,
+    collection::{Collection, CollectionConfig, Hit, IndexConfig, SearchOptions},
+    hnsw::{HnswParams, HnswSearchParams, RerankCodes},
     ivf::IvfSearchParams,
 };
 use nearlab_reports::grid::Grid;
@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// hnsw: candidates kept during a search.
     #[arg(long, value_name = "N")]
     ef_search: Option<usize>,
+    /// hnsw with rerank codes: candidates scored anew by these; 0 is 2 k + 10.
+    #[arg(long, value_name = "N")]
+    rerank: Option<usize>,
     /// ivf: lists scanned.
     #[arg(long, value_name = "N")]
     nprobe: Option<usize>,
@@ -101,16 +104,26 @@ fn options<'a>(
 ) -> Result<SearchOptions<'a>> {
     let index = config.index.name();
     let base = SearchOptions::default();
-    for (name, expected, given) in
-        [("--ef-search", "hnsw", arguments.ef_search.is_some()), ("--nprobe", "ivf", arguments.nprobe.is_some())]
-    {
+    for (name, expected, given) in [
+        ("--ef-search", "hnsw", arguments.ef_search.is_some()),
+        ("--rerank", "hnsw", arguments.rerank.is_some()),
+        ("--nprobe", "ivf", arguments.nprobe.is_some()),
+    ] {
         let folder = arguments.folder.display();
         ensure!(
             !given || index == expected,
             "{name}: expected an {expected} collection, found {folder}, which is {index}"
         );
     }
-    let hnsw = arguments.ef_search.map_or(base.hnsw, HnswSearchParams::new);
+    if let (Some(_), IndexConfig::Hnsw(HnswParams { rerank_codes: RerankCodes::None, .. })) =
+        (arguments.rerank, &config.index)
+    {
+        bail!("--rerank: expected an index with rerank codes, found {}, which has none", arguments.folder.display());
+    }
+    let hnsw = HnswSearchParams {
+        ef_search: arguments.ef_search.unwrap_or(base.hnsw.ef_search),
+        rerank: arguments.rerank.unwrap_or(base.hnsw.rerank),
+    };
     let ivf = arguments.nprobe.map_or(base.ivf, |nprobe| IvfSearchParams { nprobe });
     // Before there is an index nothing looks at them.
     hnsw.validate()?;

@@ -144,7 +144,7 @@ fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, 
         replicas: own[10] as usize,
         leaf: own[11] as usize,
     };
-    match params.validate_codes().and_then(|()| params.validate_width(width)) {
+    match params.validate().and_then(|()| params.validate_width(width)) {
         Ok(()) => Ok(params),
         Err(error) => {
             let found = format!("{} {}", error.name, error.found);
