@@ -121,6 +121,14 @@ fn a_collection_lives_from_its_making_to_its_backup() {
         assert_eq!(hit["document"]["price"], price(hit["id"].as_u64().unwrap() as usize));
     }
 
+    // Ten by the order of 4-bit codes alone, and ten of many.
+    let truth: Vec<_> = queries.iter().map(|query| nearest(&rows, query, 10, |_| true)).collect();
+    let reranked = |count: usize| {
+        let said = stdout(&laboratory.expect(&format!("{search} --no-exact --rerank {count}"), 0));
+        recall(&answers(&said), &truth, |_| true)
+    };
+    assert!(reranked(10) < reranked(100), "{} {}", reranked(10), reranked(100));
+
     // Vectors by themselves: a query in the arguments is the same as one of a file.
     let query = serde_json::to_string(&queries[0]).unwrap();
     let table = stdout(&expect(&laboratory, "collection search shop -k 3 --documents --query", &[&query], 0));
@@ -141,14 +149,6 @@ fn a_collection_lives_from_its_making_to_its_backup() {
     let truth: Vec<_> = queries.iter().map(|query| nearest(&rows, query, 10, left)).collect();
     let share = recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, left);
     assert!(share >= 0.95, "{share}");
-    // By the order of 4-bit codes alone, and of twelve of them ranked anew.
-    let nearest: Vec<_> = truth.iter().map(|row| row[..1].to_vec()).collect();
-    let first = |rest: &str| {
-        let said = stdout(&laboratory.expect(&format!("{search} -k 1 --no-exact {rest}"), 0));
-        recall(&answers(&said), &nearest, left)
-    };
-    assert!(first("--rerank 1") < first(""), "{} {}", first("--rerank 1"), first(""));
-
     let packed = stdout(&laboratory.expect("collection pack shop --level 3", 0));
     assert!(packed.starts_with("shop: 9,999 vectors packed, 4.88 MiB to 1."), "{packed}");
     assert_eq!(stdout(&laboratory.expect("collection pack shop --codec lz4", 0)), "shop: nothing to pack\n");
