@@ -77,6 +77,34 @@ fn search(hnsw: &Hnsw, queries: Vectors<'_, f32>, params: HnswSearchParams) -> V
 }
 
 #[test]
+fn patience_saves_distances_and_costs_little_recall() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let params = HnswParams { codes: TraversalCodes::Sq4, rerank_codes: RerankCodes::Sq8, ..HnswParams::default() };
+    let hnsw = build(base, Metric::L2, &params, 2);
+    let run = |patience| {
+        let mut found = vec![Neighbor::NONE; QUERIES * K];
+        let searched = HnswSearchParams { patience, ..HnswSearchParams::new(200) };
+        let counters = hnsw.searcher(&searched).unwrap().search_batch(queries, K, &mut found);
+        (found, counters.distance_computations)
+    };
+    let (all, thorough) = run(0);
+    let mut before = 0;
+    for patience in [1, 8, 30] {
+        let (found, distances) = run(patience);
+        assert!(before < distances && distances < thorough, "{patience}: {distances} of {thorough}");
+        before = distances;
+        let kept = found.iter().filter(|neighbor| all.contains(neighbor)).count();
+        assert!(found.chunks_exact(K).all(<[Neighbor]>::is_sorted));
+        assert!(patience < 30 || kept * 100 > 97 * all.len(), "{kept} of {}", all.len());
+    }
+    assert_eq!(run(100_000), (all, thorough), "nobody is that patient");
+    let refused = hnsw.searcher(&HnswSearchParams { patience: 1 << 31, ..HnswSearchParams::new(9) }).unwrap_err();
+    assert!(refused.to_string().starts_with("parameter `patience` must be from 0 to"), "{refused}");
+}
+
+#[test]
 fn every_form_of_codes_finds_the_nearest_under_every_metric() {
     let data = data();
     let (base, queries) = data.split_at(N * DIM);
@@ -87,7 +115,7 @@ fn every_form_of_codes_finds_the_nearest_under_every_metric() {
         flat.searcher(&FlatSearchParams {}).unwrap().search_batch(queries, K, &mut truth);
         for params in combinations() {
             let hnsw = build(base, metric, &params, 2);
-            let found = search(&hnsw, queries, HnswSearchParams { ef_search: 120, rerank: 60 });
+            let found = search(&hnsw, queries, HnswSearchParams { rerank: 60, ..HnswSearchParams::new(120) });
             let mut hits = 0;
             for (truth, found) in truth.chunks_exact(K).zip(found.chunks_exact(K)) {
                 assert!(found.is_sorted() && !found.iter().any(|neighbor| neighbor.is_none()), "{metric} {params:?}");

@@ -139,6 +139,11 @@ const HNSW_SEARCH: &[Parameter] = &[
         meaning: "Candidates kept during a search; more is higher recall, slower.",
     },
     Parameter {
+        name: "patience",
+        domain: Domain::Number { min: 0, max: (1 << 31) - 1, default: 0 },
+        meaning: "Nodes expanded without a change among the nearest candidates at which a search ends; 0 expands all.",
+    },
+    Parameter {
         name: "rerank",
         domain: Domain::Number { min: 0, max: (1 << 31) - 1, default: 0 },
         meaning: "Candidates scored anew by the rerank codes, k to ef_search; 0 chooses by k.",

@@ -89,9 +89,12 @@ impl Configure for Hnsw {
     }
 
     fn search_params(params: &Params) -> Result<HnswSearchParams, ParamsError> {
-        known(params, &["ef_search", "rerank"])?;
-        let automatic = HnswSearchParams::new(required(params, "ef_search")?);
-        Ok(HnswSearchParams { rerank: optional(params, "rerank")?.unwrap_or(automatic.rerank), ..automatic })
+        known(params, &["ef_search", "patience", "rerank"])?;
+        Ok(HnswSearchParams {
+            rerank: optional(params, "rerank")?.unwrap_or_default(),
+            patience: optional(params, "patience")?.unwrap_or_default(),
+            ..HnswSearchParams::new(required(params, "ef_search")?)
+        })
     }
 }
 
@@ -155,8 +158,10 @@ mod tests {
         assert_eq!((hnsw.m, hnsw.ef_construction, hnsw.seed), (8, 50, 7));
         assert_eq!(Ivf::search_params(&params(&[("nprobe", 3.into())])).unwrap().nprobe, 3);
         assert_eq!(Hnsw::search_params(&params(&[("ef_search", 9.into())])).unwrap(), HnswSearchParams::new(9));
-        let searched = Hnsw::search_params(&params(&[("ef_search", 9.into()), ("rerank", 5.into())])).unwrap();
-        assert_eq!((searched.ef_search, searched.rerank), (9, 5));
+        let searched =
+            Hnsw::search_params(&params(&[("ef_search", 9.into()), ("patience", 7.into()), ("rerank", 5.into())]))
+                .unwrap();
+        assert_eq!((searched.ef_search, searched.rerank, searched.patience), (9, 5, 7));
         assert!(Flat::search_params(&Params::new()).is_ok());
     }
 
@@ -187,7 +192,7 @@ mod tests {
         let misspelt = params(&[("efsearch", 3.into())]);
         assert_eq!(
             text(Hnsw::search_params(&misspelt).unwrap_err()),
-            "there is no parameter `efsearch`; known: ef_search, rerank"
+            "there is no parameter `efsearch`; known: ef_search, patience, rerank"
         );
         let mistyped = params(&[("nlist", "many".into())]);
         let found = text(Ivf::build_params(&mistyped, 1).unwrap_err());

@@ -248,18 +248,22 @@ pub struct HnswSearchParams {
     /// Candidates scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits 4-bit
     /// codes.
     pub rerank: usize,
+    /// Nodes expanded since one of the candidates that count last changed, at which a search without a filter ends; those that count are
+    /// the `k` nearest, or those that are scored anew. 0 goes on until all `ef_search` are expanded.
+    pub patience: usize,
 }
 
 impl HnswSearchParams {
-    /// Searches that keep `ef_search` candidates, and rerank as many as suits.
+    /// Searches that keep `ef_search` candidates, expand them all, and rerank as many as suits.
     pub const fn new(ef_search: usize) -> Self {
-        Self { ef_search, rerank: 0 }
+        Self { ef_search, rerank: 0, patience: 0 }
     }
 
     /// Refuses values out of the ranges above.
     pub fn validate(&self) -> Result<(), ParamError> {
         ParamError::check("ef_search", self.ef_search, 1, crate::index::MAX_VECTORS)?;
-        ParamError::check("rerank", self.rerank, 0, crate::index::MAX_VECTORS)
+        ParamError::check("rerank", self.rerank, 0, crate::index::MAX_VECTORS)?;
+        ParamError::check("patience", self.patience, 0, crate::index::MAX_VECTORS)
     }
 }
 

@@ -19,13 +19,17 @@ pub(super) struct Pool {
     ef: usize,
     /// All entries before this one are expanded.
     cursor: usize,
+    /// How many of the nearest are watched.
+    watched: usize,
+    /// Candidates expanded since one of the watched changed.
+    unchanged: usize,
 }
 
 const EXPANDED: u64 = 1;
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { kernels: code_kernels(), entries: Vec::new(), ef: 0, cursor: 0 }
+        Self { kernels: code_kernels(), entries: Vec::new(), ef: 0, cursor: 0, watched: 0, unchanged: 0 }
     }
 }
 
@@ -42,11 +46,22 @@ impl Pool {
         self.entries.reserve(ef);
         self.ef = ef;
         self.cursor = 0;
+        self.watch(0);
+    }
+
+    /// Counts from now on how many candidates are expanded without a change among the nearest so many.
+    pub(super) fn watch(&mut self, nearest: usize) {
+        (self.watched, self.unchanged) = (nearest, 0);
+    }
+
+    /// Candidates expanded since one of the watched changed.
+    pub(super) fn unchanged(&self) -> usize {
+        self.unchanged
     }
 
     /// Makes every candidate one to expand again: the next layer starts from them.
     pub(super) fn restart(&mut self) {
-        self.cursor = 0;
+        (self.cursor, self.unchanged) = (0, 0);
         for entry in &mut self.entries {
             *entry &= !EXPANDED;
         }
@@ -88,6 +103,9 @@ impl Pool {
         }
         let at = self.kernels.insert_key(&mut self.entries, entry);
         self.cursor = self.cursor.min(at);
+        if at < self.watched {
+            self.unchanged = 0;
+        }
     }
 
     /// The nearest candidate that was not expanded, which now is.
@@ -97,6 +115,7 @@ impl Pool {
             self.cursor += 1;
             if *entry & EXPANDED == 0 {
                 *entry |= EXPANDED;
+                self.unchanged += 1;
                 return Some(neighbor_of(*entry));
             }
         }
@@ -145,6 +164,25 @@ mod tests {
         assert_eq!(pool.iter().map(|n| n.id).collect::<Vec<_>>(), [12, 10, 13]);
         pool.restart();
         assert_eq!(expand_nearest(&mut pool), Some(12));
+    }
+
+    #[test]
+    fn expansions_are_counted_until_one_of_the_nearest_changes() {
+        let mut pool = Pool::default();
+        pool.begin(4);
+        pool.watch(2);
+        pool.insert(1, 5.0);
+        pool.insert(2, 6.0);
+        assert!(pool.expand_nearest().is_some() && pool.expand_nearest().is_some());
+        pool.insert(3, 7.0);
+        assert_eq!(pool.unchanged(), 2, "the third is not watched");
+        pool.insert(4, 5.5);
+        assert_eq!(pool.unchanged(), 0);
+        pool.begin(4);
+        pool.insert(1, 5.0);
+        assert!(pool.expand_nearest().is_some());
+        pool.insert(2, 1.0);
+        assert_eq!(pool.unchanged(), 1, "nothing is watched");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::among::{Among, Matched};
 use super::codes::{EndQuery, Finish, Rerank, RerankRows, Walked};
 use super::graph::{Links, View};
 use super::params::HnswSearchParams;
-use super::walk::{Route, Walk};
+use super::walk::{Patience, Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row, one_by_one};
 use crate::memory::Capacity;
 use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
@@ -218,6 +218,7 @@ pub(super) struct Plan<'a, C> {
     /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
     pub(super) share: f64,
     pub(super) rerank: usize,
+    pub(super) patience: usize,
 }
 
 /// One walking query.
@@ -268,6 +269,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             ef_search: params.ef_search,
             share: linked as f64 / (linked - dead).max(1) as f64,
             rerank: params.rerank,
+            patience: params.patience,
         }
     }
 
@@ -323,7 +325,9 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     fn begin(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
         self.prepare(slot, query, k);
         let ef = (self.ef_search.max(k) as f64 * self.share).ceil() as usize;
-        slot.walk.begin(self.view, self.route(ef.min(self.view.codes.len())));
+        let most = if self.patience == 0 { usize::MAX } else { self.patience };
+        let patience = Patience { nearest: (self.kept(k) as f64 * self.share).ceil() as usize, most };
+        slot.walk.begin(self.view, Route { patience, ..self.route(ef.min(self.view.codes.len())) });
     }
 
     /// Makes a query ready for a walk.
@@ -345,7 +349,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
 
     /// The way to the base layer.
     pub(super) fn route(&self, ef: usize) -> Route {
-        Route { entry_point: self.entry_point, max_level: self.max_level, layer: 0, ef }
+        Route { entry_point: self.entry_point, max_level: self.max_level, layer: 0, ef, patience: Patience::ENDLESS }
     }
 
     /// Candidates that the last scores are found for.

@@ -16,7 +16,7 @@ use super::changes::{RowChanges, RowsMut};
 use super::graph::View;
 use super::growth::Growth;
 use super::select::{Selection, select_neighbors};
-use super::walk::{Route, Walk};
+use super::walk::{Patience, Route, Walk};
 use crate::memory::Capacity;
 use crate::quant::{SelfQuery, Symmetric};
 use crate::{Counters, IdSet, Neighbor};
@@ -243,7 +243,16 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
         let (mut first_rows, mut first_row) = ([None; INTERLEAVED], 0);
         for ((walk, &id), first) in walks.iter_mut().zip(ids).zip(&mut first_rows) {
             view.codes.prepare_row(id, &mut walk.query);
-            walk.begin(view, Route { entry_point, max_level, layer: growth.level(id).min(max_level), ef });
+            walk.begin(
+                view,
+                Route {
+                    entry_point,
+                    max_level,
+                    layer: growth.level(id).min(max_level),
+                    ef,
+                    patience: Patience::ENDLESS,
+                },
+            );
             *first = Some(first_row);
             first_row += self.layers_of(id);
         }

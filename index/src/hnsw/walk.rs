@@ -22,6 +22,21 @@ pub(super) struct Route {
     pub(super) layer: u8,
     /// How many are kept.
     pub(super) ef: usize,
+    pub(super) patience: Patience,
+}
+
+/// When a walk ends before its candidates are used up: once so many nodes have been expanded since the nearest ones last changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How many of the nearest candidates matter.
+    pub(super) nearest: usize,
+    /// Expansions without a change among them.
+    pub(super) most: usize,
+}
+
+impl Patience {
+    /// Every candidate is expanded.
+    pub(super) const ENDLESS: Self = Self { nearest: 0, most: usize::MAX };
 }
 
 /// The step that a walk takes next.
@@ -65,7 +80,7 @@ impl<Q: Default> Walk<Q> {
         Self {
             query: Q::default(),
             pool: Pool::default(),
-            route: Route { entry_point: 0, max_level: 0, layer: 0, ef: 0 },
+            route: Route { entry_point: 0, max_level: 0, layer: 0, ef: 0, patience: Patience::ENDLESS },
             next: Next::Score(0),
             first: Neighbor::NONE,
             nearest: Neighbor::NONE,
@@ -149,6 +164,7 @@ impl<Q: Default> Walk<Q> {
 
     fn keep_candidates<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) {
         self.pool.begin(self.route.ef);
+        self.pool.watch(self.route.patience.nearest);
         self.pool.insert(self.nearest.id, self.nearest.distance);
         if self.nearest.id != self.first.id {
             self.pool.insert(self.first.id, self.first.distance);
@@ -167,9 +183,12 @@ impl<Q: Default> Walk<Q> {
         self.expand(view, layer);
     }
 
-    /// Goes on to the nearest candidate not expanded yet; whether there is one.
+    /// Goes on to the nearest candidate not expanded yet; whether there is one, and patience.
     #[inline]
     fn expand<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) -> bool {
+        if self.pool.unchanged() >= self.route.patience.most {
+            return false;
+        }
         let Some(Neighbor { id, .. }) = self.pool.expand_nearest() else { return false };
         view.links.prefetch(id, layer);
         self.next = Next::Gather(id, layer);

@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// hnsw with rerank codes: candidates scored anew by these; 0 is 2 k + 10.
     #[arg(long, value_name = "N")]
     rerank: Option<usize>,
+    /// hnsw: nodes expanded without a change among the nearest candidates at which a search ends; 0 expands all.
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
     /// ivf: lists scanned.
     #[arg(long, value_name = "N")]
     nprobe: Option<usize>,
@@ -107,6 +110,7 @@ fn options<'a>(
     for (name, expected, given) in [
         ("--ef-search", "hnsw", arguments.ef_search.is_some()),
         ("--rerank", "hnsw", arguments.rerank.is_some()),
+        ("--patience", "hnsw", arguments.patience.is_some()),
         ("--nprobe", "ivf", arguments.nprobe.is_some()),
     ] {
         let folder = arguments.folder.display();
@@ -123,6 +127,7 @@ fn options<'a>(
     let hnsw = HnswSearchParams {
         ef_search: arguments.ef_search.unwrap_or(base.hnsw.ef_search),
         rerank: arguments.rerank.unwrap_or(base.hnsw.rerank),
+        patience: arguments.patience.unwrap_or(base.hnsw.patience),
     };
     let ivf = arguments.nprobe.map_or(base.ivf, |nprobe| IvfSearchParams { nprobe });
     // Before there is an index nothing looks at them.
