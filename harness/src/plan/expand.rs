@@ -278,7 +278,7 @@ impl Expansion<'_> {
                     written: trial.searches.len(),
                 };
                 search.seconds = cost::search(trial, &search, 1 + measure.warmup, self.facts);
-                search.key = hash::search(&search, &trial.hash, measure.warmup);
+                search.key = hash::search(&search, (trial.kind, &trial.hash), measure.warmup);
                 trial.searches.push(search);
             }
         }
