@@ -36,8 +36,17 @@ gate *flags:
 fuzz target seconds:
     command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
     cargo run --release --manifest-path fuzz/Cargo.toml --bin seeds
-    mkdir -p fuzz/corpus/{{ target }}
+    mkdir -p fuzz/corpus
+    tar -xJf fuzz/corpora/{{ target }}.tar.xz -C fuzz/corpus
     cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }} -max_len=65536 -timeout=20 -rss_limit_mb=4096
+
+# Keep the fewest inputs that reach as far as all of fuzz/corpus does, in fuzz/corpora, for the next one.
+fuzz-keep target:
+    rm -rf fuzz/corpus/fewest
+    mkdir -p fuzz/corpus/fewest/{{ target }}
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/fewest/{{ target }} fuzz/corpus/{{ target }} -- -merge=1 -max_len=65536 -timeout=20 -rss_limit_mb=4096
+    tar --sort=name --mtime=@0 --owner=0 --group=0 -cJf fuzz/corpora/{{ target }}.tar.xz -C fuzz/corpus/fewest {{ target }}
+    rm -r fuzz/corpus/fewest
 
 # Rehearse disasters: histories with a crash at every call that reaches the disk, then processes killed while they write.
 crash histories="10000" kills="200":
