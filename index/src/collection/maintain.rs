@@ -172,8 +172,9 @@ impl Collection {
         }
     }
 
-    /// Compresses vectors as [`VectorStore::pack`](nearlab_storage::store::VectorStore::pack) does: worth it for those that are seldom read, as the index's codes answer without
-    /// them. Changes and searches go on meanwhile; after an [`optimize`](Self::optimize) nothing is packed that does not count.
+    /// Compresses vectors as [`VectorStore::pack`](nearlab_storage::store::VectorStore::pack) does: worth it for those that are
+    /// seldom read, as the index's codes answer without them. Changes and searches go on meanwhile; after an
+    /// [`optimize`](Self::optimize) nothing is packed that does not count.
     pub fn pack(&self, options: &PackOptions) -> Result<Packed, CollectionError> {
         let packed = self.store.pack(options)?;
         self.look_anew()?;
