@@ -121,14 +121,6 @@ fn a_collection_lives_from_its_making_to_its_backup() {
         assert_eq!(hit["document"]["price"], price(hit["id"].as_u64().unwrap() as usize));
     }
 
-    // Ten by the order of 4-bit codes alone, and ten of many.
-    let truth: Vec<_> = queries.iter().map(|query| nearest(&rows, query, 10, |_| true)).collect();
-    let reranked = |count: usize| {
-        let said = stdout(&laboratory.expect(&format!("{search} --no-exact --rerank {count}"), 0));
-        recall(&answers(&said), &truth, |_| true)
-    };
-    assert!(reranked(10) < reranked(100), "{} {}", reranked(10), reranked(100));
-
     // Vectors by themselves: a query in the arguments is the same as one of a file.
     let query = serde_json::to_string(&queries[0]).unwrap();
     let table = stdout(&expect(&laboratory, "collection search shop -k 3 --documents --query", &[&query], 0));
@@ -149,10 +141,6 @@ fn a_collection_lives_from_its_making_to_its_backup() {
     let truth: Vec<_> = queries.iter().map(|query| nearest(&rows, query, 10, left)).collect();
     let share = recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, left);
     assert!(share >= 0.95, "{share}");
-    let packed = stdout(&laboratory.expect("collection pack shop --level 3", 0));
-    assert!(packed.starts_with("shop: 9,999 vectors packed, 4.88 MiB to 1."), "{packed}");
-    assert_eq!(stdout(&laboratory.expect("collection pack shop --codec lz4", 0)), "shop: nothing to pack\n");
-    assert_eq!(recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, left), share);
     assert_eq!(stdout(&laboratory.expect("collection verify shop", 0)), "shop: ok, 9,999 records\n");
     assert_eq!(stdout(&laboratory.expect("collection backup shop copy", 0)), "copy: 9,999 records copied\n");
     laboratory.expect("collection delete shop --id 1", 0);
@@ -161,6 +149,44 @@ fn a_collection_lives_from_its_making_to_its_backup() {
     assert_eq!(stats(&laboratory, "shop")["records"], 9998);
     let refused = stderr(&laboratory.expect("collection backup shop copy", 2));
     assert_eq!(refused, "error: copy exists already: expected an empty or missing folder\n");
+}
+
+#[test]
+fn candidates_are_ranked_anew_and_vectors_packed_as_asked() {
+    let laboratory = Laboratory::new();
+    let photos = photos();
+    let mut file = DataFile::open(&photos).unwrap();
+    let (rows, queries) = (file.train.read_all_f32().unwrap(), file.test.as_mut().unwrap().read_all_f32().unwrap());
+    let photos = photos.display();
+    laboratory.expect("collection create shop --dim 128 --metric l2 --m 12 --codes sq4 --rerank-codes sq8", 0);
+    laboratory.expect(&format!("collection load shop {photos}"), 0);
+    let truth: Vec<_> = queries.chunks_exact(DIM).take(20).map(|query| nearest(&rows, query, 10, |_| true)).collect();
+    let reached = |rest: &str| {
+        let search = format!("collection search shop --queries {photos} --limit 20 --json {rest}");
+        recall(&answers(&stdout(&laboratory.expect(&search, 0))), &truth, |_| true)
+    };
+    // Ten by the order of 4-bit codes alone, and ten of many.
+    assert!(reached("--no-exact --rerank 10") < reached("--no-exact --rerank 100"));
+    assert!(reached("--patience 1") < reached("--patience 50"));
+
+    let exact = reached("");
+    let packed = stdout(&laboratory.expect("collection pack shop --level 3", 0));
+    assert!(packed.starts_with("shop: 20,000 vectors packed, 9.77 MiB to 2."), "{packed}");
+    assert_eq!(stdout(&laboratory.expect("collection pack shop --codec lz4", 0)), "shop: nothing to pack\n");
+    assert_eq!(reached(""), exact);
+    assert_eq!(stdout(&laboratory.expect("collection verify shop", 0)), "shop: ok, 20,000 records\n");
+
+    laboratory.expect("collection create bare --dim 12 --metric l2 --index ivf", 0);
+    laboratory.expect("collection create plain --dim 12 --metric l2", 0);
+    for (arguments, words) in [
+        ("search plain --queries data.hdf5 --rerank 9", "--rerank: expected an index with rerank codes, found plain"),
+        ("search bare --queries data.hdf5 --rerank 9", "--rerank: expected an hnsw collection"),
+        ("search bare --queries data.hdf5 --patience 9", "--patience: expected an hnsw collection"),
+        ("pack bare --level 20", "1..=19"),
+    ] {
+        let said = stderr(&laboratory.expect(&format!("collection {arguments}"), 2));
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]
@@ -240,13 +266,6 @@ fn what_does_not_fit_is_refused_with_file_place_expected_and_found() {
         (create, &["--schema", "nowhere.json"], &["cannot read nowhere.json"]),
         (create, &["--schema", "typo.json"], &["typo.json: expected a schema: field 1", "a-b"]),
         (create, &["--index", "flat", "--m", "8"], &["--m: expected --index hnsw, found flat"]),
-        (
-            "collection search shop --queries data.hdf5",
-            &["--rerank", "9"],
-            &["--rerank: expected an index with rerank codes"],
-        ),
-        ("collection search bare --queries data.hdf5", &["--rerank", "9"], &["--rerank: expected an hnsw collection"]),
-        ("collection pack shop --level 20", &[], &["--level", "1..=19"]),
         (create, &["--m", "1"], &["parameter `m` must be from 2 to 256, found 1"]),
         (create, &["--codes", "sq4"], &["rerank codes"]),
         (create, &["--codes", "sq4", "--rerank-codes", "sq8", "--components", "13"], &["the 12 of --dim, found 13"]),
