@@ -56,7 +56,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use nearlab_storage::disk::Disk;
-use nearlab_storage::metadata::{Document, MetadataStore};
+use nearlab_storage::metadata::{Document, MetadataSnapshot, MetadataStore};
 use nearlab_storage::store::{Ids, Snapshot, VectorStore};
 use rayon::ThreadPool;
 
@@ -170,10 +170,8 @@ impl Collection {
 
     /// The documents of slots; none for each in a collection without fields.
     fn documents(&self, slots: &[u32]) -> Result<Vec<Option<Document>>, CollectionError> {
-        match &self.metadata {
-            Some(metadata) => Ok(metadata.get(slots)?),
-            None => Ok(vec![None; slots.len()]),
-        }
+        let metadata = self.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
+        documents(metadata.as_ref(), slots)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -187,6 +185,14 @@ impl Collection {
     fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, CollectionError> {
         let writer = self.writer.as_ref().ok_or_else(|| CollectionError::ReadOnly(self.folder.clone()))?;
         Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What slots say; none for each where there are no fields.
+fn documents(metadata: Option<&MetadataSnapshot<'_>>, slots: &[u32]) -> Result<Vec<Option<Document>>, CollectionError> {
+    match metadata {
+        Some(metadata) => Ok(metadata.get(slots)?),
+        None => Ok(vec![None; slots.len()]),
     }
 }
 

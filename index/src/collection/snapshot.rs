@@ -120,9 +120,6 @@ impl CollectionSnapshot<'_> {
     }
 
     pub(super) fn documents(&self, slots: &[u32]) -> Result<Vec<Option<Document>>, CollectionError> {
-        match &self.metadata {
-            Some(metadata) => Ok(metadata.get(slots)?),
-            None => Ok(vec![None; slots.len()]),
-        }
+        super::documents(self.metadata.as_ref(), slots)
     }
 }

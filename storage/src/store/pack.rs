@@ -40,8 +40,8 @@ pub struct Packed {
 }
 
 impl VectorStore {
-    /// Compresses all rows but those of packed segments and, unless it is asked for, of the one that grows. Nothing that a reader sees changes, and slots
-    /// stay. A second call waits for the first, and for [`compact`](Self::compact).
+    /// Compresses all rows but those of packed segments and, unless it is asked for, of the one that grows. Nothing that a reader
+    /// sees changes, and slots stay. A second call waits for the first, and for [`compact`](Self::compact).
     ///
     /// Rows that are read are unpacked, a block of some 64 KiB at a time, and then lie in memory of the process's own, which the
     /// system can not drop as it can a mapped file's: worth it for what is seldom read.
