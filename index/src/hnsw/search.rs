@@ -19,7 +19,7 @@ use crate::scratch::Idle;
 use crate::{Counters, IdSet, Neighbor, Searcher};
 
 /// Queries of a batch that walk at the same time.
-const INTERLEAVED: usize = 4;
+const INTERLEAVED: usize = 6;
 
 /// One thread's searches of an [`Hnsw`].
 #[derive(Debug)]
@@ -296,30 +296,48 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         k: usize,
         out: &mut [Neighbor],
     ) -> Counters {
-        let slots = self.slots(slots, INTERLEAVED.min(queries.len()));
-        // The query that walks in each slot.
+        let count = INTERLEAVED.min(queries.len());
+        let (slots, half) = (self.slots(slots, count), count / 2);
+        // The query that walks in each slot. Half of them are a step ahead of the others, so that in these turns one that has
+        // collected rows is followed by one that scores.
         let mut walking = [None; INTERLEAVED];
+        let turns: [[usize; 2]; INTERLEAVED] = std::array::from_fn(|i| [i, (i + half) % count.max(1)]);
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
             self.begin(slot, queries.row(i), k);
+            if i >= half {
+                slot.walk.step_asking(self.view, &[]);
+            }
             *walking = Some(i);
         }
-        let (mut begun, mut left) = (slots.len(), queries.len());
+        let (mut begun, mut left, mut last) = (count, queries.len(), 0);
         while left > 0 {
-            for (slot, walking) in slots.iter_mut().zip(&mut walking) {
-                let Some(query) = *walking else { continue };
-                if !self.step(slot, queries.row(query)) {
+            for &now in turns[..count].as_flattened() {
+                let Some(query) = walking[now] else { continue };
+                if !self.step_beside(slots, (now, std::mem::replace(&mut last, now)), queries.row(query)) {
                     continue;
                 }
+                let slot = &mut slots[now];
                 fill_row(&mut out[query * k..][..k], &slot.finish.found);
                 left -= 1;
-                *walking = (begun < queries.len()).then_some(begun);
-                if let Some(query) = *walking {
+                walking[now] = (begun < queries.len()).then_some(begun);
+                if let Some(query) = walking[now] {
                     self.begin(slot, queries.row(query), k);
+                    slot.walk.step_asking(self.view, &[]);
                     begun += 1;
                 }
             }
         }
         slots.iter_mut().map(|slot| slot.walk.take_counters()).sum()
+    }
+
+    /// Takes one step of the slot `now`, and asks for what the slot `last` wants; whether it was the last.
+    #[inline]
+    fn step_beside(&self, slots: &mut [Slot<C::Query>], (now, last): (usize, usize), query: &[f32]) -> bool {
+        match slots.get_disjoint_mut([now, last]) {
+            Ok([slot, last]) => self.step_asking(slot, query, last.walk.wanted()),
+            // Alone.
+            Err(_) => self.step(&mut slots[now], query),
+        }
     }
 
     fn begin(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
@@ -371,11 +389,20 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     /// Takes one step; whether it was the last.
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
+        let over = self.step_asking(slot, query, &[]);
+        self.view.codes.prefetch_all(slot.walk.wanted());
+        over
+    }
+
+    /// Takes one step, and asks for the rows `others`; whether it was the last.
+    #[inline]
+    fn step_asking(&self, slot: &mut Slot<C::Query>, query: &[f32], others: &[u32]) -> bool {
         if slot.arrived {
+            self.view.codes.prefetch_all(others);
             self.rank(slot, query);
             return true;
         }
-        if slot.walk.step(self.view) {
+        if slot.walk.step_asking(self.view, others) {
             let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
             slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)));
             slot.arrived = true;

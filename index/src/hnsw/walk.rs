@@ -2,8 +2,10 @@
 //!
 //! Above the layer where it is to keep candidates, a walk goes greedily (algorithm 2 with ef = 1); there, and on the layers
 //! below if it is sent on, it keeps `ef` of them (algorithm 2). A hop is two steps, each of which begins with memory that the
-//! one before asked for: one reads a node's links, keeps those not met yet and asks for their codes; the other scores them
-//! and asks for the links of the next node. Between the two another walk may take its turn while the memory comes.
+//! one before asked for: one reads a node's links and collects those not met yet; the other scores their codes, and asks for the
+//! links of the next node. Between the two another walk may take its turn while the memory comes. It is that one's step which
+//! asks for the codes, a few at a time between its own work: memory answers so many requests at once and no more, and whoever
+//! makes more at a time waits.
 
 use super::graph::{NO_LINK, View};
 use super::pool::Pool;
@@ -116,9 +118,27 @@ impl<Q: Default> Walk<Q> {
         }
     }
 
-    /// Takes one step; whether it was the last on a layer whose candidates, then complete, are in the pool.
+    /// Takes one step, and asks for the rows that the next one scores; whether it was the last on a layer whose candidates, then
+    /// complete, are in the pool.
     #[inline]
     pub(super) fn step<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) -> bool {
+        let over = self.step_asking(view, &[]);
+        view.codes.prefetch_all(self.wanted());
+        over
+    }
+
+    /// The rows that the next step scores.
+    pub(super) fn wanted(&self) -> &[u32] {
+        if matches!(self.next, Next::Score(_)) { &self.ids[..self.gathered] } else { &[] }
+    }
+
+    /// Takes one step as [`step`](Self::step) does, but asks for the rows `others` that another walk [wants](Self::wanted) instead of
+    /// its own.
+    #[inline]
+    pub(super) fn step_asking<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, others: &[u32]) -> bool {
+        if matches!(self.next, Next::Gather(..)) {
+            view.codes.prefetch_all(others);
+        }
         match self.next {
             Next::Gather(id, layer) => {
                 if layer > self.route.layer {
@@ -128,7 +148,7 @@ impl<Q: Default> Walk<Q> {
                 }
                 self.next = Next::Score(layer);
             }
-            Next::Score(layer) if layer > self.route.layer => match self.score_nearest(view.codes) {
+            Next::Score(layer) if layer > self.route.layer => match self.score_nearest(view.codes, others) {
                 Some(nearer) if nearer < self.nearest => {
                     self.nearest = nearer;
                     view.links.prefetch(nearer.id, layer);
@@ -138,7 +158,7 @@ impl<Q: Default> Walk<Q> {
                 _ => self.keep_candidates(view, self.route.layer),
             },
             Next::Score(layer) => {
-                self.score_to_pool(view.codes);
+                self.score_to_pool(view.codes, others);
                 return !self.expand(view, layer);
             }
         }
@@ -200,7 +220,6 @@ impl<Q: Default> Walk<Q> {
     fn gather_all<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, id: u32, layer: u8) {
         self.gathered = 0;
         for link in view.links.of(id, layer) {
-            view.codes.prefetch(link);
             self.ids[self.gathered] = link;
             self.gathered += 1;
         }
@@ -223,33 +242,31 @@ impl<Q: Default> Walk<Q> {
             links += 1;
         }
         self.gathered = gathered;
-        for &id in &ids[..gathered] {
-            view.codes.prefetch(id);
-        }
         self.visited.remember(&ids[..gathered]);
         self.count_hop(view, layer);
         links
     }
 
-    /// Scores what was collected.
+    /// Scores what was collected, and asks for `others` meanwhile.
     #[inline]
-    pub(super) fn score<C: Codes<Query = Q>>(&mut self, codes: C) {
-        codes.score(&self.query, &self.ids[..self.gathered], &mut self.scores[..self.gathered]);
+    pub(super) fn score<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) {
+        let scores = &mut self.scores[..self.gathered];
+        codes.score_asking(&self.query, &self.ids[..self.gathered], scores, others);
         self.counters.add_scored(self.gathered, codes.row_bytes());
     }
 
     /// Scores what was collected; the nearest of it.
     #[inline]
-    fn score_nearest<C: Codes<Query = Q>>(&mut self, codes: C) -> Option<Neighbor> {
-        self.score(codes);
+    fn score_nearest<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) -> Option<Neighbor> {
+        self.score(codes, others);
         let scored = self.ids[..self.gathered].iter().zip(&self.scores);
         scored.map(|(&id, &distance)| Neighbor { id, distance }).min()
     }
 
     /// Scores what was collected, and offers it to the pool.
     #[inline]
-    fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C) {
-        self.score(codes);
+    fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) {
+        self.score(codes, others);
         self.pool.offer(&self.ids[..self.gathered], &self.scores[..self.gathered]);
     }
 

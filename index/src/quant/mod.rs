@@ -52,6 +52,9 @@ use crate::BuildError;
 use crate::memory::Capacity;
 use fit::Fitted;
 
+/// Rows that [`Codes::score_asking`] asks for at a time.
+const ASKED_AT_ONCE: usize = 16;
+
 /// Base vectors that can be scored against a query.
 pub(crate) trait Codes: Copy + Send + Sync {
     /// Whether queries must be lifted before they are made ready.
@@ -74,6 +77,26 @@ pub(crate) trait Codes: Copy + Send + Sync {
     fn score(&self, query: &Self::Query, ids: &[u32], out: &mut [f32]);
     /// Asks for a row that will be scored soon.
     fn prefetch(&self, id: u32);
+    /// Asks for rows that will be scored soon.
+    #[inline]
+    fn prefetch_all(&self, ids: &[u32]) {
+        for &id in ids {
+            self.prefetch(id);
+        }
+    }
+    /// Scores as [`score`](Self::score) does, and asks meanwhile for the rows `others`: for as many at a time as it scores.
+    #[inline]
+    fn score_asking(&self, query: &Self::Query, ids: &[u32], out: &mut [f32], others: &[u32]) {
+        if others.is_empty() {
+            return self.score(query, ids, out);
+        }
+        let (mut others, scored) = (others.chunks(ASKED_AT_ONCE), ids.chunks(ASKED_AT_ONCE));
+        for (ids, out) in scored.zip(out.chunks_mut(ASKED_AT_ONCE)) {
+            self.prefetch_all(others.next().unwrap_or_default());
+            self.score(query, ids, out);
+        }
+        others.for_each(|ids| self.prefetch_all(ids));
+    }
 }
 
 /// Base vectors that can be scored against each other.

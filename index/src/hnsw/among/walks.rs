@@ -83,7 +83,8 @@ impl<Q: Default> Walk<Q> {
                 return Outcome::Found;
             }
             done.links += self.gather_new(view, candidate.id, 0) as u64;
-            self.score(view.codes);
+            view.codes.prefetch_all(&self.ids[..self.gathered]);
+            self.score(view.codes, &[]);
             done.rows += 1;
             done.scored += self.gathered as u64;
             let (ids, scores) = (&self.ids[..self.gathered], &self.scores[..self.gathered]);

@@ -72,52 +72,53 @@ pub(super) fn detect() -> Option<&'static CodeKernels> {
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vnni")
-        && is_x86_feature_detected!("avx512vpopcntdq"))
+        && is_x86_feature_detected!("avx512vpopcntdq")
+        && is_x86_feature_detected!("popcnt"))
     .then_some(&CODES)
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn u4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U4(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn u7(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U7(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U8(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn dot1(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot1(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn dot4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot4(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot8(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
 }
 
 /// 6 x 4 pairs at a time: their sums, a register of each row and one of a query.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
 fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
     crate::arch::products::products::<_, 6, 4>(super::avx512::Avx512::new(), queries, rows, d, out);
 }
@@ -129,7 +130,7 @@ pub(super) struct Vnni(());
 impl Vnni {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
     pub(super) const fn new() -> Self {
         Self(())
     }
