@@ -216,10 +216,13 @@ fn opened_state(
 
 fn pool(threads: usize) -> Result<ThreadPool, CollectionError> {
     ParamError::check("threads", threads, 1, 1024)?;
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|error| {
-        ParamError { name: "threads", expected: "few enough to start".to_owned(), found: error.to_string() }.into()
-    })
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
+        let expected = "few enough to start".to_owned();
+        ParamError { name: "threads", expected, found: error.to_string() }
+    })?;
+    // Whatever a thread takes to start is taken when a collection opens, not beside its first searches.
+    pool.broadcast(|_| ());
+    Ok(pool)
 }
 
 pub(super) fn io<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> CollectionError + use<'p> {
