@@ -34,6 +34,8 @@
 //! | GloVe, 100 dimensions, cosine, hard | sq4 | 0 | f16 | 32 | 4 |
 //! | text embeddings, 1536 dimensions | sq4 | 256 | sq8 | 24 | 2 |
 //!
+//! From a million points on, groups of 4000 (`leaf`) and a replica more save a tenth of the distances.
+//!
 //! ```
 //! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};
 //! use nearlab_simd::Metric;

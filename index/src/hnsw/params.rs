@@ -167,7 +167,8 @@ pub struct HnswParams {
     /// Times that bulk construction puts all points into groups anew, each point into three a time; 1 to 16. More finds more
     /// of the true neighbours, in proportion to the time: 2 suits most sets, 3 or 4 those of high intrinsic dimension.
     pub replicas: usize,
-    /// Points in the largest group of bulk construction, 64 to 65536. Time and recall grow with it: 1000 to 3000.
+    /// Points in the largest group of bulk construction, 64 to 65536. Time and recall grow with it: 1000 to 3000 up to some
+    /// hundred thousand points, 4000 for a million.
     pub leaf: usize,
 }
 

@@ -122,6 +122,13 @@ impl Pool {
         None
     }
 
+    /// The candidate that is expanded next unless a nearer one is found.
+    #[inline]
+    pub(super) fn next_nearest(&self) -> Option<u32> {
+        let waiting = self.entries.get(self.cursor..)?.iter().find(|&&entry| entry & EXPANDED == 0);
+        waiting.map(|&entry| neighbor_of(entry).id)
+    }
+
     /// How many candidates there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()

@@ -390,7 +390,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
         let over = self.step_asking(slot, query, &[]);
-        self.view.codes.prefetch_all(slot.walk.wanted());
+        slot.walk.ask(self.view);
         over
     }
 

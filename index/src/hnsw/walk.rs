@@ -123,8 +123,21 @@ impl<Q: Default> Walk<Q> {
     #[inline]
     pub(super) fn step<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) -> bool {
         let over = self.step_asking(view, &[]);
-        view.codes.prefetch_all(self.wanted());
+        self.ask(view);
         over
+    }
+
+    /// Asks for what the next steps read: the rows to score, or the links of the candidate that follows the one being expanded,
+    /// unless a nearer one is found, which is seldom.
+    #[inline]
+    pub(super) fn ask<C: Codes<Query = Q>>(&self, view: View<'_, C>) {
+        match self.next {
+            Next::Score(_) => view.codes.prefetch_all(self.wanted()),
+            Next::Gather(_, layer) if layer == self.route.layer => {
+                self.pool.next_nearest().into_iter().for_each(|id| view.links.prefetch(id, layer));
+            }
+            Next::Gather(..) => (),
+        }
     }
 
     /// The rows that the next step scores.
