@@ -127,8 +127,8 @@ impl<Q: Default> Walk<Q> {
         over
     }
 
-    /// Asks for what the next steps read: the rows to score, or the links of the candidate that follows the one being expanded,
-    /// unless a nearer one is found, which is seldom.
+    /// Asks for what the next steps read: the rows to score, or the links of the candidate that follows the one being expanded
+    /// unless a nearer one is found.
     #[inline]
     pub(super) fn ask<C: Codes<Query = Q>>(&self, view: View<'_, C>) {
         match self.next {
