@@ -34,7 +34,7 @@
 //! | GloVe, 100 dimensions, cosine, hard | sq4 | 0 | f16 | 32 | 4 |
 //! | text embeddings, 1536 dimensions | sq4 | 256 | sq8 | 24 | 2 |
 //!
-//! From a million points on, groups of 4000 (`leaf`) and a replica more save a tenth of the distances.
+//! At a million points groups of 4000 (`leaf`) save 4 to 7 % of the distances of groups of 2000.
 //!
 //! ```
 //! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};
