@@ -168,7 +168,7 @@ fn prose_limits_and_expectations_do_not_change_what_is_measured() {
         ("[10, 40]", "[40, 10]"),
         ("m: 16", "m: 16, codes: f32, components: 0, rerank_codes: none"),
         ("[10, 40]", "[10, 40], rerank: 0"),
-        ("[10, 40]", "[10, 40], patience: 0"),
+        ("[10, 40]", "[10, 40], patience: 0, ahead: auto, interleave: 0, layers: all"),
     ] {
         let after = plan(&SMALL.replace(from, to));
         assert_eq!((before.spec_hash.as_str(), keys(&before)), (after.spec_hash.as_str(), keys(&after)), "{to}");
@@ -184,6 +184,8 @@ fn whatever_changes_the_measurement_changes_its_key() {
         ("m: 16", "m: 16, codes: f16"),
         ("[10, 40]", "[10, 40], rerank: 1"),
         ("[10, 40]", "[10, 40], patience: 5"),
+        ("[10, 40]", "[10, 40], ahead: codes"),
+        ("[10, 40]", "[10, 40], interleave: 1"),
         ("threads: 2", "threads: 1"),
         ("threads: 2", "threads: 2, seed: 2"),
         ("repeats: 3", "repeats: 3, warmup: 2"),

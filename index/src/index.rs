@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -15,6 +16,9 @@ use crate::{BuildError, Counters, IdSet, Memory, Neighbor, OpenError, ParamError
 
 /// Vectors an index can hold: ids are `i32` in result files.
 pub const MAX_VECTORS: usize = i32::MAX as usize;
+
+/// The time since any moment that stays the same. An index has no clock of its own.
+pub type Clock<'a> = &'a dyn Fn() -> Duration;
 
 /// A stage of a build, for progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +108,13 @@ pub trait Index: Send + Sync {
     /// that is made of the index, up to what the largest search and the most searchers at once need; what searchers hold now is theirs,
     /// and not counted. Waits for a change that is being made.
     fn scratch_bytes(&self) -> u64;
+
+    /// Settles how searches go about waiting for memory, by the time, as `clock` has it, that some take with some of `vectors`, the
+    /// index's own or others like these, as queries. What searches find and count does not depend on it. Most indexes have nothing to
+    /// settle.
+    fn tune(&self, vectors: Vectors<'_, f32>, clock: Clock<'_>) {
+        let _ = (vectors, clock);
+    }
 
     /// Prepares one thread's searches, in memory that an earlier searcher left where there is some. Refuses parameters out of
     /// range.

@@ -92,6 +92,6 @@ mod top_k;
 pub use counters::Counters;
 pub use errors::{BuildError, OpenError, ParamError, SaveError};
 pub use id_set::IdSet;
-pub use index::{Build, Index, MAX_VECTORS, Mutable, Persist, Progress, Searcher, Stage};
+pub use index::{Build, Clock, Index, MAX_VECTORS, Mutable, Persist, Progress, Searcher, Stage};
 pub use memory::Memory;
 pub use neighbor::Neighbor;

@@ -8,7 +8,7 @@ use nearlab_reports::record::Params;
 use serde_json::Value;
 
 use super::{Facts, Plan, PlannedSearch, PlannedTrial, RejectedPoint, cost, hash, impossible, order, own_parameters};
-use crate::spec::{Diagnostic, IndexSpec, Kind, Operand, Rule, Spec, SpecError, Sweeps};
+use crate::spec::{Diagnostic, IndexSpec, Kind, Operand, Rule, Spec, SpecError, Sweeps, goes_without_saying};
 
 /// Most measurements of one experiment: beyond it the file does not say what its author meant.
 const MOST: u64 = 1_000_000;
@@ -153,6 +153,13 @@ fn product(sweeps: &Sweeps) -> Vec<Params> {
     points
 }
 
+/// A search point without what goes without saying.
+fn said(index: &IndexSpec, search: &Params) -> Params {
+    let mut said = search.clone();
+    said.retain(|name, value| index.search[name].len() > 1 || !goes_without_saying(index.kind, name, value));
+    said
+}
+
 /// What the rules look at: a build, and a search point of it unless the build alone is judged.
 struct Point<'a> {
     build: &'a Params,
@@ -219,7 +226,7 @@ impl Expansion<'_> {
                     Verdict::Rejected(rule) => self.rejected.push(RejectedPoint {
                         index: index.name.clone(),
                         params: build.clone(),
-                        search: Some(search.clone()),
+                        search: Some(said(index, search)),
                         k: Some(k),
                         rule,
                         points: 1,
@@ -246,7 +253,7 @@ impl Expansion<'_> {
         trial.hash = hash::trial(&trial, self.facts);
         trial.cost = cost::build(&trial, self.facts);
         for (search, k) in kept {
-            self.measurements(&mut trial, search, k);
+            self.measurements(&mut trial, &said(index, search), k);
         }
         self.trials.push(trial);
         Ok(())

@@ -10,7 +10,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Facts, PlannedSearch, PlannedTrial};
-use crate::spec::{Kind, Measure, Pin};
+use crate::spec::{Kind, Measure, Pin, goes_without_saying};
 
 /// Version of what is hashed.
 const FORMAT: u32 = 1;
@@ -77,14 +77,10 @@ pub(super) fn trial(trial: &PlannedTrial, facts: &Facts) -> String {
     })
 }
 
-/// Search parameters that came later, each with the value that means what was done before there was such a parameter: absent from
-/// keys, so that what was measured then keeps its name.
-const LATER: [(Kind, &str, u64); 1] = [(Kind::Hnsw, "patience", 0)];
-
 /// The key of a measurement.
 pub(super) fn search(search: &PlannedSearch, (kind, trial): (Kind, &str), warmup: u32) -> String {
     let mut params = search.params.clone();
-    params.retain(|name, value| !LATER.iter().any(|&(of, later, was)| (of, later) == (kind, name) && *value == was));
+    params.retain(|name, value| !goes_without_saying(kind, name, value));
     hex(&Search {
         format: FORMAT,
         trial,

@@ -49,7 +49,7 @@ pub use model::{
     DatasetSource, DatasetSpec, IndexSpec, Kind, Measure, Mode, Order, Pin, ProfileSpec, QuerySplit, Spec, Sweeps,
     Workload,
 };
-pub use params::{Domain, Parameter, Phase, table};
+pub use params::{Domain, Parameter, Phase, goes_without_saying, table};
 pub use paths::Surroundings;
 pub use rule::{Comparison, FACTS, Name, Operand, Rule, RuleError};
 pub use schema::schema_json;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use nearlab_index::hnsw::{Construction, RerankCodes, TraversalCodes};
+use nearlab_index::hnsw::{Ahead, Construction, Layers, RerankCodes, TraversalCodes};
 use serde_json::Value;
 
 use super::{model::Kind, suggest::nearest};
@@ -134,9 +134,24 @@ const HNSW_BUILD: &[Parameter] = &[
 ];
 const HNSW_SEARCH: &[Parameter] = &[
     Parameter {
+        name: "ahead",
+        domain: Domain::Choice { names: names!(Ahead), default: Ahead::Auto.name() },
+        meaning: "What a search of one query asks the memory for ahead; no result depends on it. auto is measured.",
+    },
+    Parameter {
         name: "ef_search",
         domain: Domain::Number { min: 1, max: (1 << 31) - 1, default: 64 },
         meaning: "Candidates kept during a search; more is higher recall, slower.",
+    },
+    Parameter {
+        name: "interleave",
+        domain: Domain::Number { min: 0, max: 8, default: 0 },
+        meaning: "Queries of a batch that walk in turns; no result depends on it. 0 leaves it to the index.",
+    },
+    Parameter {
+        name: "layers",
+        domain: Domain::Choice { names: names!(Layers), default: Layers::All.name() },
+        meaning: "Where a search begins: at the top of all layers, or on the base layer, as if the graph were flat.",
     },
     Parameter {
         name: "patience",
@@ -168,6 +183,17 @@ const IVF_SEARCH: &[Parameter] = &[Parameter {
     domain: Domain::Number { min: 1, max: 1 << 24, default: 8 },
     meaning: "Lists scanned per query; nlist of them is exact search.",
 }];
+
+/// Search parameters that came after others had been measured. Their defaults mean what was done before, and what was measured then
+/// keeps its key.
+const LATER: [(Kind, &str); 4] =
+    [(Kind::Hnsw, "ahead"), (Kind::Hnsw, "interleave"), (Kind::Hnsw, "layers"), (Kind::Hnsw, "patience")];
+
+/// Whether it goes without saying that a search parameter has this value.
+pub fn goes_without_saying(kind: Kind, name: &str, value: &Value) -> bool {
+    let parameter = table(kind, Phase::Search).iter().find(|known| known.name == name);
+    LATER.contains(&(kind, name)) && parameter.is_some_and(|known| known.domain.default_value() == *value)
+}
 
 /// The parameters of a kind and phase, by name. For [`Kind::External`] only those that the harness itself needs: others
 /// are allowed as well.

@@ -165,5 +165,7 @@ fn build_as<I: Configure + 'static, W: Write + Send>(
         .map_err(|source| EngineError::Threads { threads, source })?;
     let clock = StageClock::start(output);
     let index = I::build(vectors, metric, &params, &pool, &clock)?;
+    let begun = Instant::now();
+    index.tune(vectors, &|| begun.elapsed());
     Ok((Box::new(Loaded(index)), clock.stop()))
 }

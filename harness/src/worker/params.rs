@@ -5,7 +5,7 @@
 use nearlab_index::{
     Build, Persist,
     flat::{Flat, FlatParams, FlatSearchParams},
-    hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes},
+    hnsw::{Ahead, Construction, Hnsw, HnswParams, HnswSearchParams, Layers, RerankCodes, TraversalCodes},
     ivf::{Ivf, IvfParams, IvfSearchParams},
 };
 use nearlab_reports::record::Params;
@@ -89,10 +89,15 @@ impl Configure for Hnsw {
     }
 
     fn search_params(params: &Params) -> Result<HnswSearchParams, ParamsError> {
-        known(params, &["ef_search", "patience", "rerank"])?;
+        known(params, &["ahead", "ef_search", "interleave", "layers", "patience", "rerank"])?;
+        let ahead = Ahead::ALL.map(|ahead| (ahead.name(), ahead));
+        let layers = Layers::ALL.map(|layers| (layers.name(), layers));
         Ok(HnswSearchParams {
             rerank: optional(params, "rerank")?.unwrap_or_default(),
             patience: optional(params, "patience")?.unwrap_or_default(),
+            interleave: optional(params, "interleave")?.unwrap_or_default(),
+            ahead: choice(params, "ahead", &ahead)?.unwrap_or_default(),
+            layers: choice(params, "layers", &layers)?.unwrap_or_default(),
             ..HnswSearchParams::new(required(params, "ef_search")?)
         })
     }
@@ -192,7 +197,7 @@ mod tests {
         let misspelt = params(&[("efsearch", 3.into())]);
         assert_eq!(
             text(Hnsw::search_params(&misspelt).unwrap_err()),
-            "there is no parameter `efsearch`; known: ef_search, patience, rerank"
+            "there is no parameter `efsearch`; known: ahead, ef_search, interleave, layers, patience, rerank"
         );
         let mistyped = params(&[("nlist", "many".into())]);
         let found = text(Ivf::build_params(&mistyped, 1).unwrap_err());

@@ -22,7 +22,7 @@ use super::{CollectionError, IndexConfig, SearchOptions};
 use crate::hnsw::{self, Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher};
 use crate::ivf::{self, Ivf, IvfSearcher};
 use crate::memory::Capacity;
-use crate::{Build, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
+use crate::{Build, Clock, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
 
 /// The name of a file of the index before it has its own.
 const UNFINISHED: &str = "index.new";
@@ -72,6 +72,15 @@ impl Graph {
             }
             IndexConfig::Ivf(params) => Some(Self::Ivf(Ivf::build(vectors, metric, params, pool, progress)?)),
         })
+    }
+
+    /// Tunes the index by some vectors.
+    pub(super) fn tune(&self, vectors: Vectors<'_, f32>, clock: Clock<'_>) {
+        match self {
+            Self::Live(live) => live.tune(vectors, clock),
+            Self::Frozen(hnsw) => hnsw.tune(vectors, clock),
+            Self::Ivf(ivf) => ivf.tune(vectors, clock),
+        }
     }
 
     /// Finds the nearest of all, or of those in `among`.

@@ -20,8 +20,10 @@ use super::sync::yield_now;
 use super::{Collection, CollectionError, IndexConfig};
 use crate::hnsw::{Construction, HnswParams};
 use crate::memory::Capacity;
-use crate::{IdSet, Mutable, Progress};
+use crate::{Clock, IdSet, Mutable, Progress};
 
+/// Vectors that an index is tuned by, about.
+const TUNED_BY: usize = 2048;
 /// Bytes that are copied at once; zeros in such a piece take up no room in the copy.
 const COPIED: usize = 1 << 20;
 
@@ -55,6 +57,24 @@ pub struct Damage(
 );
 
 impl Collection {
+    /// Settles how searches of the index go about waiting for memory, with some of the vectors as queries, by the time as `clock` has
+    /// it; see [`Index::tune`](crate::Index::tune). For whoever will search for long: it takes up to 0.2 s where the index is larger than
+    /// caches, nothing elsewhere. A new index, which [`optimize`](Self::optimize) may build, is to be tuned anew.
+    pub fn tune(&self, clock: Clock<'_>) -> Result<(), CollectionError> {
+        let (graph, snapshot, nodes) = {
+            let state = self.read();
+            (state.graph.clone(), state.snapshot.clone(), state.nodes.clone())
+        };
+        let Some(graph) = graph else { return Ok(()) };
+        let (mut rows, mut buffer) = (Vec::new(), Vec::new());
+        let alive = nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
+        for (slot, _) in alive.step_by(nodes.len().div_ceil(TUNED_BY).max(1)) {
+            with_row(&snapshot, slot, &mut buffer, |row| rows.extend_from_slice(row))?;
+        }
+        graph.tune(Vectors::new(&rows, self.config.dim), clock);
+        Ok(())
+    }
+
     /// Brings the index up to date, frees what deleted records take up, in the index and on the disk, and saves the index. Changes
     /// wait until it is done, searches do not.
     pub fn optimize(&self, progress: &dyn Progress) -> Result<(), CollectionError> {

@@ -71,6 +71,7 @@ mod grow;
 mod growth;
 mod level;
 mod live;
+mod pace;
 mod params;
 mod pool;
 mod repair;
@@ -89,10 +90,12 @@ use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
 pub use live::{LiveHnsw, LiveSaveError, LiveSearcher};
-pub use params::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
+pub use pace::Ahead;
+pub use params::{Construction, HnswParams, HnswSearchParams, Layers, RerankCodes, TraversalCodes};
 pub use search::HnswSearcher;
 pub(crate) use search::Scratch;
 
+use crate::index::Clock;
 use crate::memory::Capacity;
 use crate::quant::{Euclid, Form, Lifted};
 use crate::scratch::Idle;
@@ -102,6 +105,7 @@ use batch::Batches;
 use codes::{Rerank, Traversal};
 use graph::Graph;
 use grow::grow;
+use pace::{Tuned, measured};
 use search::Searched;
 
 /// A navigable graph over `n x d` vectors; see the [module](self).
@@ -115,6 +119,7 @@ pub struct Hnsw {
     /// Ids that nothing leads to, in an index that was changed.
     deleted: IdSet,
     build_counters: Counters,
+    tuned: Tuned,
     /// Memory for searchers.
     idle: Idle<Scratch>,
 }
@@ -151,6 +156,7 @@ impl Hnsw {
             deleted: &self.deleted,
             linked: self.len(),
             dead: 0,
+            pace: self.tuned.pace(),
         }
     }
 
@@ -178,6 +184,7 @@ impl Hnsw {
             graph,
             deleted: IdSet::new(),
             build_counters,
+            tuned: Tuned::default(),
             idle: Idle::default(),
         })
     }
@@ -249,6 +256,12 @@ impl Index for Hnsw {
 
     fn scratch_bytes(&self) -> u64 {
         self.idle.capacity_bytes() as u64
+    }
+
+    /// What a search of one query asks for ahead: up to 0.2 s, and nothing where the caches hold the graph.
+    fn tune(&self, vectors: Vectors<'_, f32>, clock: Clock<'_>) {
+        let read = self.traversal.form().codes().bytes() + size_of_val(&*self.graph.base);
+        self.tuned.settle(measured(self, read, vectors, clock));
     }
 
     fn searcher(&self, params: &HnswSearchParams) -> Result<HnswSearcher<'_>, ParamError> {

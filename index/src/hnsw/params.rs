@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::{Ahead, MOST_INTERLEAVED};
 use crate::ParamError;
 use crate::quant::AffineKind;
 
@@ -240,6 +241,29 @@ impl HnswParams {
     }
 }
 
+/// Where a search begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Layers {
+    /// At the top, as the paper has it: the upper layers lead near the query.
+    #[default]
+    All,
+    /// At the entry point on the base layer, as if the graph were flat.
+    Base,
+}
+
+impl Layers {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::All, Self::Base];
+
+    /// The name in experiments: `all` or `base`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Base => "base",
+        }
+    }
+}
+
 /// What is chosen anew for each search point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HnswSearchParams {
@@ -252,19 +276,27 @@ pub struct HnswSearchParams {
     /// Nodes expanded since one of the candidates that count last changed, at which a search without a filter ends; those that count are
     /// the `k` nearest, or those that are scored anew. 0 goes on until all `ef_search` are expanded.
     pub patience: usize,
+    /// Queries of a batch that walk in turns, so that one computes while the memory of others comes, 1 to 8; 0 leaves it to the index.
+    /// No result depends on it, nor on the next.
+    pub interleave: usize,
+    /// What a search of one query asks the memory for ahead.
+    pub ahead: Ahead,
+    /// Where a search begins.
+    pub layers: Layers,
 }
 
 impl HnswSearchParams {
     /// Searches that keep `ef_search` candidates, expand them all, and rerank as many as suits.
     pub const fn new(ef_search: usize) -> Self {
-        Self { ef_search, rerank: 0, patience: 0 }
+        Self { ef_search, rerank: 0, patience: 0, interleave: 0, ahead: Ahead::Auto, layers: Layers::All }
     }
 
     /// Refuses values out of the ranges above.
     pub fn validate(&self) -> Result<(), ParamError> {
         ParamError::check("ef_search", self.ef_search, 1, crate::index::MAX_VECTORS)?;
         ParamError::check("rerank", self.rerank, 0, crate::index::MAX_VECTORS)?;
-        ParamError::check("patience", self.patience, 0, crate::index::MAX_VECTORS)
+        ParamError::check("patience", self.patience, 0, crate::index::MAX_VECTORS)?;
+        ParamError::check("interleave", self.interleave, 0, MOST_INTERLEAVED)
     }
 }
 
@@ -298,5 +330,7 @@ mod tests {
              incremental for 65537"
         );
         assert_eq!(HnswSearchParams::new(0).validate().unwrap_err().name, "ef_search");
+        let crowd = HnswSearchParams { interleave: 9, ..HnswSearchParams::new(1) };
+        assert_eq!(crowd.validate().unwrap_err().name, "interleave");
     }
 }

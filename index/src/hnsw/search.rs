@@ -1,7 +1,7 @@
 //! Descending through the upper layers and searching the base layer (algorithm 5), one query at a time or a few at once.
 //!
-//! One query waits for memory at every hop. A batch therefore walks [`INTERLEAVED`] queries in turns: while the memory that
-//! one has asked for is on its way, the others work. The steps of a query do not depend on what walks beside it, so the
+//! One query waits for memory at every hop. A batch therefore walks some queries in turns: while the memory that one has
+//! asked for is on its way, the others work. The steps of a query do not depend on what walks beside it, so the
 //! results are those of one at a time. Nothing here allocates once the scratch has grown to `ef` and the widest row.
 
 use nearlab_storage::Vectors;
@@ -10,16 +10,14 @@ use super::Hnsw;
 use super::among::{Among, Matched};
 use super::codes::{EndQuery, Finish, Rerank, RerankRows, Walked};
 use super::graph::{Links, View};
-use super::params::HnswSearchParams;
+use super::pace::{MOST_INTERLEAVED, Pace};
+use super::params::{HnswSearchParams, Layers};
 use super::walk::{Patience, Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row, one_by_one};
 use crate::memory::Capacity;
 use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
 use crate::scratch::Idle;
 use crate::{Counters, IdSet, Neighbor, Searcher};
-
-/// Queries of a batch that walk at the same time.
-const INTERLEAVED: usize = 6;
 
 /// One thread's searches of an [`Hnsw`].
 #[derive(Debug)]
@@ -100,6 +98,7 @@ pub(super) struct Searched<'a> {
     /// Nodes that are linked, of which `dead` were deleted.
     pub(super) linked: usize,
     pub(super) dead: usize,
+    pub(super) pace: Pace,
 }
 
 /// The memory of one thread's searches, by the kind of a prepared query.
@@ -219,6 +218,7 @@ pub(super) struct Plan<'a, C> {
     pub(super) share: f64,
     pub(super) rerank: usize,
     pub(super) patience: usize,
+    pub(super) pace: Pace,
 }
 
 /// One walking query.
@@ -264,12 +264,13 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             rerank_rows: searched.rerank.rows(),
             euclid: searched.euclid,
             entry_point,
-            max_level: searched.max_level,
+            max_level: if params.layers == Layers::Base { 0 } else { searched.max_level },
             deleted: searched.deleted,
             ef_search: params.ef_search,
             share: linked as f64 / (linked - dead).max(1) as f64,
             rerank: params.rerank,
             patience: params.patience,
+            pace: searched.pace.chosen(params),
         }
     }
 
@@ -296,12 +297,12 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         k: usize,
         out: &mut [Neighbor],
     ) -> Counters {
-        let count = INTERLEAVED.min(queries.len());
+        let count = self.pace.interleave.min(queries.len());
         let (slots, half) = (self.slots(slots, count), count / 2);
         // The query that walks in each slot. Half of them are a step ahead of the others, so that in these turns one that has
         // collected rows is followed by one that scores.
-        let mut walking = [None; INTERLEAVED];
-        let turns: [[usize; 2]; INTERLEAVED] = std::array::from_fn(|i| [i, (i + half) % count.max(1)]);
+        let mut walking = [None; MOST_INTERLEAVED];
+        let turns: [[usize; 2]; MOST_INTERLEAVED] = std::array::from_fn(|i| [i, (i + half) % count.max(1)]);
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
             self.begin(slot, queries.row(i), k);
             if i >= half {
@@ -390,7 +391,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
         let over = self.step_asking(slot, query, &[]);
-        slot.walk.ask(self.view);
+        slot.walk.ask(self.view, self.pace.ahead);
         over
     }
 

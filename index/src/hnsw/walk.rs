@@ -8,6 +8,7 @@
 //! makes more at a time waits.
 
 use super::graph::{NO_LINK, View};
+use super::pace::Ahead;
 use super::pool::Pool;
 use super::visited::Visited;
 use crate::memory::Capacity;
@@ -123,17 +124,23 @@ impl<Q: Default> Walk<Q> {
     #[inline]
     pub(super) fn step<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) -> bool {
         let over = self.step_asking(view, &[]);
-        self.ask(view);
+        self.ask(view, Ahead::Links);
         over
     }
 
-    /// Asks for what the next steps read: the rows to score, or the links of the candidate that follows the one being expanded
-    /// unless a nearer one is found.
+    /// Asks for what the next steps read: the rows to score, and of the candidate that follows the one being expanded, unless a nearer
+    /// one is found, first its links, then the codes that they lead to.
     #[inline]
-    pub(super) fn ask<C: Codes<Query = Q>>(&self, view: View<'_, C>) {
+    pub(super) fn ask<C: Codes<Query = Q>>(&self, view: View<'_, C>, ahead: Ahead) {
         match self.next {
-            Next::Score(_) => view.codes.prefetch_all(self.wanted()),
-            Next::Gather(_, layer) if layer == self.route.layer => {
+            Next::Score(layer) => {
+                view.codes.prefetch_all(self.wanted());
+                if ahead == Ahead::Codes && layer == self.route.layer {
+                    let links = self.pool.next_nearest().into_iter().flat_map(|id| view.links.of(id, layer));
+                    links.filter(|&id| !self.visited.contains(id)).for_each(|id| view.codes.prefetch(id));
+                }
+            }
+            Next::Gather(_, layer) if layer == self.route.layer && ahead != Ahead::Nothing => {
                 self.pool.next_nearest().into_iter().for_each(|id| view.links.prefetch(id, layer));
             }
             Next::Gather(..) => (),

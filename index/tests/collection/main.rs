@@ -10,6 +10,7 @@ mod snapshots;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records, SearchOptions};
 use nearlab_index::hnsw::{HnswParams, TraversalCodes};
@@ -165,8 +166,12 @@ fn a_backup_is_a_collection_of_its_own() {
     assert!(matches!(collection.backup(&backup), Err(CollectionError::Exists(_))));
     collection.delete(&(0..400).collect::<Vec<u64>>()[..], Durability::Sync).unwrap();
     assert!(collection.is_empty());
-    agree(&Collection::open_read_only(&backup).unwrap(), &model, &mut seeded);
-    agree(&Collection::open(&backup, 1).unwrap(), &model, &mut seeded);
+    let mut tuned_agrees = |copy: Collection| {
+        copy.tune(&Duration::default).unwrap();
+        agree(&copy, &model, &mut seeded);
+    };
+    tuned_agrees(Collection::open_read_only(&backup).unwrap());
+    tuned_agrees(Collection::open(&backup, 1).unwrap());
     assert!(collection.stats().disk_bytes > 0);
 }
 

@@ -128,6 +128,7 @@ fn options<'a>(
         ef_search: arguments.ef_search.unwrap_or(base.hnsw.ef_search),
         rerank: arguments.rerank.unwrap_or(base.hnsw.rerank),
         patience: arguments.patience.unwrap_or(base.hnsw.patience),
+        ..base.hnsw
     };
     let ivf = arguments.nprobe.map_or(base.ivf, |nprobe| IvfSearchParams { nprobe });
     // Before there is an index nothing looks at them.

@@ -33,6 +33,7 @@ pub(super) use save::Saved;
 use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
+use super::pace::Tuned;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{
     Affine, AffineKind, Euclid, F16, F32, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
@@ -112,6 +113,7 @@ impl Persist for Hnsw {
             graph,
             deleted,
             build_counters: header.counters,
+            tuned: Tuned::default(),
             idle: Idle::default(),
         })
     }
@@ -313,6 +315,7 @@ mod tests {
             graph,
             deleted: IdSet::new(),
             build_counters: Counters { hops: 3, ..Counters::default() },
+            tuned: Tuned::default(),
             idle: Idle::default(),
         };
         damage(&mut hnsw);

@@ -24,9 +24,11 @@ use super::connect::{Lost, tie};
 use super::file::Saved;
 use super::graph;
 use super::growth::Growth;
+use super::pace::measured;
 use super::repair::Mended;
 use super::search::Scratch;
 use super::{Hnsw, HnswParams, HnswSearchParams, TraversalCodes};
+use crate::index::Clock;
 use crate::memory::Capacity;
 use crate::quant::{Euclid, Form};
 use crate::scratch::Idle;
@@ -80,7 +82,7 @@ impl Hnsw {
     }
 
     fn thawed(self) -> Result<LiveHnsw, BuildError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, idle } = self;
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle } = self;
         let forms = Forms::of(&euclid, traversal, &rerank)?;
         let growth = match &forms {
             Forms::Plain(f32) => Growth::thawed(&graph, f32.rows()),
@@ -88,7 +90,7 @@ impl Hnsw {
         }?;
         let writer = Writer::new(free_ids(&deleted), build_counters, &params);
         let free = deleted.len();
-        let mut state = State { forms, rerank, growth, deleted, free };
+        let mut state = State { forms, rerank, growth, deleted, free, tuned };
         // Here, and not under the lock of the first insert.
         for form in state.forms_mut().into_iter().flatten() {
             let bytes = form.codes().bytes();
@@ -114,10 +116,11 @@ impl LiveHnsw {
     pub fn freeze(self, pool: &ThreadPool, progress: &dyn Progress) -> Result<Hnsw, BuildError> {
         self.optimize(pool, progress)?;
         let Self { params, euclid, state, writer, idle } = self;
-        let State { forms, rerank, growth, deleted, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let State { forms, rerank, growth, deleted, tuned, .. } =
+            state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let build_counters = writer.into_inner().unwrap_or_else(PoisonError::into_inner).counters;
         let (traversal, graph) = (forms.into_traversal(), growth.freeze());
-        Ok(Hnsw { params, euclid, traversal, rerank, graph, deleted, build_counters, idle })
+        Ok(Hnsw { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle })
     }
 
     /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not.
@@ -279,6 +282,16 @@ impl Index for LiveHnsw {
         let writer = self.lock_writer();
         let free = writer.free.capacity_bytes();
         (self.idle.capacity_bytes() + writer.capacity_bytes() + free) as u64
+    }
+
+    /// As that of [`Hnsw`].
+    fn tune(&self, vectors: Vectors<'_, f32>, clock: Clock<'_>) {
+        let read = {
+            let state = self.read();
+            state.forms()[0].map_or(0, |form| form.codes().bytes()) + size_of_val(state.growth.links().base)
+        };
+        let pace = measured(self, read, vectors, clock);
+        self.read().tuned.settle(pace);
     }
 
     fn searcher(&self, params: &HnswSearchParams) -> Result<LiveSearcher<'_>, ParamError> {

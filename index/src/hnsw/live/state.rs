@@ -10,6 +10,7 @@ use super::insert::AllCrews;
 use crate::hnsw::HnswParams;
 use crate::hnsw::codes::{Rerank, Traversal, Walked};
 use crate::hnsw::growth::Growth;
+use crate::hnsw::pace::Tuned;
 use crate::hnsw::repair::{Mended, mended};
 use crate::hnsw::search::Searched;
 use crate::hnsw::seek::{Crews, Found, Scorers, Seeker};
@@ -70,6 +71,7 @@ pub(super) struct State {
     pub(super) deleted: IdSet,
     /// Deleted nodes that nothing leads to any more.
     pub(super) free: usize,
+    pub(super) tuned: Tuned,
 }
 
 impl State {
@@ -100,6 +102,7 @@ impl State {
             deleted: &self.deleted,
             linked,
             dead: self.deleted.len() - self.free,
+            pace: self.tuned.pace(),
         }
     }
 
