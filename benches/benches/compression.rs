@@ -10,6 +10,9 @@
     reason = "a bench that cannot set itself up has nothing to measure"
 )]
 
+#[path = "data/real.rs"]
+mod real;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,10 +20,11 @@ use half::f16;
 use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, TraversalCodes};
 use nearlab_index::{Build, IdSet, Index, Searcher};
 use nearlab_simd::Metric;
+use nearlab_storage::Vectors;
 use nearlab_storage::store::{
     Codec, Durability, Element, IdKind, PackOptions, Shape, Snapshot, StoreOptions, VectorStore,
 };
-use nearlab_storage::{Container, FileKind, SectionId, Vectors, Verify};
+use real::Real;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of f32 rows that are packed.
@@ -182,13 +186,10 @@ fn codes(rows: Vectors<'_, f32>, queries: Vectors<'_, f32>) {
 }
 
 fn main() {
-    for path in std::env::args().skip(1).filter(|arg| !arg.starts_with("--")) {
-        let file = Container::open(&path, FileKind::new("NL-DATA"), 1..=1, Verify::Header).unwrap();
-        let meta: serde_json::Value = serde_json::from_slice(file.bytes(SectionId::new("meta")).unwrap()).unwrap();
-        let dim = meta["fingerprint"]["d"].as_u64().unwrap() as usize;
-        let train = file.view::<f32>(SectionId::new("train")).unwrap();
-        let rows = Vectors::new(&train[..train.len().min(PACKED / (4 * dim) * dim)], dim);
-        println!("\n{}: {} vectors of {dim}\n", meta["fingerprint"]["name"], rows.len());
+    for real in Real::named() {
+        let (train, dim) = (real.train(), real.dim);
+        let rows = train.rows(0..train.len().min(PACKED / (4 * dim)));
+        println!("\n{}: {} vectors of {dim}, {}\n", real.name, rows.len(), real.metric);
         println!(
             "| rows | element | ratio | pack MB/s | unpack MB/s | first read µs | later read ns |\n|---|---|---|---|---|---|---|"
         );
@@ -198,6 +199,6 @@ fn main() {
         println!("\n| rows | ratio | encode MB/s | relative error |\n|---|---|---|---|");
         narrow(rows);
         println!("\n| codes | ratio | score ns | relative error of the squared distance |\n|---|---|---|---|");
-        codes(rows, Vectors::new(file.view::<f32>(SectionId::new("test")).unwrap(), dim));
+        codes(rows, real.test());
     }
 }
