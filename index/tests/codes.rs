@@ -49,7 +49,12 @@ fn combinations() -> impl Iterator<Item = HnswParams> {
         (TraversalCodes::Lvq4, 0, RerankCodes::F16),
         (TraversalCodes::Lvq8, 0, RerankCodes::None),
         (TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
+        (TraversalCodes::Rabitq2, 0, RerankCodes::Sq8),
+        (TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),
         (TraversalCodes::Rabitq4, 0, RerankCodes::F32),
+        (TraversalCodes::Rabitq5, 0, RerankCodes::F16),
+        (TraversalCodes::Rabitq6, 0, RerankCodes::F32),
+        (TraversalCodes::Rabitq7, 0, RerankCodes::None),
         (TraversalCodes::Rabitq8, 0, RerankCodes::None),
     ];
     Construction::ALL.into_iter().flat_map(move |construction| {

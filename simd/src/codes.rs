@@ -11,6 +11,10 @@
 //! | [`u8`](CodeKernels::u8_by_id) | 64 levels 0..=255 | 64 `f32`, in levels | `Σ (c - q)²` |
 //! | [`f16`](CodeKernels::f16_by_id) | 32 binary16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
 //!
+//! Inner products of levels with a query in small integers are sums of integers too: [`dot1`](CodeKernels::dot1_by_id),
+//! [`dot4`](CodeKernels::dot4_by_id), [`dot8`](CodeKernels::dot8_by_id), and [`planes`](CodeKernels::planes_by_id) for levels of
+//! any number of bits up to 7, whose rows need not be whole lines.
+//!
 //! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies some vectors with many rows, for
 //! projections.
 //!
@@ -43,6 +47,7 @@ pub struct CodeKernels {
     pub(crate) dot1: ById<u8, u8>,
     pub(crate) dot4: ById<i8, u8>,
     pub(crate) dot8: ById<i8, u8>,
+    pub(crate) planes: PlanesById,
     pub(crate) u8i8_products: Products,
     pub(crate) u7_tile: Tile,
     pub(crate) below: Below,
@@ -55,6 +60,9 @@ pub struct CodeKernels {
 
 /// `(query, codes, ids, out)`
 pub(crate) type ById<Q, C> = fn(&[Q], &[C], &[u32], &mut [f32]);
+
+/// `(query, rows, ids, out)`
+pub(crate) type PlanesById = fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
 
 /// `(vectors, rows, width, out)`
 pub(crate) type Products = fn(&[u8], &[i8], usize, &mut [i32]);
@@ -78,6 +86,20 @@ pub(crate) type Hadamard = fn(&mut [f32]);
 
 /// `(queries, rows, d, out)`
 pub(crate) type Sieve = fn(&[f32], &[f32], usize, &mut [f32]);
+
+/// Rows of levels in planes, for [`CodeKernels::planes_by_id`].
+///
+/// A row begins with `bits` planes of 8 bytes for each 64 levels: bit `j` of byte `i` of plane `p` is bit `p` of level `8 i + j`.
+/// What follows them in a row is not read.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaneRows<'a> {
+    /// All rows.
+    pub codes: &'a [u8],
+    /// Bytes from one row to the next.
+    pub row_bytes: usize,
+    /// Bits of a level, 1 to 7.
+    pub bits: u32,
+}
 
 /// Most scores that [`CodeKernels::within`] looks at.
 pub const WITHIN: usize = 64;
@@ -129,7 +151,7 @@ impl TileColumns {
 }
 
 impl CodeKernels {
-    /// The instruction set of this table. AVX-512 here means with VNNI and VPOPCNTDQ.
+    /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -177,6 +199,12 @@ impl CodeKernels {
     #[inline]
     pub fn dot8_by_id(&self, query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
         (self.dot8)(query, codes, ids, out);
+    }
+
+    /// Inner products of a query of numbers -127..=127, a multiple of 64 of them, with rows of as many levels in planes.
+    #[inline]
+    pub fn planes_by_id(&self, query: &[i8], rows: PlaneRows<'_>, ids: &[u32], out: &mut [f32]) {
+        (self.planes)(query, rows, ids, out);
     }
 
     /// Inner products of each of the `vectors` of `width` levels 0..=255 with each of the `rows` of as many numbers
@@ -296,7 +324,7 @@ pub fn code_kernels() -> &'static CodeKernels {
     CHOSEN.get_or_init(|| {
         let forced = std::env::var_os(crate::OVERRIDE_VARIABLE).is_some_and(|tier| !tier.is_empty());
         // A tier that is named was found by `kernels()` or refused by it with a sentence. Its kernels for codes may be
-        // missing where a CPU has AVX-512 without VNNI; AVX2's are the next.
+        // missing where a CPU has AVX-512 without the rest; AVX2's are the next.
         let highest = if forced { kernels().tier() } else { Tier::Avx512 };
         arch::codes_by_preference().find(|codes| codes.tier <= highest).unwrap_or(&arch::PORTABLE_CODES)
     })

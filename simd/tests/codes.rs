@@ -1,6 +1,6 @@
 //! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
 
-use nearlab_simd::{CodeKernels, MINIMA, TileColumns, available_codes, products_error, u4_query_level};
+use nearlab_simd::{CodeKernels, MINIMA, PlaneRows, TileColumns, available_codes, products_error, u4_query_level};
 
 /// Numbers from a fixed linear congruential sequence, below `bound`.
 fn numbers(count: usize, bound: u32, seed: u64) -> Vec<u32> {
@@ -196,6 +196,44 @@ fn products_with_codes_of_one_four_and_eight_bits_are_exact() {
             .collect();
         check("dot1", &dot1, 0.0, |k, ids, out| k.dot1_by_id(&planes, &codes, ids, out));
     }
+}
+
+#[test]
+fn products_with_levels_in_planes_are_exact_at_every_number_of_bits() {
+    for bits in 1..=7 {
+        for (groups, rest) in [(1, 0), (2, 12), (5, 60), (24, 13)] {
+            let row_bytes = groups * 8 * bits as usize + rest;
+            let mut codes = bytes(ROWS * row_bytes, 256, 24 + u64::from(bits));
+            // Also the largest levels only, against the largest numbers.
+            codes[..row_bytes].fill(255);
+            let mut query: Vec<i8> =
+                numbers(groups * 64, 255, 25).into_iter().map(|x| (x as i32 - 127) as i8).collect();
+            query[..32].fill(127);
+            query[32..64].fill(-127);
+            let level = |row: usize, i: usize| -> i32 {
+                let plane = |p: u32| row * row_bytes + (i / 64 * bits as usize + p as usize) * 8;
+                (0..bits).map(|p| i32::from(codes[plane(p) + i % 64 / 8] >> (i % 8) & 1) << p).sum()
+            };
+            let product = |row| (0..groups * 64).map(|i| level(row, i) * i32::from(query[i])).sum::<i32>();
+            let expected: Vec<f64> = (0..ROWS).map(|row| f64::from(product(row))).collect();
+            let rows = PlaneRows { codes: &codes, row_bytes, bits };
+            check("planes", &expected, 0.0, |k, ids, out| k.planes_by_id(&query, rows, ids, out));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a query of 64 numbers does not meet rows of 23 bytes with 3 bits, 1 to 7, for each of 64")]
+fn planes_beyond_their_row_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.planes_by_id(&[0; 64], PlaneRows { codes: &[0; 23], row_bytes: 23, bits: 3 }, &[0], &mut [0.0]);
+}
+
+#[test]
+#[should_panic(expected = "a query of 64 numbers does not meet rows of 64 bytes with 8 bits, 1 to 7, for each of 64")]
+fn planes_of_whole_bytes_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.planes_by_id(&[0; 64], PlaneRows { codes: &[0; 64], row_bytes: 64, bits: 8 }, &[0], &mut [0.0]);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             ("sq4", TraversalCodes::Sq4, 0, RerankCodes::Sq8),
             ("lvq4", TraversalCodes::Lvq4, 0, RerankCodes::F16),
             ("rabitq1", TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
+            ("rabitq3", TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),
             ("rabitq8", TraversalCodes::Rabitq8, 0, RerankCodes::F16),
             ("sq4-pca", TraversalCodes::Sq4, 2, RerankCodes::F32),
         ] {

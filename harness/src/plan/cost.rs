@@ -18,7 +18,7 @@
 //! codes and rerank codes instead of the vectors; that shorter codes are faster is not estimated.
 //! Of an external worker nothing is known.
 
-use nearlab_index::hnsw::{Hnsw, RerankCodes, TraversalCodes};
+use nearlab_index::hnsw::Hnsw;
 use nearlab_reports::record::Params;
 
 use super::{Facts, PlannedSearch, PlannedTrial};
@@ -59,8 +59,8 @@ fn distance_ns(kind: Kind, d: f64) -> f64 {
 
 /// Estimate of a build.
 pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
-    let (Some(n), Some(d)) = (facts.n, facts.d) else { return Cost::default() };
-    let (n, d) = (n as f64, d as f64);
+    let (Some(n), Some(dim)) = (facts.n, facts.d) else { return Cost::default() };
+    let (n, d) = (n as f64, dim as f64);
     let of = |name| number(&trial.build, name);
     let vectors = 4.0 * n * d;
     let (distances, bytes) = match trial.kind {
@@ -68,7 +68,7 @@ pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
         Kind::Flat => (0.0, vectors),
         Kind::Hnsw => {
             let links = 4.0 * n * (2.0 * of("m") + 2.0);
-            let codes = code_bytes(&trial.build, d).map_or(vectors, |bytes| n * bytes);
+            let codes = code_bytes(&trial.build, dim as usize).map_or(vectors, |bytes| n * bytes);
             (n * of("ef_construction") * of("m"), links + codes)
         }
         Kind::Ivf => {
@@ -83,29 +83,11 @@ pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
     }
 }
 
-/// Bytes of the numbers beside a vector's levels, where it has numbers of its own.
-const FACTORS: f64 = 12.0;
-
 /// Bytes of one vector's codes and rerank codes in HNSW.
-fn code_bytes(build: &Params, d: f64) -> Option<f64> {
+fn code_bytes(build: &Params, d: usize) -> Option<f64> {
     let params = Hnsw::build_params(build, 0).ok()?;
-    let kept = if params.components == 0 { d } else { d.min(params.components as f64) };
-    let codes = match params.codes {
-        TraversalCodes::F32 => 4.0 * d,
-        TraversalCodes::F16 => 2.0 * d,
-        TraversalCodes::Sq8 => d,
-        TraversalCodes::Sq4 => kept / 2.0,
-        TraversalCodes::Lvq4 | TraversalCodes::Rabitq4 => d / 2.0 + FACTORS,
-        TraversalCodes::Lvq8 | TraversalCodes::Rabitq8 => d + FACTORS,
-        TraversalCodes::Rabitq1 => d / 8.0 + FACTORS,
-    };
-    let rerank = match params.rerank_codes {
-        RerankCodes::None => 0.0,
-        RerankCodes::Sq8 => d,
-        RerankCodes::F16 => 2.0 * d,
-        RerankCodes::F32 => 4.0 * d,
-    };
-    Some(codes + rerank)
+    let kept = if params.components == 0 { d } else { d.min(params.components) };
+    Some((params.codes.bytes(kept) + params.rerank_codes.bytes(d)) as f64)
 }
 
 /// Estimate of one timed pass over all queries with its warm-up, in seconds.

@@ -4,35 +4,45 @@ use serde::{Deserialize, Serialize};
 
 use super::pace::{Ahead, MOST_INTERLEAVED};
 use crate::ParamError;
-use crate::quant::AffineKind;
+use crate::quant::{AFFINE_FACTORS as FACTORS, AffineKind};
 
-/// The form in which searches score the vectors they pass.
+/// The form in which searches score the vectors they pass. The numbers are those of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TraversalCodes {
     /// 4 bytes per component: exact.
-    F32,
+    F32 = 0,
     /// 2 bytes: IEEE 754 binary16.
-    F16,
+    F16 = 1,
     /// 1 byte: 256 levels; exact for whole numbers from 0 to 255.
-    Sq8,
+    Sq8 = 2,
     /// Half a byte: 16 levels.
-    Sq4,
+    Sq4 = 3,
     /// Half a byte: 16 levels between each vector's own bounds, and 12 bytes.
-    Lvq4,
+    Lvq4 = 4,
     /// 1 byte: 256 levels between each vector's own bounds, and 12 bytes.
-    Lvq8,
+    Lvq8 = 5,
     /// 1 bit, after a random rotation, and 12 bytes.
-    Rabitq1,
+    Rabitq1 = 6,
+    /// 2 bits, after a random rotation, and 12 bytes.
+    Rabitq2 = 9,
+    /// 3 bits, after a random rotation, and 12 bytes.
+    Rabitq3 = 10,
     /// Half a byte, after a random rotation, and 12 bytes.
-    Rabitq4,
+    Rabitq4 = 7,
+    /// 5 bits, after a random rotation, and 12 bytes.
+    Rabitq5 = 11,
+    /// 6 bits, after a random rotation, and 12 bytes.
+    Rabitq6 = 12,
+    /// 7 bits, after a random rotation, and 12 bytes.
+    Rabitq7 = 13,
     /// 1 byte, after a random rotation, and 12 bytes.
-    Rabitq8,
+    Rabitq8 = 8,
 }
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::F32,
         Self::F16,
         Self::Sq8,
@@ -40,11 +50,16 @@ impl TraversalCodes {
         Self::Lvq4,
         Self::Lvq8,
         Self::Rabitq1,
+        Self::Rabitq2,
+        Self::Rabitq3,
         Self::Rabitq4,
+        Self::Rabitq5,
+        Self::Rabitq6,
+        Self::Rabitq7,
         Self::Rabitq8,
     ];
 
-    /// The name in experiments: `f32`, `f16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1`, `rabitq4` or `rabitq8`.
+    /// The name in experiments: `f32`, `f16`, `sq8`, `sq4`, `lvq4`, `lvq8`, or `rabitq1` to `rabitq8`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -54,9 +69,20 @@ impl TraversalCodes {
             Self::Lvq4 => "lvq4",
             Self::Lvq8 => "lvq8",
             Self::Rabitq1 => "rabitq1",
+            Self::Rabitq2 => "rabitq2",
+            Self::Rabitq3 => "rabitq3",
             Self::Rabitq4 => "rabitq4",
+            Self::Rabitq5 => "rabitq5",
+            Self::Rabitq6 => "rabitq6",
+            Self::Rabitq7 => "rabitq7",
             Self::Rabitq8 => "rabitq8",
         }
+    }
+
+    /// Bytes of a vector of `components`, without padding.
+    pub const fn bytes(self, components: usize) -> usize {
+        let factors = if self.affine().is_some() { FACTORS } else { 0 };
+        (components * self.bits() as usize).div_ceil(8) + factors
     }
 
     const fn bits(self) -> u32 {
@@ -64,7 +90,12 @@ impl TraversalCodes {
             Self::F32 => 32,
             Self::F16 => 16,
             Self::Sq8 | Self::Lvq8 | Self::Rabitq8 => 8,
+            Self::Rabitq7 => 7,
+            Self::Rabitq6 => 6,
+            Self::Rabitq5 => 5,
             Self::Sq4 | Self::Lvq4 | Self::Rabitq4 => 4,
+            Self::Rabitq3 => 3,
+            Self::Rabitq2 => 2,
             Self::Rabitq1 => 1,
         }
     }
@@ -72,9 +103,9 @@ impl TraversalCodes {
     /// The kind of affine codes, where they are such, and bits per component.
     pub(super) const fn affine(self) -> Option<(AffineKind, u32)> {
         match self {
-            Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
-            Self::Rabitq1 | Self::Rabitq4 | Self::Rabitq8 => Some((AffineKind::Rabitq, self.bits())),
             Self::F32 | Self::F16 | Self::Sq8 | Self::Sq4 => None,
+            Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
+            _ => Some((AffineKind::Rabitq, self.bits())),
         }
     }
 }
@@ -105,6 +136,11 @@ impl RerankCodes {
             Self::F16 => "f16",
             Self::F32 => "f32",
         }
+    }
+
+    /// Bytes of a vector of `components`, without padding.
+    pub const fn bytes(self, components: usize) -> usize {
+        (components * self.bits() as usize).div_ceil(8)
     }
 
     const fn bits(self) -> u32 {

@@ -6,11 +6,11 @@
 //! rotated at random, and the levels point in nearly its direction; what the angle between the two loses on average is made up
 //! for, and how far an estimate can be off is known.
 //!
-//! A row is whole cache lines; its last 12 bytes are the three numbers, and the query is zero where they stand, so that the
-//! kernels need not know of them. With `r` the vector less the mean, `q` the query less the mean, both rotated, and `<c, q>`
+//! A row is whole cache lines; its last 12 bytes are the three numbers, and the query is zero where they stand, or ends before, so
+//! that the kernels need not know of them. With `r` the vector less the mean, `q` the query less the mean, both rotated, and `<c, q>`
 //! the kernel's product: the squared distance is about `|q|² + first + second (<c, q> + shift)`, and for LVQ `+ third Σ q`.
 
-use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, norm_squared, prefetch};
+use nearlab_simd::{CodeKernels, LINE_BYTES, PlaneRows, code_kernels, norm_squared, prefetch};
 use nearlab_storage::Buffer;
 
 use super::fit::{Fitted, lvq, rabitq};
@@ -19,7 +19,7 @@ use crate::BuildError;
 use crate::memory::Capacity;
 
 /// Bytes of a row that hold its three numbers.
-const FACTORS: usize = 12;
+pub(crate) const FACTORS: usize = 12;
 /// Rows that the mean is taken over, at most.
 const SAMPLE_ROWS: usize = 16_384;
 /// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Affine {
     pub(crate) kind: Kind,
-    /// Bits per component: 1 (`RaBitQ` only), 4 or 8.
+    /// Bits per component: 4 or 8, or for `RaBitQ` 1 to 8.
     pub(crate) bits: u32,
     pub(crate) mean: Buffer<f32>,
     /// Of `RaBitQ`.
@@ -92,8 +92,7 @@ impl Affine {
             }
             let (levels, factors) = code.split_at_mut(code.len() - FACTORS);
             for (i, &level) in fitted.levels.iter().enumerate() {
-                let (byte, shift) = place(i, levels.len(), self.bits);
-                levels[byte] |= level << shift;
+                put(levels, i, self.bits, level);
             }
             for (bytes, factor) in factors.as_chunks_mut::<4>().0.iter_mut().zip(fitted.factors) {
                 *bytes = factor.to_le_bytes();
@@ -107,13 +106,32 @@ pub(crate) fn row_bytes(width: usize, bits: u32) -> usize {
     ((width * bits as usize).div_ceil(8) + FACTORS).next_multiple_of(LINE_BYTES)
 }
 
-/// Byte and shift of level `i` in a row with room for levels in `room` bytes: one after another with eight bits and one bit, the
-/// low halves of all bytes before the high halves with four.
-fn place(i: usize, room: usize, bits: u32) -> (usize, u32) {
+/// Components whose bits of one place share 8 bytes.
+const GROUP: usize = 64;
+
+/// The byte with bit `p` of level `i`, where levels stand in planes; it is bit `i % 8` of it.
+fn plane_byte(i: usize, p: usize, bits: u32) -> usize {
+    (i / GROUP * bits as usize + p) * (GROUP / 8) + i % GROUP / 8
+}
+
+/// Writes level `i` to zeros: one level after another with eight bits, the low halves of all bytes before the high halves with
+/// four, and else a plane for each bit of 64 levels.
+fn put(levels: &mut [u8], i: usize, bits: u32, level: u8) {
+    let room = levels.len();
     match bits {
-        1 => (i / 8, i as u32 % 8),
-        4 => (i % room, if i < room { 0 } else { 4 }),
-        _ => (i, 0),
+        4 => levels[i % room] |= level << if i < room { 0 } else { 4 },
+        8 => levels[i] = level,
+        _ => (0..bits as usize).for_each(|p| levels[plane_byte(i, p, bits)] |= (level >> p & 1) << (i % 8)),
+    }
+}
+
+/// The level that [`put`] wrote.
+fn get(levels: &[u8], i: usize, bits: u32) -> u8 {
+    let room = levels.len();
+    match bits {
+        4 => levels[i % room] >> if i < room { 0 } else { 4 } & 15,
+        8 => levels[i],
+        _ => (0..bits as usize).map(|p| (levels[plane_byte(i, p, bits)] >> (i % 8) & 1) << p).sum(),
     }
 }
 
@@ -158,7 +176,7 @@ pub(crate) struct AffineRows<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct AffineQuery {
     centred: Vec<f32>,
-    /// With four and eight bits.
+    /// With more bits than one.
     numbers: Vec<i8>,
     /// With one bit: four planes for each cache line.
     planes: Vec<u8>,
@@ -193,18 +211,25 @@ impl AffineRows<'_> {
     }
 
     fn prepare_numbers(&self, query: &mut AffineQuery) {
-        let (room, bits) = (self.row_bytes - FACTORS, self.affine.bits);
+        let room = self.row_bytes - FACTORS;
+        // With four bits a line of the query has the numbers for all low halves first.
+        let place_of_half = |i: usize| {
+            let (half, byte) = (i / room, i % room);
+            (byte / LINE_BYTES * 2 + half) * LINE_BYTES + byte % LINE_BYTES
+        };
+        let count = match self.affine.bits {
+            4 => 2 * self.row_bytes,
+            8 => self.row_bytes,
+            _ => query.centred.len(),
+        };
         query.numbers.clear();
-        query.numbers.resize(self.row_bytes * 8 / bits as usize, 0);
+        query.numbers.resize(count, 0);
         let largest = query.centred.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
         (query.lowest, query.step) = (0.0, largest / 127.0);
         let mut sum = 0;
         for (i, x) in query.centred.iter().enumerate() {
             let number = (x * (127.0 / largest)).round() as i8;
-            let (byte, shift) = place(i, room, bits);
-            // With four bits a line of the query has the numbers for all low halves first.
-            let at = if bits == 4 { byte / LINE_BYTES * 2 * LINE_BYTES + byte % LINE_BYTES } else { byte };
-            query.numbers[at + if shift == 4 { LINE_BYTES } else { 0 }] = number;
+            query.numbers[if self.affine.bits == 4 { place_of_half(i) } else { i }] = number;
             sum += i32::from(number);
         }
         query.sum = sum as f32 * query.step;
@@ -236,18 +261,19 @@ impl AffineRows<'_> {
         [0, 1, 2].map(|i| f32::from_le_bytes(factors[i]))
     }
 
-    /// What an estimate of the squared distance to row `id` is more than, but for one time in twenty: `RaBitQ`'s bound with
-    /// its constant 1.9. For LVQ none is known.
+    /// What the squared distance to row `id` is more than, but for one time in twenty, given its estimate: `RaBitQ`'s bound with
+    /// its constant 1.9, of the levels and of the rounded query. For LVQ none is known.
     #[cfg(test)]
     pub(crate) fn lower_bound(&self, query: &AffineQuery, id: u32, score: f32) -> Option<f32> {
         let [first, second, third] = self.factors(id);
         let width = self.affine.width() as f32;
-        let error = match (self.affine.kind, self.affine.bits) {
+        let of_levels = match (self.affine.kind, self.affine.bits) {
             (Kind::Lvq, _) => return None,
             (Kind::Rabitq, 1) => super::fit::error_of_bits(first, second, width),
             (Kind::Rabitq, _) => third,
         };
-        Some(score - error * query.squared.sqrt())
+        let of_query = super::fit::error_of_query(first, query.step);
+        Some(score - (of_levels * of_levels * query.squared + of_query * of_query).sqrt())
     }
 }
 
@@ -273,7 +299,11 @@ impl Codes for AffineRows<'_> {
         match bits {
             1 => self.kernels.dot1_by_id(&query.planes, self.codes, ids, out),
             4 => self.kernels.dot4_by_id(&query.numbers, self.codes, ids, out),
-            _ => self.kernels.dot8_by_id(&query.numbers, self.codes, ids, out),
+            8 => self.kernels.dot8_by_id(&query.numbers, self.codes, ids, out),
+            _ => {
+                let rows = PlaneRows { codes: self.codes, row_bytes: self.row_bytes, bits };
+                self.kernels.planes_by_id(&query.numbers, rows, ids, out);
+            }
         }
         // Half of the highest level, which a direction's levels are counted from.
         let shift = if kind == Kind::Rabitq { -((1 << bits) as f32 - 1.0) * 0.5 * query.sum } else { 0.0 };
@@ -306,17 +336,13 @@ impl SelfQuery for AffineRows<'_> {
         let Affine { kind, bits, .. } = *self.affine;
         let code = &self.codes[row as usize * self.row_bytes..][..self.row_bytes - FACTORS];
         let [first, second, third] = self.factors(row);
-        let mask = ((1_u32 << bits) - 1) as u8;
-        let level = |i: usize| {
-            let (byte, shift) = place(i, code.len(), bits);
-            f32::from(code[byte] >> shift & mask)
-        };
+        let level = |i: usize| f32::from(get(code, i, bits));
         let width = self.affine.width();
         query.centred.clear();
         match kind {
             Kind::Lvq => query.centred.extend((0..width).map(|i| -0.5 * (third + second * level(i)))),
             Kind::Rabitq => {
-                let middle = f32::from(mask) * 0.5;
+                let middle = ((1 << bits) as f32 - 1.0) * 0.5;
                 query.centred.extend((0..width).map(|i| level(i) - middle));
                 let length = norm_squared(&query.centred).sqrt();
                 // As long as the vector, in the direction of its levels.

@@ -10,7 +10,8 @@
 //! | [`F16`] | 2 d | itself | IEEE 754 binary16 |
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
 //! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
-//! | [`Affine`] | 12 and 1, 4 or 8 bits per component | products with 4-bit or 8-bit numbers | LVQ; `RaBitQ` |
+//! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
+//! | [`Affine`] | 12 and 1 to 8 bits per component | products with 8-bit numbers, or 4-bit where there is one bit | `RaBitQ` |
 //! | [`Sq4`] | d / 2, or p / 2 after a projection to p components | 7-bit levels | the same with 16 levels |
 //!
 //! Rows are padded to whole cache lines.
@@ -27,7 +28,9 @@ mod sq4;
 mod sq7;
 mod sq8;
 
-pub(crate) use affine::{Affine, AffineQuery, Kind as AffineKind, row_bytes as affine_row_bytes};
+pub(crate) use affine::{
+    Affine, AffineQuery, FACTORS as AFFINE_FACTORS, Kind as AffineKind, row_bytes as affine_row_bytes,
+};
 pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f16::{F16, F16Rows};
 pub(crate) use f32::F32;
@@ -337,9 +340,8 @@ mod tests {
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq4::encode(s, None).unwrap()));
-            for (kind, bits) in
-                [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8), (AffineKind::Rabitq, 1), (AffineKind::Rabitq, 4)]
-            {
+            let rabitq = (1..=8).map(|bits| (AffineKind::Rabitq, bits));
+            for (kind, bits) in [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8)].into_iter().chain(rabitq) {
                 rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                     Box::new(Affine::encode(s, kind, bits, 5).unwrap())
                 });

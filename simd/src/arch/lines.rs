@@ -155,8 +155,20 @@ lines!(Dot8, false, i8, 64, u8, 64, Integers: no_integers, add_dot8, sum_integer
 /// The scores of `query` with the rows of `codes` that `ids` names.
 #[inline(always)]
 pub(super) fn by_id<L: Lines>(isa: L, query: &[L::Query], codes: &[L::Code], ids: &[u32], out: &mut [f32]) {
+    let width = L::query_lines(query).len() * (LINE_BYTES / size_of::<L::Code>());
+    by_id_within(isa, query, (codes, width), ids, out);
+}
+
+/// The same for rows of `width` elements, of which no more than the query has lines for are read.
+#[inline(always)]
+pub(super) fn by_id_within<L: Lines>(
+    isa: L,
+    query: &[L::Query],
+    (codes, width): (&[L::Code], usize),
+    ids: &[u32],
+    out: &mut [f32],
+) {
     let query_lines = L::query_lines(query);
-    let width = query_lines.len() * (LINE_BYTES / size_of::<L::Code>());
     if ids.len() != out.len() || size_of_val(query_lines) != size_of_val(query) {
         refuse(query.len(), ids.len(), out.len());
     }

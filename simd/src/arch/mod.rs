@@ -6,11 +6,12 @@
 //! | `generic` | every kernel, once, over any [`isa::Isa`] and any score; safe code |
 //! | `products` | inner products in any order of summation, for sieves; safe code |
 //! | `lines` | every kernel for codes, once over what an instruction set does with a cache line of them; safe code |
+//! | `planes` | products with levels in planes of bits, by the loops of `lines`; safe code |
 //! | `hadamard` | the Walsh and Hadamard transform, in plain loops for every instruction set |
 //! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
-//! | `*_codes`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; codes against codes; picking from scores |
+//! | `*_codes`, `*_planes`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; codes against codes; picking from scores |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
 //! it is compiled inside those functions, for their instruction set. To add one: a file here, and a line in
@@ -27,6 +28,7 @@ mod generic;
 mod hadamard;
 mod isa;
 mod lines;
+mod planes;
 mod portable;
 mod portable_codes;
 mod portable_pick;

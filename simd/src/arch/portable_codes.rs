@@ -2,6 +2,7 @@
 
 use super::hadamard::hadamard;
 use super::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use super::planes::{PlaneIsa, planes_by_id};
 use super::portable_pick::{insert_key, minima, within};
 use super::products::products;
 use crate::codes::{CodeKernels, TILE_COLUMNS};
@@ -16,6 +17,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     dot1: |query, codes, ids, out| by_id(Dot1(Portable), query, codes, ids, out),
     dot4: |query, codes, ids, out| by_id(Dot4(Portable), query, codes, ids, out),
     dot8: |query, codes, ids, out| by_id(Dot8(Portable), query, codes, ids, out),
+    planes: |query, rows, ids, out| planes_by_id(Portable, query, rows, ids, out),
     u8i8_products: |vectors, rows, width, out| {
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
             for (product, row) in out.iter_mut().zip(rows.chunks_exact(width)) {
@@ -147,6 +149,18 @@ impl CodeIsa for Portable {
     #[inline(always)]
     fn sum_numbers(self, sum: [f32; LANES]) -> f32 {
         sum.iter().sum()
+    }
+}
+
+impl PlaneIsa for Portable {
+    #[inline(always)]
+    fn add_planes<const BITS: usize>(self, mut sum: i32, query: &[i8; 64], planes: &[[u8; 8]; BITS]) -> i32 {
+        for (place, plane) in planes.iter().enumerate() {
+            let bits = u64::from_le_bytes(*plane);
+            let chosen = |(i, &number): (usize, &i8)| i32::from(number) * (bits >> i & 1) as i32;
+            sum += query.iter().enumerate().map(chosen).sum::<i32>() << place;
+        }
+        sum
     }
 }
 

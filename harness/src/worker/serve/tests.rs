@@ -113,9 +113,12 @@ fn a_trial_that_cannot_be_built_says_why() {
         ("`m`", |trial| {
             trial.build.insert("m".into(), 1.into());
         }),
-        ("`codes` must be one of f32, f16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq4, rabitq8, found \"sp4\"", |trial| {
-            trial.build.insert("codes".into(), "sp4".into());
-        }),
+        (
+            "`codes` must be one of f32, f16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, found \"sp4\"",
+            |trial| {
+                trial.build.insert("codes".into(), "sp4".into());
+            },
+        ),
         ("`components` must be 0 for codes other than sq4, found 2", |trial| {
             trial.build.insert("components".into(), 2.into());
         }),

@@ -2,7 +2,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
+//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -16,7 +16,7 @@
 //! | f16 | `f16`: n rows of w u16, padded with zeros to a multiple of 32 |
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
-//! | lvq4, lvq8, rabitq1, rabitq4, rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits, bit i % 8 of byte i / 8 with one; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
+//! | lvq4, lvq8, rabitq1 to rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; with other numbers of bits each 64 levels are as many u64, the lowest bits first, of which bit i % 64 is of level i; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
 //!
 //! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
 //! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
@@ -132,14 +132,15 @@ fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
 }
 
 fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
-    let codes = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
+    let number = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
+    let codes = TraversalCodes::ALL.into_iter().find(|&codes| codes as usize == number);
     let rerank = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
     let params = HnswParams {
         m: reader.header_word("an m", own[0], 2..257)?,
         ef_construction: own[1] as usize,
         seed: own[2],
         keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
-        codes: TraversalCodes::ALL[codes],
+        codes: codes.ok_or_else(|| reader.refuse_header("codes".to_owned(), number.to_string()))?,
         components: reader.header_word("components", own[6], 0..(1 << 16) + 1)?,
         rerank_codes: RerankCodes::ALL[rerank],
         construction: Construction::ALL[reader.header_word("a construction", own[9], 0..2)?],
@@ -294,6 +295,7 @@ mod tests {
 
     use super::*;
     use crate::Counters;
+    use crate::sections::Writer;
 
     const NO: u32 = NO_LINK;
 
@@ -356,5 +358,22 @@ mod tests {
         );
         refused(|hnsw| hnsw.graph.upper = vec![0, NO].into(), "`upper` should have links to nodes of layer 1");
         refused(|hnsw| hnsw.graph.base = vec![1, 2, NO, NO].into(), "`base`: expected 12 elements");
+    }
+    #[test]
+    fn each_number_of_codes_is_known_and_others_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hnsw");
+        let header = Header { len: 0, dim: 1, metric: Metric::L2, counters: Counters::default() };
+        let opened = |codes: u64| {
+            let own = [2, 1, 1, 0, u64::from(NO), codes, 0, 0, 0, 0, 2, 2000];
+            Writer::create(&path, (KIND, VERSION), &header, &own).unwrap().finish().unwrap();
+            Hnsw::open(&path).unwrap_err().to_string()
+        };
+        let count = TraversalCodes::ALL.len() as u64;
+        for codes in 0..count {
+            let message = opened(codes);
+            assert!(message.contains("upperoff"), "only sections are missing: {message}");
+        }
+        assert!(opened(count).contains(&format!("codes from 0 to {}, found {count}", count - 1)));
     }
 }

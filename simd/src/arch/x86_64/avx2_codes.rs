@@ -16,9 +16,12 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx2_pick::{below, insert_key, minima, within};
+use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
-use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Sieve, Tile, Within};
+use crate::codes::{
+    Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
+};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -38,6 +41,8 @@ static CODES: CodeKernels = CodeKernels {
     dot4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot4) },
     // SAFETY: as above.
     dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
+    // SAFETY: as above.
+    planes: unsafe { transmute::<UnprovenPlanesById, PlanesById>(planes) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
@@ -63,6 +68,7 @@ type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
+type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 

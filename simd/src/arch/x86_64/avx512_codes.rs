@@ -1,4 +1,4 @@
-//! Codes on AVX-512 with VNNI and VPOPCNTDQ (Ice Lake, Zen 4 and later): 64 levels, or 16 numbers, in a register.
+//! Codes on AVX-512 with VNNI, VPOPCNTDQ, VBMI and GFNI (Ice Lake, Zen 4 and later): 64 levels, or 16 numbers, in a register.
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 #![expect(clippy::unused_self, reason = "`self` is that proof")]
@@ -15,9 +15,12 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx512_pick::{below, insert_key, minima, within};
+use super::avx512_planes::planes;
 use super::avx512_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
-use crate::codes::{Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, Products, Sieve, Tile, Within};
+use crate::codes::{
+    Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
+};
 use crate::kernels::Tier;
 
 static CODES: CodeKernels = CodeKernels {
@@ -37,6 +40,8 @@ static CODES: CodeKernels = CodeKernels {
     dot4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot4) },
     // SAFETY: as above.
     dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
+    // SAFETY: as above.
+    planes: unsafe { transmute::<UnprovenPlanesById, PlanesById>(planes) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
@@ -62,6 +67,7 @@ type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
+type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -73,64 +79,66 @@ pub(super) fn detect() -> Option<&'static CodeKernels> {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vnni")
         && is_x86_feature_detected!("avx512vpopcntdq")
+        && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("gfni")
         && is_x86_feature_detected!("popcnt"))
     .then_some(&CODES)
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn u4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U4(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn u7(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U7(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(U8(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn dot1(query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot1(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn dot4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot4(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot8(Vnni::new()), query, codes, ids, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
 }
 
 /// 6 x 4 pairs at a time: their sums, a register of each row and one of a query.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
     crate::arch::products::products::<_, 6, 4>(super::avx512::Avx512::new(), queries, rows, d, out);
 }
 
-/// Proof that the running CPU has AVX-512 F, BW, VL, DQ, VNNI and VPOPCNTDQ.
+/// Proof that the running CPU has AVX-512 F, BW, VL, DQ, VNNI, VPOPCNTDQ and VBMI, and GFNI.
 #[derive(Clone, Copy)]
 pub(super) struct Vnni(());
 
 impl Vnni {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
     pub(super) const fn new() -> Self {
         Self(())
     }

@@ -11,12 +11,12 @@ use std::arch::x86_64::{
 use crate::arch::portable_pick;
 use crate::codes::MINIMA;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
     portable_pick::minima(scores, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
     let (chunks, rest) = scores.as_chunks::<16>();
     let bounds = _mm512_set1_epi32(bound);
@@ -33,7 +33,7 @@ pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) 
     out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
     let (chunks, rest) = scores.as_chunks::<16>();
     let bounds = _mm512_set1_ps(bound);
@@ -53,7 +53,7 @@ pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
 }
 
 /// From the back, eight keys at a time: those above `key` move up by one place, in one store.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn insert_key(keys: &mut [u64], key: u64) -> usize {
     let wanted = _mm512_set1_epi64(key as i64);
     let mut end = keys.len() - 1;

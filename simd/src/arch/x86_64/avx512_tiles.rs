@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use super::avx512_codes::Vnni;
 use crate::codes::TILE_COLUMNS;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
     let isa = Vnni::new();
     let row_count = rows.len() / width;
@@ -49,7 +49,7 @@ const ROWS: usize = 4;
 
 /// The inner products of `V` vectors with `R` rows.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn products<const V: usize, const R: usize>(
     isa: Vnni,
     vectors: [&[[u8; 64]]; V],
@@ -80,7 +80,7 @@ fn products<const V: usize, const R: usize>(
 /// Rows, and blocks of columns, of a tile whose sums stay in registers: eight sums for six loads.
 const TILE: (usize, usize) = (4, 2);
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     let isa = Vnni::new();
     let count = norms.len();
@@ -118,7 +118,7 @@ pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32
 /// The inner products of `R` rows with the 16 columns of each of `B` blocks. Four components of a row meet those of 16
 /// columns in one instruction, so no lane ever needs to be added to another.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[[u8; 64]]; B]) -> [[__m512i; B]; R] {
     let mut sums = [[_mm512_setzero_si512(); B]; R];
     let rows = rows.map(|row| row.as_chunks::<4>().0);
@@ -140,7 +140,7 @@ fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[
 
 /// Writes `norm - 2 product` for the columns of `B` blocks.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn store<const B: usize>(products: [__m512i; B], norms: &[i32], out: &mut [i32]) {
     let (norms, _) = norms.as_chunks::<TILE_COLUMNS>();
     let (out, _) = out.as_chunks_mut::<TILE_COLUMNS>();
