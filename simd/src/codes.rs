@@ -151,7 +151,8 @@ impl TileColumns {
 }
 
 impl CodeKernels {
-    /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI.
+    /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI; NEON's has dot products where the CPU
+    /// does.
     pub fn tier(&self) -> Tier {
         self.tier
     }

@@ -28,7 +28,7 @@ fn check(what: &str, expected: &[f64], tolerance: f64, score: impl Fn(&CodeKerne
         let mut out = vec![f32::NAN; ids.len()];
         score(kernels, &ids, &mut out);
         for (&id, &found) in ids.iter().zip(&out) {
-            let expected = expected[id as usize];
+            let expected = f64::from(expected[id as usize] as f32);
             let error = (f64::from(found) - expected).abs();
             assert!(error <= tolerance * expected.max(1.0), "{} {what}: {found} for {expected}", kernels.tier());
         }
@@ -50,8 +50,8 @@ fn four_bit_codes_meet_their_query_component_by_component() {
         let expected: Vec<f64> = (0..ROWS)
             .map(|row| (0..lines * 128).map(|i| f64::from((8 * level(row, i) - i32::from(query[i])).pow(2))).sum())
             .collect();
-        // Exact up to 2^24.
-        check("u4", &expected, 1e-7, |kernels, ids, out| kernels.u4_by_id(&query, &codes, ids, out));
+        // Sums of integers, rounded once.
+        check("u4", &expected, 0.0, |kernels, ids, out| kernels.u4_by_id(&query, &codes, ids, out));
     }
 }
 
@@ -63,7 +63,7 @@ fn seven_bit_codes_are_compared_exactly() {
             .chunks(lines * 64)
             .map(|row| row.iter().zip(&query).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum())
             .collect();
-        check("u7", &expected, 1e-7, |kernels, ids, out| kernels.u7_by_id(&query, &codes, ids, out));
+        check("u7", &expected, 0.0, |kernels, ids, out| kernels.u7_by_id(&query, &codes, ids, out));
     }
 }
 
@@ -103,6 +103,34 @@ fn half_precision_codes_meet_a_query_of_numbers() {
         })
         .collect();
     check("f16", &expected, 1e-5, |kernels, ids, out| kernels.f16_by_id(&query, &codes, ids, out));
+}
+
+#[test]
+fn integers_at_their_ends_overflow_nowhere() {
+    for lines in [1, 24] {
+        let width = lines * 64;
+        for (code, query) in [(255, 127), (255, -127), (0, -127), (0, 127)] {
+            let codes = vec![code; width];
+            let (level, high) = (f64::from(code), f64::from(code >> 4));
+            let expected = |terms: usize, term: f64| [terms as f64 * term];
+            check("dot8", &expected(width, level * f64::from(query)), 0.0, |kernels, ids, out| {
+                kernels.dot8_by_id(&vec![query; width], &codes, ids, out);
+            });
+            check("dot4", &expected(2 * width, high * f64::from(query)), 0.0, |kernels, ids, out| {
+                kernels.dot4_by_id(&vec![query; 2 * width], &codes, ids, out);
+            });
+            check("dot1", &expected(8 * width, high), 0.0, |kernels, ids, out| {
+                kernels.dot1_by_id(&vec![255; 4 * width], &codes, ids, out);
+            });
+            let query = if query < 0 { -4 } else { 123 };
+            check("u4", &expected(2 * width, (8.0 * high - f64::from(query)).powi(2)), 0.0, |kernels, ids, out| {
+                kernels.u4_by_id(&vec![query; 2 * width], &codes, ids, out);
+            });
+            check("u7", &expected(width, 127.0 * 127.0), 0.0, |kernels, ids, out| {
+                kernels.u7_by_id(&vec![127 - code / 2; width], &vec![code / 2; width], ids, out);
+            });
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
 //! | `*_codes`, `*_planes`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; codes against codes; picking from scores |
+//! | `aarch64/dot` | products of bytes, with the instruction for them and without |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
 //! it is compiled inside those functions, for their instruction set. To add one: a file here, and a line in
@@ -59,9 +60,11 @@ pub(crate) fn by_preference() -> impl Iterator<Item = &'static Kernels> {
 
 /// The tables for codes this CPU can run, best first.
 pub(crate) fn codes_by_preference() -> impl Iterator<Item = &'static CodeKernels> {
+    #[cfg(target_arch = "aarch64")]
+    let special = aarch64::codes_by_preference();
     #[cfg(target_arch = "x86_64")]
     let special = x86_64::codes_by_preference();
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
     let special: [Option<&'static CodeKernels>; 0] = [];
     special.into_iter().flatten().chain([&PORTABLE_CODES])
 }

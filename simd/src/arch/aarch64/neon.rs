@@ -58,13 +58,13 @@ fn tile<S: Score>(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
 
 /// Proof that the running CPU has NEON.
 #[derive(Clone, Copy)]
-struct Neon(());
+pub(super) struct Neon(());
 
 impl Neon {
     /// Safe to call only from functions compiled for the same features, which the compiler checks.
     #[inline]
     #[target_feature(enable = "neon")]
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(())
     }
 }
