@@ -18,6 +18,10 @@ test *flags:
 check:
     bash .ci/check
 
+# The kernels' tests on aarch64, emulated (installs the target, a linker and qemu once).
+test-aarch64:
+    bash .ci/aarch64
+
 # Micro-benchmarks of kernels and searches (criterion); `just bench -- l2` filters by name.
 bench *flags:
     cargo bench --package nearlab-benches --bench kernels --bench codes --bench search {{ flags }}
