@@ -58,10 +58,11 @@ fn params(codes: TraversalCodes, rerank_codes: RerankCodes) -> HnswParams {
 }
 
 /// Every kind of codes that can be changed.
-fn kinds() -> [HnswParams; 6] {
+fn kinds() -> [HnswParams; 7] {
     [
         params(TraversalCodes::F32, RerankCodes::None),
         params(TraversalCodes::F16, RerankCodes::None),
+        params(TraversalCodes::Bf16, RerankCodes::None),
         params(TraversalCodes::Sq8, RerankCodes::F16),
         params(TraversalCodes::Sq4, RerankCodes::Sq8),
         params(TraversalCodes::Rabitq4, RerankCodes::F16),
@@ -299,7 +300,7 @@ fn codes_too_coarse_to_choose_neighbours_by_and_untrained_ones_are_refused() {
     let data = Clusters::new().vectors(30);
     assert_eq!(
         refused(&data, &params(TraversalCodes::Sq4, RerankCodes::None)),
-        "parameter `codes` must be f32, f16 or sq8, or have rerank codes, to be inserted into, found sq4"
+        "parameter `codes` must be f32, f16, bf16 or sq8, or have rerank codes, to be inserted into, found sq4"
     );
     assert_eq!(
         refused(&[], &params(TraversalCodes::Sq8, RerankCodes::None)),

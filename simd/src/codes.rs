@@ -10,6 +10,7 @@
 //! | [`u7`](CodeKernels::u7_by_id) | 64 levels 0..=127 | 64 levels 0..=127 | `Σ (c - q)²`, as above |
 //! | [`u8`](CodeKernels::u8_by_id) | 64 levels 0..=255 | 64 `f32`, in levels | `Σ (c - q)²` |
 //! | [`f16`](CodeKernels::f16_by_id) | 32 binary16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
+//! | [`bf16`](CodeKernels::bf16_by_id) | 32 bfloat16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
 //!
 //! Inner products of levels with a query in small integers are sums of integers too: [`dot1`](CodeKernels::dot1_by_id),
 //! [`dot4`](CodeKernels::dot4_by_id), [`dot8`](CodeKernels::dot8_by_id), and [`planes`](CodeKernels::planes_by_id) for levels of
@@ -18,7 +19,7 @@
 //! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies some vectors with many rows, for
 //! projections.
 //!
-//! The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8` and `f16` are sums of `f32`: one
+//! The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8`, `f16` and `bf16` are sums of `f32`: one
 //! number per pair within a tier, and exact, hence the same everywhere, for integral queries of sums below 2^24.
 //!
 //! The tier of these kernels is chosen apart from that of the `f32` kernels: where integers are concerned, AVX-512 with VNNI
@@ -44,6 +45,7 @@ pub struct CodeKernels {
     pub(crate) u7: ById<u8, u8>,
     pub(crate) u8: ById<f32, u8>,
     pub(crate) f16: ById<f32, u16>,
+    pub(crate) bf16: ById<f32, u16>,
     pub(crate) dot1: ById<u8, u8>,
     pub(crate) dot4: ById<i8, u8>,
     pub(crate) dot8: ById<i8, u8>,
@@ -179,6 +181,12 @@ impl CodeKernels {
     #[inline]
     pub fn f16_by_id(&self, query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
         (self.f16)(query, codes, ids, out);
+    }
+
+    /// Scores of a query of numbers with rows of bfloat16 numbers, the upper halves of `f32`. Each row has `query.len()` numbers.
+    #[inline]
+    pub fn bf16_by_id(&self, query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+        (self.bf16)(query, codes, ids, out);
     }
 
     /// Inner products of a query of numbers 0..=15 with rows of bits, each of `query.len() / 4` bytes. For each 64 bytes of a row

@@ -90,19 +90,16 @@ fn half_precision_codes_meet_a_query_of_numbers() {
     // 1.0 and the 1023 numbers after it, and their negatives: bits 0x3c00 and up.
     let codes: Vec<u16> =
         numbers(ROWS * lines * 32, 1024, 7).into_iter().map(|x| 0x3c00 + x as u16 + ((x as u16 & 1) << 15)).collect();
-    let number = |bits: u16| 1.0 + f64::from(bits & 0x3ff) / 1024.0;
     let query: Vec<f32> = numbers(lines * 32, 4000, 8).into_iter().map(|x| x as f32 / 1000.0 - 2.0).collect();
-    let expected: Vec<f64> = codes
-        .chunks(lines * 32)
-        .map(|row| {
-            let terms = row.iter().zip(&query).map(|(&bits, &q)| {
-                let x = if bits >> 15 == 1 { -number(bits) } else { number(bits) };
-                (x - f64::from(q)).powi(2)
-            });
-            terms.sum()
-        })
-        .collect();
-    check("f16", &expected, 1e-5, |kernels, ids, out| kernels.f16_by_id(&query, &codes, ids, out));
+    let expected = |number: fn(u16) -> f64| -> Vec<f64> {
+        let squares = |row: &[u16]| row.iter().zip(&query).map(|(&c, &q)| (number(c) - f64::from(q)).powi(2)).sum();
+        codes.chunks(lines * 32).map(squares).collect()
+    };
+    let f16 = expected(|bits| (1.0 + f64::from(bits & 0x3ff) / 1024.0) * (1.0 - 2.0 * f64::from(bits >> 15)));
+    check("f16", &f16, 1e-5, |kernels, ids, out| kernels.f16_by_id(&query, &codes, ids, out));
+    // The same bits: from 2^-7 up to nearly 2.
+    let bf16 = expected(|bits| f64::from(f32::from_bits(u32::from(bits) << 16)));
+    check("bf16", &bf16, 1e-5, |kernels, ids, out| kernels.bf16_by_id(&query, &codes, ids, out));
 }
 
 #[test]

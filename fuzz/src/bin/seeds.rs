@@ -57,6 +57,7 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             ("f16", TraversalCodes::F16, 0, RerankCodes::F32),
             ("sq8", TraversalCodes::Sq8, 0, RerankCodes::F16),
             ("sq4", TraversalCodes::Sq4, 0, RerankCodes::Sq8),
+            ("bf16", TraversalCodes::Bf16, 0, RerankCodes::F32),
             ("lvq4", TraversalCodes::Lvq4, 0, RerankCodes::F16),
             ("rabitq1", TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
             ("rabitq3", TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),

@@ -304,6 +304,6 @@ mod tests {
             assert!(!codes.accepts(&value) && codes.near_miss(&value) == meant, "{value}");
         }
         assert!(!codes.accepts(&Value::from(4)) && codes.near_miss(&Value::from(4)).is_none());
-        assert_eq!(domain(HNSW_BUILD, "rerank_codes").to_string(), "one of none, sq8, f16, f32");
+        assert_eq!(domain(HNSW_BUILD, "rerank_codes").to_string(), "one of none, sq8, bf16, f16, f32");
     }
 }

@@ -5,7 +5,7 @@ use super::params::{HnswParams, RerankCodes, TraversalCodes};
 use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::{
-    Affine, Codes, Euclid, F16, F16Rows, F32, Form, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
+    Affine, Codes, Euclid, F32, Form, Half, HalfKind, HalfRows, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
 };
 use crate::scatter::score_scattered;
 use crate::space::Space;
@@ -15,7 +15,7 @@ use crate::{BuildError, Counters, Neighbor};
 #[derive(Debug)]
 pub(super) enum Traversal {
     F32(F32),
-    F16(F16),
+    Half(Half),
     Sq8(Sq8),
     Sq4(Sq4),
     Affine(Affine),
@@ -25,7 +25,7 @@ pub(super) enum Traversal {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Walked<'a> {
     F32(&'a F32),
-    F16(&'a F16),
+    Half(&'a Half),
     Sq8(&'a Sq8),
     Sq4(&'a Sq4),
     Affine(&'a Affine),
@@ -36,7 +36,7 @@ pub(super) enum Walked<'a> {
 pub(super) enum Rerank {
     None,
     Sq8(Sq8),
-    F16(F16),
+    Half(Half),
     F32(F32),
 }
 
@@ -45,7 +45,8 @@ impl Traversal {
         Ok(match (params.codes, params.codes.affine()) {
             (_, Some((kind, bits))) => Self::Affine(Affine::encode(source, kind, bits, params.seed)?),
             (TraversalCodes::F32, _) => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
-            (TraversalCodes::F16, _) => Self::F16(F16::encode(source)?),
+            (TraversalCodes::F16, _) => Self::Half(Half::encode(source, HalfKind::F16)?),
+            (TraversalCodes::Bf16, _) => Self::Half(Half::encode(source, HalfKind::Bf16)?),
             (TraversalCodes::Sq8, _) => Self::Sq8(Sq8::encode(source)?),
             (_, None) => {
                 let components = params.components.min(source.width());
@@ -58,7 +59,7 @@ impl Traversal {
     pub(super) fn form(&self) -> &dyn Form {
         match self {
             Self::F32(f32) => f32,
-            Self::F16(f16) => f16,
+            Self::Half(half) => half,
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
             Self::Affine(affine) => affine,
@@ -68,7 +69,7 @@ impl Traversal {
     pub(super) fn lent(&self) -> Walked<'_> {
         match self {
             Self::F32(f32) => Walked::F32(f32),
-            Self::F16(f16) => Walked::F16(f16),
+            Self::Half(half) => Walked::Half(half),
             Self::Sq8(sq8) => Walked::Sq8(sq8),
             Self::Sq4(sq4) => Walked::Sq4(sq4),
             Self::Affine(affine) => Walked::Affine(affine),
@@ -78,7 +79,7 @@ impl Traversal {
     pub(super) fn form_mut(&mut self) -> &mut dyn Form {
         match self {
             Self::F32(f32) => f32,
-            Self::F16(f16) => f16,
+            Self::Half(half) => half,
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
             Self::Affine(affine) => affine,
@@ -91,7 +92,8 @@ impl Rerank {
         Ok(match params.rerank_codes {
             RerankCodes::None => Self::None,
             RerankCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
-            RerankCodes::F16 => Self::F16(F16::encode(source)?),
+            RerankCodes::Bf16 => Self::Half(Half::encode(source, HalfKind::Bf16)?),
+            RerankCodes::F16 => Self::Half(Half::encode(source, HalfKind::F16)?),
             RerankCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
         })
     }
@@ -100,7 +102,7 @@ impl Rerank {
         match self {
             Self::None => None,
             Self::Sq8(sq8) => Some(sq8),
-            Self::F16(f16) => Some(f16),
+            Self::Half(half) => Some(half),
             Self::F32(f32) => Some(f32),
         }
     }
@@ -109,7 +111,7 @@ impl Rerank {
         match self {
             Self::None => None,
             Self::Sq8(sq8) => Some(sq8),
-            Self::F16(f16) => Some(f16),
+            Self::Half(half) => Some(half),
             Self::F32(f32) => Some(f32),
         }
     }
@@ -119,7 +121,7 @@ impl Rerank {
         match self {
             Self::None => RerankRows::None,
             Self::Sq8(sq8) => RerankRows::Sq8(sq8.rows()),
-            Self::F16(f16) => RerankRows::F16(f16.rows()),
+            Self::Half(half) => RerankRows::Half(half.rows()),
             Self::F32(f32) => RerankRows::F32(f32.rows()),
         }
     }
@@ -130,7 +132,7 @@ impl Rerank {
 pub(super) enum RerankRows<'a> {
     None,
     Sq8(Sq8Rows<'a>),
-    F16(F16Rows<'a>),
+    Half(HalfRows<'a>),
     F32(Space<'a>),
 }
 
@@ -140,7 +142,7 @@ impl RerankRows<'_> {
         match self {
             Self::None => 0,
             Self::Sq8(rows) => rows.row_bytes(),
-            Self::F16(rows) => rows.row_bytes(),
+            Self::Half(rows) => rows.row_bytes(),
             Self::F32(rows) => rows.row_bytes(),
         }
     }
@@ -180,7 +182,7 @@ impl Finish {
         match rows {
             RerankRows::None => (),
             RerankRows::Sq8(rows) => self.ids.iter().for_each(|&id| rows.prefetch(id)),
-            RerankRows::F16(rows) => self.ids.iter().for_each(|&id| rows.prefetch(id)),
+            RerankRows::Half(rows) => self.ids.iter().for_each(|&id| rows.prefetch(id)),
             RerankRows::F32(rows) => self.ids.iter().for_each(|&id| rows.prefetch(id)),
         }
     }
@@ -196,7 +198,7 @@ impl Finish {
         let unit = match rows {
             RerankRows::None => unit,
             RerankRows::Sq8(rows) => self.score(rows, query.lifted, counters),
-            RerankRows::F16(rows) => self.score(rows, query.lifted, counters),
+            RerankRows::Half(rows) => self.score(rows, query.lifted, counters),
             RerankRows::F32(rows) => self.score(rows, query.raw, counters),
         };
         self.settle(euclid, query.length, unit);
@@ -215,7 +217,7 @@ impl Finish {
         let unit = match rows {
             RerankRows::None => return,
             RerankRows::Sq8(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
-            RerankRows::F16(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
+            RerankRows::Half(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
             RerankRows::F32(rows) => self.scan_by(rows, query.raw, (ids, pool), counters),
         };
         self.settle(euclid, query.length, unit);

@@ -32,7 +32,7 @@ pub(super) fn grow(
         Traversal::F32(f32) => {
             grow_over(Scorers { traversal: f32.rows(), selection, rescore: true }, params, batches, progress)
         }
-        Traversal::F16(_) | Traversal::Sq8(_) => {
+        Traversal::Half(_) | Traversal::Sq8(_) => {
             grow_over(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)
         }
         Traversal::Sq4(sq4) => {

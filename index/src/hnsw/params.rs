@@ -14,6 +14,8 @@ pub enum TraversalCodes {
     F32 = 0,
     /// 2 bytes: IEEE 754 binary16.
     F16 = 1,
+    /// 2 bytes: bfloat16, the range of `f32` and eight bits of fraction.
+    Bf16 = 14,
     /// 1 byte: 256 levels; exact for whole numbers from 0 to 255.
     Sq8 = 2,
     /// Half a byte: 16 levels.
@@ -42,9 +44,10 @@ pub enum TraversalCodes {
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::F32,
         Self::F16,
+        Self::Bf16,
         Self::Sq8,
         Self::Sq4,
         Self::Lvq4,
@@ -59,11 +62,12 @@ impl TraversalCodes {
         Self::Rabitq8,
     ];
 
-    /// The name in experiments: `f32`, `f16`, `sq8`, `sq4`, `lvq4`, `lvq8`, or `rabitq1` to `rabitq8`.
+    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, or `rabitq1` to `rabitq8`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
             Self::Sq8 => "sq8",
             Self::Sq4 => "sq4",
             Self::Lvq4 => "lvq4",
@@ -88,7 +92,7 @@ impl TraversalCodes {
     const fn bits(self) -> u32 {
         match self {
             Self::F32 => 32,
-            Self::F16 => 16,
+            Self::F16 | Self::Bf16 => 16,
             Self::Sq8 | Self::Lvq8 | Self::Rabitq8 => 8,
             Self::Rabitq7 => 7,
             Self::Rabitq6 => 6,
@@ -103,36 +107,39 @@ impl TraversalCodes {
     /// The kind of affine codes, where they are such, and bits per component.
     pub(super) const fn affine(self) -> Option<(AffineKind, u32)> {
         match self {
-            Self::F32 | Self::F16 | Self::Sq8 | Self::Sq4 => None,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Sq8 | Self::Sq4 => None,
             Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
             _ => Some((AffineKind::Rabitq, self.bits())),
         }
     }
 }
 
-/// The form in which the best candidates of a search are scored anew.
+/// The form in which the best candidates of a search are scored anew. The numbers are those of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RerankCodes {
     /// They are not: the order is that of the traversal's codes.
-    None,
+    None = 0,
     /// 1 byte per component: 256 levels; exact for whole numbers from 0 to 255.
-    Sq8,
+    Sq8 = 1,
+    /// 2 bytes: bfloat16, the range of `f32` and eight bits of fraction.
+    Bf16 = 4,
     /// 2 bytes: IEEE 754 binary16.
-    F16,
+    F16 = 2,
     /// 4 bytes: exact.
-    F32,
+    F32 = 3,
 }
 
 impl RerankCodes {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::None, Self::Sq8, Self::F16, Self::F32];
+    pub const ALL: [Self; 5] = [Self::None, Self::Sq8, Self::Bf16, Self::F16, Self::F32];
 
-    /// The name in experiments: `none`, `sq8`, `f16` or `f32`.
+    /// The name in experiments: `none`, `sq8`, `bf16`, `f16` or `f32`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Sq8 => "sq8",
+            Self::Bf16 => "bf16",
             Self::F16 => "f16",
             Self::F32 => "f32",
         }
@@ -147,7 +154,7 @@ impl RerankCodes {
         match self {
             Self::None => 0,
             Self::Sq8 => 8,
-            Self::F16 => 16,
+            Self::Bf16 | Self::F16 => 16,
             Self::F32 => 32,
         }
     }
@@ -241,11 +248,14 @@ impl HnswParams {
 
     /// Refuses codes that a live index can not have.
     pub(crate) fn validate_live(&self) -> Result<(), ParamError> {
-        let fine = matches!(self.codes, TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Sq8);
+        let fine = matches!(
+            self.codes,
+            TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Bf16 | TraversalCodes::Sq8
+        );
         if fine || self.rerank_codes != RerankCodes::None {
             return Ok(());
         }
-        let expected = "f32, f16 or sq8, or have rerank codes, to be inserted into".to_owned();
+        let expected = "f32, f16, bf16 or sq8, or have rerank codes, to be inserted into".to_owned();
         Err(ParamError { name: "codes", expected, found: self.codes.name().to_owned() })
     }
 

@@ -131,7 +131,7 @@ macro_rules! with_plan {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
                 $search
             }
-            Walked::F16(codes) => {
+            Walked::Half(codes) => {
                 let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
                 $search
             }

@@ -7,7 +7,7 @@
 //! | codes | bytes per vector of d components | query | after |
 //! |---|---|---|---|
 //! | [`F32`] | 4 d | itself | |
-//! | [`F16`] | 2 d | itself | IEEE 754 binary16 |
+//! | [`Half`] | 2 d | itself | IEEE 754 binary16; bfloat16 |
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
 //! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
 //! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
@@ -18,9 +18,9 @@
 
 mod affine;
 mod euclid;
-mod f16;
 mod f32;
 mod fit;
+mod half;
 mod levels;
 mod projection;
 mod rotation;
@@ -32,8 +32,8 @@ pub(crate) use affine::{
     Affine, AffineQuery, FACTORS as AFFINE_FACTORS, Kind as AffineKind, row_bytes as affine_row_bytes,
 };
 pub(crate) use euclid::{Euclid, Length};
-pub(crate) use f16::{F16, F16Rows};
 pub(crate) use f32::F32;
+pub(crate) use half::{Half, HalfKind, HalfRows};
 pub(crate) use levels::Levels;
 use levels::level_at;
 pub(crate) use projection::Projection;
@@ -137,7 +137,7 @@ pub(crate) trait Form: Send + Sync {
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     floats: Vec<f32>,
-    halves: Vec<half::f16>,
+    halves: Vec<u16>,
     fitted: Fitted,
 }
 
@@ -336,7 +336,9 @@ mod tests {
             rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                 Box::new(F32::copied(s.vectors(), metric).unwrap())
             });
-            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(F16::encode(s).unwrap()));
+            for kind in [HalfKind::F16, HalfKind::Bf16] {
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Half::encode(s, kind).unwrap()));
+            }
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq4::encode(s, None).unwrap()));
@@ -364,7 +366,8 @@ mod tests {
                 assert!((kept - x).abs() <= error, "{x} became {kept}");
             }
         };
-        near(&F16::encode(&source).unwrap(), 0.0);
+        near(&Half::encode(&source, HalfKind::F16).unwrap(), 0.0);
+        near(&Half::encode(&source, HalfKind::Bf16).unwrap(), 0.0);
         near(&Sq8::encode(&source).unwrap(), 0.02);
     }
 }

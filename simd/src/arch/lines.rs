@@ -29,6 +29,8 @@ pub(super) trait CodeIsa: Copy {
     fn add_u8(self, sum: Self::Numbers, query: &[f32; 64], codes: &[u8; 64]) -> Self::Numbers;
     /// Adds `(c - q)²` for the bits of binary16 numbers.
     fn add_f16(self, sum: Self::Numbers, query: &[f32; 32], codes: &[u16; 32]) -> Self::Numbers;
+    /// Adds `(c - q)²` for the bits of bfloat16 numbers, the upper halves of `f32`.
+    fn add_bf16(self, sum: Self::Numbers, query: &[f32; 32], codes: &[u16; 32]) -> Self::Numbers;
     /// Adds `c q` for the bits of a line: the query's four planes, 64 bytes each, hold the bits of its numbers 0..=15, the
     /// lowest first.
     fn add_dot1(self, sum: Self::Integers, query: &[u8; 256], codes: &[u8; 64]) -> Self::Integers;
@@ -88,6 +90,9 @@ pub(super) struct U8<I>(pub(super) I);
 /// Half-precision numbers.
 #[derive(Clone, Copy)]
 pub(super) struct F16<I>(pub(super) I);
+/// Upper halves of `f32`.
+#[derive(Clone, Copy)]
+pub(super) struct Bf16<I>(pub(super) I);
 
 /// Products with one bit per component.
 #[derive(Clone, Copy)]
@@ -147,6 +152,7 @@ lines!(U4, false, i8, 128, u8, 64, Integers: no_integers, add_u4, sum_integers, 
 lines!(U7, false, u8, 64, u8, 64, Integers: no_integers, add_u7, sum_integers, I::sum_integers_of_rows);
 lines!(U8, true, f32, 64, u8, 64, Numbers: no_numbers, add_u8, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
 lines!(F16, true, f32, 32, u16, 32, Numbers: no_numbers, add_f16, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
+lines!(Bf16, true, f32, 32, u16, 32, Numbers: no_numbers, add_bf16, sum_numbers, |isa: I, sums: [_; ROWS]| sums.map(|sum| isa.sum_numbers(sum)));
 
 lines!(Dot1, false, u8, 256, u8, 64, Integers: no_integers, add_dot1, sum_integers, I::sum_integers_of_rows);
 lines!(Dot4, false, i8, 128, u8, 64, Integers: no_integers, add_dot4, sum_integers, I::sum_integers_of_rows);

@@ -1,7 +1,7 @@
 //! Codes in plain Rust.
 
 use super::hadamard::hadamard;
-use super::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use super::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use super::planes::{PlaneIsa, planes_by_id};
 use super::portable_pick::{insert_key, minima, within};
 use super::products::products;
@@ -14,6 +14,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     u7: |query, codes, ids, out| by_id(U7(Portable), query, codes, ids, out),
     u8: |query, codes, ids, out| by_id(U8(Portable), query, codes, ids, out),
     f16: |query, codes, ids, out| by_id(F16(Portable), query, codes, ids, out),
+    bf16: |query, codes, ids, out| by_id(Bf16(Portable), query, codes, ids, out),
     dot1: |query, codes, ids, out| by_id(Dot1(Portable), query, codes, ids, out),
     dot4: |query, codes, ids, out| by_id(Dot4(Portable), query, codes, ids, out),
     dot8: |query, codes, ids, out| by_id(Dot8(Portable), query, codes, ids, out),
@@ -110,6 +111,15 @@ impl CodeIsa for Portable {
     fn add_f16(self, mut sum: [f32; LANES], query: &[f32; 32], codes: &[u16; 32]) -> [f32; LANES] {
         for i in 0..32 {
             let difference = f32_from_f16(codes[i]) - query[i];
+            sum[i % LANES] += difference * difference;
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_bf16(self, mut sum: [f32; LANES], query: &[f32; 32], codes: &[u16; 32]) -> [f32; LANES] {
+        for i in 0..32 {
+            let difference = f32::from_bits(u32::from(codes[i]) << 16) - query[i];
             sum[i % LANES] += difference * difference;
         }
         sum

@@ -78,7 +78,7 @@ struct Hnsw {
     #[arg(long, help = or("hnsw: candidates for the links of a new node", HnswParams::default().ef_construction))]
     ef_construction: Option<usize>,
     #[arg(long, value_parser = one_of(&TraversalCodes::ALL, TraversalCodes::name))]
-    #[arg(help = or("hnsw: what searches score; all but f32, f16 and sq8 need rerank codes",
+    #[arg(help = or("hnsw: what searches score; all but f32, f16, bf16 and sq8 need rerank codes",
         HnswParams::default().codes.name()))]
     codes: Option<TraversalCodes>,
     #[arg(long, value_parser = one_of(&RerankCodes::ALL, RerankCodes::name))]

@@ -2,7 +2,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
+//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -13,7 +13,7 @@
 //! | codes | sections |
 //! |---|---|
 //! | f32 | `vectors`: n x d f32, by id |
-//! | f16 | `f16`: n rows of w u16, padded with zeros to a multiple of 32 |
+//! | f16, bf16 | `f16`, `bf16`: n rows of w u16, padded with zeros to a multiple of 32 |
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
 //! | lvq4, lvq8, rabitq1 to rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; with other numbers of bits each 64 levels are as many u64, the lowest bits first, of which bit i % 64 is of level i; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
@@ -36,7 +36,7 @@ use super::level::MAX_LEVEL;
 use super::pace::Tuned;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{
-    Affine, AffineKind, Euclid, F16, F32, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
+    Affine, AffineKind, Euclid, F32, Half, HalfKind, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
     sq4_row_bytes,
 };
 use crate::scratch::Idle;
@@ -54,6 +54,7 @@ const BASE: SectionId = SectionId::new("base");
 const UPPER_OFFSETS: SectionId = SectionId::new("upperoff");
 const UPPER: SectionId = SectionId::new("upper");
 const F16_CODES: SectionId = SectionId::new("f16");
+const BF16_CODES: SectionId = SectionId::new("bf16");
 const SQ8_CODES: SectionId = SectionId::new("sq8");
 const SQ8_LEVELS: SectionId = SectionId::new("sq8level");
 const SQ4_CODES: SectionId = SectionId::new("sq4");
@@ -95,14 +96,16 @@ impl Persist for Hnsw {
         let traversal = match (params.codes, params.codes.affine()) {
             (_, Some(affine)) => Traversal::Affine(open_affine(&reader, len, width, affine)?),
             (TraversalCodes::F32, _) => Traversal::F32(open_f32(&reader, &header)?),
-            (TraversalCodes::F16, _) => Traversal::F16(open_f16(&reader, len, width)?),
+            (TraversalCodes::F16, _) => Traversal::Half(open_half(&reader, len, width, HalfKind::F16)?),
+            (TraversalCodes::Bf16, _) => Traversal::Half(open_half(&reader, len, width, HalfKind::Bf16)?),
             (TraversalCodes::Sq8, _) => Traversal::Sq8(open_sq8(&reader, len, width)?),
             (_, None) => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
         };
         let rerank = match params.rerank_codes {
             RerankCodes::None => Rerank::None,
             RerankCodes::Sq8 => Rerank::Sq8(open_sq8(&reader, len, width)?),
-            RerankCodes::F16 => Rerank::F16(open_f16(&reader, len, width)?),
+            RerankCodes::Bf16 => Rerank::Half(open_half(&reader, len, width, HalfKind::Bf16)?),
+            RerankCodes::F16 => Rerank::Half(open_half(&reader, len, width, HalfKind::F16)?),
             RerankCodes::F32 => Rerank::F32(open_f32(&reader, &header)?),
         };
         Ok(Self {
@@ -134,7 +137,8 @@ fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
 fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
     let number = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
     let codes = TraversalCodes::ALL.into_iter().find(|&codes| codes as usize == number);
-    let rerank = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
+    let rerank_number = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
+    let rerank = RerankCodes::ALL.into_iter().find(|&codes| codes as usize == rerank_number);
     let params = HnswParams {
         m: reader.header_word("an m", own[0], 2..257)?,
         ef_construction: own[1] as usize,
@@ -142,7 +146,8 @@ fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, 
         keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
         codes: codes.ok_or_else(|| reader.refuse_header("codes".to_owned(), number.to_string()))?,
         components: reader.header_word("components", own[6], 0..(1 << 16) + 1)?,
-        rerank_codes: RerankCodes::ALL[rerank],
+        rerank_codes: rerank
+            .ok_or_else(|| reader.refuse_header("rerank codes".to_owned(), rerank_number.to_string()))?,
         construction: Construction::ALL[reader.header_word("a construction", own[9], 0..2)?],
         replicas: own[10] as usize,
         leaf: own[11] as usize,
@@ -160,8 +165,15 @@ fn open_f32(reader: &Reader, header: &Header) -> Result<F32, OpenError> {
     Ok(F32 { metric: header.metric, dim: header.dim, vectors: reader.vectors(header)? })
 }
 
-fn open_f16(reader: &Reader, len: usize, width: usize) -> Result<F16, OpenError> {
-    Ok(F16 { components: width, codes: reader.buffer(F16_CODES, len * padded::<u16>(width))? })
+fn open_half(reader: &Reader, len: usize, width: usize, kind: HalfKind) -> Result<Half, OpenError> {
+    Ok(Half { kind, components: width, codes: reader.buffer(half_section(kind), len * padded::<u16>(width))? })
+}
+
+fn half_section(kind: HalfKind) -> SectionId {
+    match kind {
+        HalfKind::F16 => F16_CODES,
+        HalfKind::Bf16 => BF16_CODES,
+    }
 }
 
 fn open_sq8(reader: &Reader, len: usize, width: usize) -> Result<Sq8, OpenError> {

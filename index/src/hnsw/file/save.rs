@@ -5,8 +5,8 @@ use std::path::Path;
 use nearlab_storage::SectionId;
 
 use super::{
-    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, F16_CODES, KIND, LEVELS, MEAN, SIGNS, SQ4_CODES, SQ4_LEVELS,
-    SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED,
+    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, SIGNS, SQ4_CODES, SQ4_LEVELS, SQ8_CODES,
+    SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED, half_section,
 };
 use crate::hnsw::HnswParams;
 use crate::hnsw::codes::{Rerank, Walked};
@@ -60,7 +60,7 @@ impl Saved<'_> {
         writer.section(UPPER, self.links.upper)?;
         match self.traversal {
             Walked::F32(f32) => writer.vectors(&f32.vectors)?,
-            Walked::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Walked::Half(half) => writer.section(half_section(half.kind), &half.codes)?,
             Walked::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Walked::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
             Walked::Affine(affine) => save_affine(&mut writer, affine)?,
@@ -68,7 +68,7 @@ impl Saved<'_> {
         match self.rerank {
             Rerank::None => (),
             Rerank::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
-            Rerank::F16(f16) => writer.section(F16_CODES, &f16.codes)?,
+            Rerank::Half(half) => writer.section(half_section(half.kind), &half.codes)?,
             Rerank::F32(f32) => writer.vectors(&f32.vectors)?,
         }
         writer.finish()

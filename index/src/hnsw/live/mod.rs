@@ -66,7 +66,7 @@ pub struct LiveHnsw {
 impl Hnsw {
     /// The same index, open to changes. On the threads of `pool`: the links are measured anew.
     ///
-    /// It needs codes fine enough to choose neighbours by: `f32`, `f16`, `sq8`, or rerank codes. What codes learn from the
+    /// It needs codes fine enough to choose neighbours by: `f32`, `f16`, `bf16`, `sq8`, or rerank codes. What codes learn from the
     /// vectors (levels, principal components, the largest length under inner product) stays as it is, so an index that begins
     /// empty must be over `f32`, and vectors unlike those of the build are kept less exactly by other codes.
     pub fn into_live(self, pool: &ThreadPool) -> Result<LiveHnsw, BuildError> {

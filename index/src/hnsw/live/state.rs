@@ -33,14 +33,14 @@ impl Forms {
         let sq7 = match (&traversal, rerank) {
             (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_), Rerank::None) => None,
             (_, Rerank::F32(f32)) => Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid))?),
-            (_, Rerank::F16(f16)) | (Traversal::F16(f16), Rerank::None) => Some(Sq7::encode(f16)?),
+            (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(Sq7::encode(half)?),
             (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8)?),
         };
         match (traversal, sq7) {
             (Traversal::F32(f32), _) => Ok(Self::Plain(f32)),
             (traversal, Some(sq7)) => Ok(Self::Coded(traversal, sq7)),
             (_, None) => {
-                let expected = "f32, f16 or sq8, or have rerank codes, to be inserted into".to_owned();
+                let expected = "f32, f16, bf16 or sq8, or have rerank codes, to be inserted into".to_owned();
                 Err(ParamError { name: "codes", expected, found: "coarser ones".to_owned() }.into())
             }
         }
@@ -132,7 +132,7 @@ impl State {
                 let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true };
                 self.find_by((scorers, &crews.affine), ids, params, (found, alone));
             }
-            Forms::Coded(Traversal::F16(_) | Traversal::Sq8(_), sq7) => {
+            Forms::Coded(Traversal::Half(_) | Traversal::Sq8(_), sq7) => {
                 let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };
                 self.find_by((scorers, &crews.sq7), ids, params, (found, alone));
             }

@@ -7,18 +7,19 @@ use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_cvtss_f32,
     _mm_hadd_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_setr_epi8, _mm_storeu_ps,
     _mm256_abs_epi8, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
-    _mm256_broadcastsi128_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps,
-    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_ps,
+    _mm256_broadcastsi128_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32,
+    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
+    _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_ps,
 };
 use std::mem::transmute;
 
 use super::avx2_pick::{below, insert_key, minima, within};
 use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
-use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::codes::{
     Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
 };
@@ -35,6 +36,8 @@ static CODES: CodeKernels = CodeKernels {
     u8: unsafe { transmute::<UnprovenById<f32, u8>, ById<f32, u8>>(u8) },
     // SAFETY: as above.
     f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
+    // SAFETY: as above.
+    bf16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(bf16) },
     // SAFETY: as above.
     dot1: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(dot1) },
     // SAFETY: as above.
@@ -96,6 +99,11 @@ fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Avx2::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bf16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+    by_id(Bf16(Avx2::new()), query, codes, ids, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -236,6 +244,20 @@ impl CodeIsa for Avx2 {
         for i in 0..4 {
             // SAFETY: `self` proves F16C; the chunk is 16 readable bytes.
             let numbers = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes[i].as_ptr().cast())) };
+            sum[i % 2] = self.add_number_squares(sum[i % 2], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_bf16(self, mut sum: [__m256; 2], query: &[f32; 32], codes: &[u16; 32]) -> [__m256; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<8>(), codes.as_chunks::<8>());
+        for i in 0..4 {
+            // SAFETY: `self` proves AVX2; the chunk is 16 readable bytes.
+            let numbers = unsafe {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(codes[i].as_ptr().cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            };
             sum[i % 2] = self.add_number_squares(sum[i % 2], numbers, &query[i]);
         }
         sum

@@ -6,18 +6,18 @@
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_add_epi32, _mm_cvtepi32_ps, _mm_cvtsi128_si32, _mm_hadd_epi32,
     _mm_loadu_si128, _mm_storeu_ps, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_ps, _mm512_set1_epi8,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_epi8,
-    _mm512_sub_ps,
+    _mm256_loadu_si256, _mm512_abs_epi8, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_ps,
+    _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_popcnt_epi64, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_sub_ps,
 };
 use std::mem::transmute;
 
 use super::avx512_pick::{below, insert_key, minima, within};
 use super::avx512_planes::planes;
 use super::avx512_tiles::{u7_tile, u8i8_products};
-use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::codes::{
     Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
 };
@@ -34,6 +34,8 @@ static CODES: CodeKernels = CodeKernels {
     u8: unsafe { transmute::<UnprovenById<f32, u8>, ById<f32, u8>>(u8) },
     // SAFETY: as above.
     f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
+    // SAFETY: as above.
+    bf16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(bf16) },
     // SAFETY: as above.
     dot1: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(dot1) },
     // SAFETY: as above.
@@ -103,6 +105,11 @@ fn u8(query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
     by_id(F16(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+fn bf16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+    by_id(Bf16(Vnni::new()), query, codes, ids, out);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
@@ -237,6 +244,20 @@ impl CodeIsa for Vnni {
         for i in 0..2 {
             // SAFETY: `self` proves AVX-512F; the chunk is 32 readable bytes.
             let numbers = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(codes[i].as_ptr().cast())) };
+            sum[i] = self.add_number_squares(sum[i], numbers, &query[i]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn add_bf16(self, mut sum: [__m512; 2], query: &[f32; 32], codes: &[u16; 32]) -> [__m512; 2] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<16>(), codes.as_chunks::<16>());
+        for i in 0..2 {
+            // SAFETY: `self` proves AVX-512F; the chunk is 32 readable bytes.
+            let numbers = unsafe {
+                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(codes[i].as_ptr().cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+            };
             sum[i] = self.add_number_squares(sum[i], numbers, &query[i]);
         }
         sum
