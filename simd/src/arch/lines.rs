@@ -193,7 +193,11 @@ pub(super) fn by_id_within<L: Lines>(
             }
             next += ROWS;
         }
-        let rows = block.map(|id| L::code_lines(row(codes, id, width)));
+        // Not `block.map`, which the compiler leaves a call.
+        let mut rows: [&[L::CodeLine]; ROWS] = [&[]; ROWS];
+        for r in 0..ROWS {
+            rows[r] = L::code_lines(row(codes, block[r], width));
+        }
         *scores = isa.reduce_rows(sums(isa, query_lines, rows));
     }
     for (score, &id) in rest.iter_mut().zip(rest_ids) {
