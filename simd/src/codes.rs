@@ -17,7 +17,8 @@
 //! any number of bits up to 7, whose rows need not be whole lines.
 //!
 //! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies some vectors with many rows, for
-//! projections.
+//! projections. [`lut4_by_id`](CodeKernels::lut4_by_id), [`lut8_by_id`](CodeKernels::lut8_by_id) and
+//! [`centroid_distances`](CodeKernels::centroid_distances) serve product quantisation; their sums are the same on every tier.
 //!
 //! The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8`, `f16` and `bf16` are sums of `f32`: one
 //! number per pair within a tier, and exact, hence the same everywhere, for integral queries of sums below 2^24.
@@ -50,6 +51,8 @@ pub struct CodeKernels {
     pub(crate) dot4: ById<i8, u8>,
     pub(crate) dot8: ById<i8, u8>,
     pub(crate) planes: PlanesById,
+    pub(crate) lut4: ById<u8, u8>,
+    pub(crate) centroid_distances: CentroidDistances,
     pub(crate) u8i8_products: Products,
     pub(crate) u7_tile: Tile,
     pub(crate) below: Below,
@@ -68,6 +71,9 @@ pub(crate) type PlanesById = fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
 
 /// `(vectors, rows, width, out)`
 pub(crate) type Products = fn(&[u8], &[i8], usize, &mut [i32]);
+
+/// `(vector, centroids, sub_dim, out)`
+pub(crate) type CentroidDistances = fn(&[f32], &[f32], usize, &mut [f32]);
 
 /// `(rows, columns, column norms, out)`
 pub(crate) type Tile = fn(&[u8], &[u8], &[i32], &mut [i32]);
@@ -108,6 +114,13 @@ pub const WITHIN: usize = 64;
 
 /// Groups of which [`CodeKernels::minima`] finds the smallest scores.
 pub const MINIMA: usize = 64;
+
+/// Bytes of a row that [`CodeKernels::lut4_by_id`] takes at a time: 64 codes of 4 bits.
+pub const LUT4_CHUNK: usize = 32;
+/// Bytes of the tables for as many.
+pub(crate) const LUT4_TABLE: usize = 2 * LUT4_CHUNK * 16;
+/// Centroids that share a block of [`CodeKernels::centroid_distances`].
+pub const CENTROIDS: usize = 16;
 
 /// Columns that share a block of [`CodeKernels::u7_tile`].
 pub const TILE_COLUMNS: usize = 16;
@@ -214,6 +227,50 @@ impl CodeKernels {
     #[inline]
     pub fn planes_by_id(&self, query: &[i8], rows: PlaneRows<'_>, ids: &[u32], out: &mut [f32]) {
         (self.planes)(query, rows, ids, out);
+    }
+
+    /// Sums of the numbers 0..=127 that codes of 4 bits name in tables of 16, for rows of `table.len() / 32` bytes, a multiple of 32:
+    /// exact. Of each 64 codes, which are [`LUT4_CHUNK`] bytes, code `16 i + 8 h + j` is the low half (`h` 0) or the high half (`h` 1) of byte
+    /// `8 i + j`.
+    pub fn lut4_by_id(&self, table: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+        assert!(
+            !table.is_empty() && table.len().is_multiple_of(LUT4_TABLE) && ids.len() == out.len(),
+            "tables of {} bytes, {} ids and room for {} sums: tables must be whole and the lengths equal",
+            table.len(),
+            ids.len(),
+            out.len()
+        );
+        (self.lut4)(table, codes, ids, out);
+    }
+
+    /// Sums of the numbers that codes of 8 bits name in tables of 256, for rows of `width` bytes, the first of which are codes, one for
+    /// each table. They are added in order, the same on every tier: no instruction set looks up so much faster than one by one.
+    pub fn lut8_by_id(&self, table: &[f32], (codes, width): (&[u8], usize), ids: &[u32], out: &mut [f32]) {
+        assert!(
+            table.len().is_multiple_of(256) && table.len() / 256 <= width && ids.len() == out.len(),
+            "tables of {} numbers for rows of {width} bytes, {} ids and room for {} sums",
+            table.len(),
+            ids.len(),
+            out.len()
+        );
+        arch::lut8(table, codes, width, ids, out);
+    }
+
+    /// Squared distances of each part of a vector, `sub_dim` components or what is left, to the centroids of its sub-space, the same on
+    /// every tier. These are a multiple of [`CENTROIDS`], as many for each sub-space; those of a block lie together component by
+    /// component: first components, second components, and so on. `out` has a number for each.
+    pub fn centroid_distances(&self, vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
+        let spaces = vector.len().div_ceil(sub_dim.max(1));
+        assert!(
+            sub_dim > 0
+                && out.len().is_multiple_of((spaces * CENTROIDS).max(1))
+                && out.len() * sub_dim == centroids.len(),
+            "{} components and centroids of {} numbers, {sub_dim} each, do not make {} distances",
+            vector.len(),
+            centroids.len(),
+            out.len()
+        );
+        (self.centroid_distances)(vector, centroids, sub_dim, out);
     }
 
     /// Inner products of each of the `vectors` of `width` levels 0..=255 with each of the `rows` of as many numbers

@@ -50,8 +50,8 @@ mod metric;
 mod normalize;
 
 pub use codes::{
-    CodeKernels, LINE_BYTES, MINIMA, PlaneRows, TILE_COLUMNS, TileColumns, WITHIN, available_codes, code_kernels,
-    prefetch, products_error, u4_query_level,
+    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_CHUNK, MINIMA, PlaneRows, TILE_COLUMNS, TileColumns, WITHIN,
+    available_codes, code_kernels, prefetch, products_error, u4_query_level,
 };
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};

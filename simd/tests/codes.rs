@@ -2,6 +2,9 @@
 
 use nearlab_simd::{CodeKernels, MINIMA, PlaneRows, TileColumns, available_codes, products_error, u4_query_level};
 
+#[path = "codes/lut.rs"]
+mod lut;
+
 /// Numbers from a fixed linear congruential sequence, below `bound`.
 fn numbers(count: usize, bound: u32, seed: u64) -> Vec<u32> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);

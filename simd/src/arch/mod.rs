@@ -7,11 +7,12 @@
 //! | `products` | inner products in any order of summation, for sieves; safe code |
 //! | `lines` | every kernel for codes, once over what an instruction set does with a cache line of them; safe code |
 //! | `planes` | products with levels in planes of bits, by the loops of `lines`; safe code |
+//! | `lut` | sums of numbers looked up in tables, and the distances to centroids, in plain loops |
 //! | `hadamard` | the Walsh and Hadamard transform, in plain loops for every instruction set |
 //! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
-//! | `*_codes`, `*_planes`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; codes against codes; picking from scores |
+//! | `*_codes`, `*_planes`, `*_lut`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; look-ups; codes against codes; picking from scores |
 //! | `aarch64/dot` | products of bytes, with the instruction for them and without |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
@@ -29,6 +30,7 @@ mod generic;
 mod hadamard;
 mod isa;
 mod lines;
+mod lut;
 mod planes;
 mod portable;
 mod portable_codes;
@@ -41,6 +43,7 @@ mod unproven;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub(crate) use lut::lut8;
 pub(crate) use portable_codes::CODES as PORTABLE_CODES;
 pub(crate) use prefetch::prefetch;
 

@@ -2,6 +2,7 @@
 
 use super::hadamard::hadamard;
 use super::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use super::lut::{centroid_distances, lut4};
 use super::planes::{PlaneIsa, planes_by_id};
 use super::portable_pick::{insert_key, minima, within};
 use super::products::products;
@@ -19,6 +20,8 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     dot4: |query, codes, ids, out| by_id(Dot4(Portable), query, codes, ids, out),
     dot8: |query, codes, ids, out| by_id(Dot8(Portable), query, codes, ids, out),
     planes: |query, rows, ids, out| planes_by_id(Portable, query, rows, ids, out),
+    lut4: |table, codes, ids, out| lut4(table, codes, ids, out),
+    centroid_distances: |vector, centroids, sub_dim, out| centroid_distances(vector, centroids, sub_dim, out),
     u8i8_products: |vectors, rows, width, out| {
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
             for (product, row) in out.iter_mut().zip(rows.chunks_exact(width)) {

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
     _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
     _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi32,
-    _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_ps,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi8, _mm256_sub_ps,
 };
 use std::mem::transmute;
 
@@ -21,7 +21,8 @@ use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::codes::{
-    Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
+    Below, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products,
+    Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
 
@@ -46,6 +47,9 @@ static CODES: CodeKernels = CodeKernels {
     dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
     // SAFETY: as above.
     planes: unsafe { transmute::<UnprovenPlanesById, PlanesById>(planes) },
+    lut4: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(lut4) },
+    // SAFETY: as above.
+    centroid_distances: unsafe { transmute::<UnprovenDistances, CentroidDistances>(centroid_distances) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
@@ -72,6 +76,7 @@ type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
+type UnprovenDistances = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -122,6 +127,16 @@ fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn lut4(table: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
+    super::avx2_lut::lut4(Avx2::new(), table, codes, ids, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn centroid_distances(vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
+    crate::arch::lut::centroid_distances(vector, centroids, sub_dim, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
 }
@@ -161,6 +176,15 @@ impl Avx2 {
         const { assert!(size_of::<T>() == 1) }
         // SAFETY: `self` proves AVX; the half line is 32 readable bytes, and the load asks for no alignment.
         unsafe { _mm256_loadu_si256(half_line.as_ptr().cast()) }
+    }
+
+    /// The lanes.
+    #[inline(always)]
+    pub(super) fn lanes(self, v: __m256) -> [f32; 8] {
+        let mut lanes = [0.0; 8];
+        // SAFETY: `self` proves AVX; `lanes` is 8 writable floats.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), v) };
+        lanes
     }
 
     /// The sums of the lanes in four lanes.

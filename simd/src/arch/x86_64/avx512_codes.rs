@@ -14,12 +14,14 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
+use super::avx512_lut::lut4;
 use super::avx512_pick::{below, insert_key, minima, within};
 use super::avx512_planes::planes;
 use super::avx512_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::codes::{
-    Below, ById, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products, Sieve, Tile, Within,
+    Below, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products,
+    Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
 
@@ -44,6 +46,9 @@ static CODES: CodeKernels = CodeKernels {
     dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
     // SAFETY: as above.
     planes: unsafe { transmute::<UnprovenPlanesById, PlanesById>(planes) },
+    lut4: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(lut4) },
+    // SAFETY: as above.
+    centroid_distances: unsafe { transmute::<UnprovenDistances, CentroidDistances>(centroid_distances) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
     // SAFETY: as above.
@@ -70,6 +75,7 @@ type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
+type UnprovenDistances = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
@@ -125,6 +131,11 @@ fn dot4(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 fn dot8(query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     by_id(Dot8(Vnni::new()), query, codes, ids, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+fn centroid_distances(vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
+    crate::arch::lut::centroid_distances(vector, centroids, sub_dim, out);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]

@@ -2,11 +2,13 @@
 
 mod avx2;
 mod avx2_codes;
+mod avx2_lut;
 mod avx2_pick;
 mod avx2_planes;
 mod avx2_tiles;
 mod avx512;
 mod avx512_codes;
+mod avx512_lut;
 mod avx512_pick;
 mod avx512_planes;
 mod avx512_tiles;
