@@ -78,6 +78,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("a choice twice in a sweep", "m: 16", "m: 16, codes: [f32, sq4, f32]"),
     ("a number out of range in a search", "ef_search: [10, 40]", "ef_search: [10, 40], rerank: 2147483648"),
     ("a build parameter in search", "ef_search: [10, 40]", "ef_search: [10, 40], rerank_codes: sq8"),
+    ("a sub-space of too many components", "m: 16", "m: 16, codes: pq4, sub_dim: 65"),
     ("components without sq4", "m: 16", "m: 16, components: 64"),
     ("rerank codes no finer than the codes", "m: 16", "m: 16, codes: [sq8, f16], rerank_codes: sq8"),
     ("an expectation at a choice misspelt", "at: {ef_search: 40}", "at: {codes: f23}"),

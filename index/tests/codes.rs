@@ -58,6 +58,8 @@ fn combinations() -> impl Iterator<Item = HnswParams> {
         (TraversalCodes::Rabitq6, 0, RerankCodes::F32),
         (TraversalCodes::Rabitq7, 0, RerankCodes::None),
         (TraversalCodes::Rabitq8, 0, RerankCodes::None),
+        (TraversalCodes::Pq4, 0, RerankCodes::Sq8),
+        (TraversalCodes::Pq8, 0, RerankCodes::F16),
     ];
     Construction::ALL.into_iter().flat_map(move |construction| {
         codes.map(|(codes, components, rerank_codes)| HnswParams {

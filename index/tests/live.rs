@@ -58,7 +58,7 @@ fn params(codes: TraversalCodes, rerank_codes: RerankCodes) -> HnswParams {
 }
 
 /// Every kind of codes that can be changed.
-fn kinds() -> [HnswParams; 7] {
+fn kinds() -> [HnswParams; 9] {
     [
         params(TraversalCodes::F32, RerankCodes::None),
         params(TraversalCodes::F16, RerankCodes::None),
@@ -66,6 +66,9 @@ fn kinds() -> [HnswParams; 7] {
         params(TraversalCodes::Sq8, RerankCodes::F16),
         params(TraversalCodes::Sq4, RerankCodes::Sq8),
         params(TraversalCodes::Rabitq4, RerankCodes::F16),
+        // Of about four bits per component, as the number of candidates that are ranked anew by default expects.
+        HnswParams { sub_dim: 1, ..params(TraversalCodes::Pq4, RerankCodes::F16) },
+        HnswParams { sub_dim: 2, ..params(TraversalCodes::Pq8, RerankCodes::Sq8) },
         HnswParams { components: 24, ..params(TraversalCodes::Sq4, RerankCodes::F32) },
     ]
 }

@@ -229,9 +229,9 @@ impl CodeKernels {
         (self.planes)(query, rows, ids, out);
     }
 
-    /// Sums of the numbers 0..=127 that codes of 4 bits name in tables of 16, for rows of `table.len() / 32` bytes, a multiple of 32:
-    /// exact. Of each 64 codes, which are [`LUT4_CHUNK`] bytes, code `16 i + 8 h + j` is the low half (`h` 0) or the high half (`h` 1) of byte
-    /// `8 i + j`.
+    /// Sums of the numbers 0..=127 that codes of 4 bits name in tables of 16, exact. A row has `table.len() / 32` bytes, a
+    /// multiple of [`LUT4_CHUNK`]. Code `16 i + j` is the low half of byte `8 i + j`, or from `j` 8 on the high half of `8 i + j - 8`.
+    #[inline]
     pub fn lut4_by_id(&self, table: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
         assert!(
             !table.is_empty() && table.len().is_multiple_of(LUT4_TABLE) && ids.len() == out.len(),
@@ -243,8 +243,9 @@ impl CodeKernels {
         (self.lut4)(table, codes, ids, out);
     }
 
-    /// Sums of the numbers that codes of 8 bits name in tables of 256, for rows of `width` bytes, the first of which are codes, one for
-    /// each table. They are added in order, the same on every tier: no instruction set looks up so much faster than one by one.
+    /// Sums of the numbers that codes of 8 bits name in tables of 256, for rows of `width` bytes, the first of which are codes,
+    /// one for each table. They are added in order, one by one, on every tier.
+    #[inline]
     pub fn lut8_by_id(&self, table: &[f32], (codes, width): (&[u8], usize), ids: &[u32], out: &mut [f32]) {
         assert!(
             table.len().is_multiple_of(256) && table.len() / 256 <= width && ids.len() == out.len(),
@@ -256,9 +257,10 @@ impl CodeKernels {
         arch::lut8(table, codes, width, ids, out);
     }
 
-    /// Squared distances of each part of a vector, `sub_dim` components or what is left, to the centroids of its sub-space, the same on
-    /// every tier. These are a multiple of [`CENTROIDS`], as many for each sub-space; those of a block lie together component by
+    /// Squared distances of each part of a vector, `sub_dim` components or what is left, to the centroids of its sub-space, the
+    /// same on every tier. Each sub-space has as many centroids, a multiple of [`CENTROIDS`]; those of a block lie together by
     /// component: first components, second components, and so on. `out` has a number for each.
+    #[inline]
     pub fn centroid_distances(&self, vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
         let spaces = vector.len().div_ceil(sub_dim.max(1));
         assert!(

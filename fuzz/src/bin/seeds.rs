@@ -62,6 +62,8 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             ("rabitq1", TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
             ("rabitq3", TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),
             ("rabitq8", TraversalCodes::Rabitq8, 0, RerankCodes::F16),
+            ("pq4", TraversalCodes::Pq4, 0, RerankCodes::Sq8),
+            ("pq8", TraversalCodes::Pq8, 0, RerankCodes::F16),
             ("sq4-pca", TraversalCodes::Sq4, 2, RerankCodes::F32),
         ] {
             let construction = if form == "f32" { Construction::Incremental } else { Construction::Bulk };

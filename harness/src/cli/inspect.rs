@@ -60,6 +60,7 @@ fn hnsw(path: &Path) -> Result<Rows, OpenError> {
         ("seed", params.seed.to_string()),
         ("codes", params.codes.name().to_owned()),
         ("components", params.components.to_string()),
+        ("sub_dim", params.sub_dim.to_string()),
         ("construction", params.construction.name().to_owned()),
         ("rerank_codes", params.rerank_codes.name().to_owned()),
     ];

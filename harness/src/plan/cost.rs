@@ -18,7 +18,7 @@
 //! codes and rerank codes instead of the vectors; that shorter codes are faster is not estimated.
 //! Of an external worker nothing is known.
 
-use nearlab_index::hnsw::Hnsw;
+use nearlab_index::hnsw::{Hnsw, TraversalCodes};
 use nearlab_reports::record::Params;
 
 use super::{Facts, PlannedSearch, PlannedTrial};
@@ -86,7 +86,13 @@ pub(super) fn build(trial: &PlannedTrial, facts: &Facts) -> Cost {
 /// Bytes of one vector's codes and rerank codes in HNSW.
 fn code_bytes(build: &Params, d: usize) -> Option<f64> {
     let params = Hnsw::build_params(build, 0).ok()?;
-    let kept = if params.components == 0 { d } else { d.min(params.components) };
+    let spaces = |default: usize| d.div_ceil(if params.sub_dim == 0 { default } else { params.sub_dim });
+    let kept = match params.codes {
+        TraversalCodes::Pq4 => spaces(2),
+        TraversalCodes::Pq8 => spaces(4),
+        _ if params.components == 0 => d,
+        _ => d.min(params.components),
+    };
     Some((params.codes.bytes(kept) + params.rerank_codes.bytes(d)) as f64)
 }
 

@@ -8,7 +8,7 @@ use nearlab_reports::record::Params;
 use serde_json::Value;
 
 use super::{Facts, Plan, PlannedSearch, PlannedTrial, RejectedPoint, cost, hash, impossible, order, own_parameters};
-use crate::spec::{Diagnostic, IndexSpec, Kind, Operand, Rule, Spec, SpecError, Sweeps, goes_without_saying};
+use crate::spec::{Diagnostic, IndexSpec, Kind, Operand, Phase, Rule, Spec, SpecError, Sweeps, goes_without_saying};
 
 /// Most measurements of one experiment: beyond it the file does not say what its author meant.
 const MOST: u64 = 1_000_000;
@@ -153,10 +153,11 @@ fn product(sweeps: &Sweeps) -> Vec<Params> {
     points
 }
 
-/// A search point without what goes without saying.
-fn said(index: &IndexSpec, search: &Params) -> Params {
-    let mut said = search.clone();
-    said.retain(|name, value| index.search[name].len() > 1 || !goes_without_saying(index.kind, name, value));
+/// A build or a search point without what goes without saying.
+fn said(index: &IndexSpec, phase: Phase, params: &Params) -> Params {
+    let sweeps = if phase == Phase::Build { &index.build } else { &index.search };
+    let mut said = params.clone();
+    said.retain(|name, value| sweeps[name].len() > 1 || !goes_without_saying((index.kind, phase), name, value));
     said
 }
 
@@ -208,8 +209,9 @@ impl Expansion<'_> {
         let points = (searches.len() * self.spec.k.len()) as u64;
         for build in product(&index.build) {
             if let Verdict::Rejected(rule) = self.judge(index, &build, None)? {
+                let params = said(index, Phase::Build, &build);
                 let index = index.name.clone();
-                self.rejected.push(RejectedPoint { index, params: build, search: None, k: None, rule, points });
+                self.rejected.push(RejectedPoint { index, params, search: None, k: None, rule, points });
                 continue;
             }
             self.build(index, &build, &searches)?;
@@ -225,8 +227,8 @@ impl Expansion<'_> {
                     Verdict::Kept => kept.push((search, k)),
                     Verdict::Rejected(rule) => self.rejected.push(RejectedPoint {
                         index: index.name.clone(),
-                        params: build.clone(),
-                        search: Some(said(index, search)),
+                        params: said(index, Phase::Build, build),
+                        search: Some(said(index, Phase::Search, search)),
                         k: Some(k),
                         rule,
                         points: 1,
@@ -243,7 +245,7 @@ impl Expansion<'_> {
             index: index.name.clone(),
             kind: index.kind,
             worker: index.worker.clone(),
-            build: own_parameters(build),
+            build: own_parameters(&said(index, Phase::Build, build)),
             threads: of("threads") as usize,
             seed: of("seed"),
             searches: Vec::new(),
@@ -253,7 +255,7 @@ impl Expansion<'_> {
         trial.hash = hash::trial(&trial, self.facts);
         trial.cost = cost::build(&trial, self.facts);
         for (search, k) in kept {
-            self.measurements(&mut trial, &said(index, search), k);
+            self.measurements(&mut trial, &said(index, Phase::Search, search), k);
         }
         self.trials.push(trial);
         Ok(())

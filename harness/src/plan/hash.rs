@@ -10,7 +10,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Facts, PlannedSearch, PlannedTrial};
-use crate::spec::{Kind, Measure, Pin, goes_without_saying};
+use crate::spec::{Kind, Measure, Phase, Pin, goes_without_saying};
 
 /// Version of what is hashed.
 const FORMAT: u32 = 1;
@@ -60,6 +60,13 @@ fn hex(value: &impl Serialize) -> String {
     format!("{:032x}", xxh3_128(&bytes))
 }
 
+/// Parameters without what goes without saying: what was measured before there was more to say keeps its name.
+fn said(params: &Params, (kind, phase): (Kind, Phase)) -> Params {
+    let mut params = params.clone();
+    params.retain(|name, value| !goes_without_saying((kind, phase), name, value));
+    params
+}
+
 /// The hash of a trial. Of a worker only the file name counts, so that another checkout measures the same trial.
 pub(super) fn trial(trial: &PlannedTrial, facts: &Facts) -> String {
     let worker = trial.worker.as_deref().and_then(std::path::Path::file_name);
@@ -69,7 +76,7 @@ pub(super) fn trial(trial: &PlannedTrial, facts: &Facts) -> String {
         kind: trial.kind.as_str(),
         worker: worker.map(|name| name.to_string_lossy().into_owned()),
         worker_version: facts.worker_versions.get(&trial.index).map(String::as_str),
-        build: &trial.build,
+        build: &said(&trial.build, (trial.kind, Phase::Build)),
         threads: trial.threads,
         seed: trial.seed,
         dataset: facts.dataset_fingerprint.as_deref(),
@@ -79,12 +86,10 @@ pub(super) fn trial(trial: &PlannedTrial, facts: &Facts) -> String {
 
 /// The key of a measurement.
 pub(super) fn search(search: &PlannedSearch, (kind, trial): (Kind, &str), warmup: u32) -> String {
-    let mut params = search.params.clone();
-    params.retain(|name, value| !goes_without_saying(kind, name, value));
     hex(&Search {
         format: FORMAT,
         trial,
-        params,
+        params: said(&search.params, (kind, Phase::Search)),
         k: search.k,
         workload: &search.workload,
         mode: search.mode.as_str(),

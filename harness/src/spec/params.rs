@@ -130,6 +130,11 @@ const HNSW_BUILD: &[Parameter] = &[
         meaning: "What the best candidates are scored by in the end: none, or finer than the codes.",
     },
     SEED,
+    Parameter {
+        name: "sub_dim",
+        domain: Domain::Number { min: 0, max: 64, default: 0 },
+        meaning: "Components per sub-space of pq4 and pq8 codes; 0 chooses 2 for pq4, 4 for pq8.",
+    },
     THREADS,
 ];
 const HNSW_SEARCH: &[Parameter] = &[
@@ -184,15 +189,20 @@ const IVF_SEARCH: &[Parameter] = &[Parameter {
     meaning: "Lists scanned per query; nlist of them is exact search.",
 }];
 
-/// Search parameters that came after others had been measured. Their defaults mean what was done before, and what was measured then
+/// Parameters that came after others had been measured. Their defaults mean what was done before, and what was measured then
 /// keeps its key.
-const LATER: [(Kind, &str); 4] =
-    [(Kind::Hnsw, "ahead"), (Kind::Hnsw, "interleave"), (Kind::Hnsw, "layers"), (Kind::Hnsw, "patience")];
+const LATER: [(Kind, Phase, &str); 5] = [
+    (Kind::Hnsw, Phase::Build, "sub_dim"),
+    (Kind::Hnsw, Phase::Search, "ahead"),
+    (Kind::Hnsw, Phase::Search, "interleave"),
+    (Kind::Hnsw, Phase::Search, "layers"),
+    (Kind::Hnsw, Phase::Search, "patience"),
+];
 
-/// Whether it goes without saying that a search parameter has this value.
-pub fn goes_without_saying(kind: Kind, name: &str, value: &Value) -> bool {
-    let parameter = table(kind, Phase::Search).iter().find(|known| known.name == name);
-    LATER.contains(&(kind, name)) && parameter.is_some_and(|known| known.domain.default_value() == *value)
+/// Whether it goes without saying that a parameter has this value.
+pub fn goes_without_saying((kind, phase): (Kind, Phase), name: &str, value: &Value) -> bool {
+    let parameter = table(kind, phase).iter().find(|known| known.name == name);
+    LATER.contains(&(kind, phase, name)) && parameter.is_some_and(|known| known.domain.default_value() == *value)
 }
 
 /// The parameters of a kind and phase, by name. For [`Kind::External`] only those that the harness itself needs: others
@@ -279,6 +289,7 @@ mod tests {
             ("m", Value::from(index.m)),
             ("rerank_codes", Value::from(index.rerank_codes.name())),
             ("seed", Value::from(index.seed)),
+            ("sub_dim", Value::from(index.sub_dim)),
         ] {
             assert_eq!(domain(HNSW_BUILD, name).default_value(), value, "{name}");
         }

@@ -68,7 +68,17 @@ impl Configure for Hnsw {
     fn build_params(params: &Params, seed: u64) -> Result<HnswParams, ParamsError> {
         known(
             params,
-            &["m", "ef_construction", "codes", "components", "rerank_codes", "construction", "replicas", "leaf"],
+            &[
+                "m",
+                "ef_construction",
+                "codes",
+                "components",
+                "sub_dim",
+                "rerank_codes",
+                "construction",
+                "replicas",
+                "leaf",
+            ],
         )?;
         let defaults = HnswParams::default();
         let codes = TraversalCodes::ALL.map(|codes| (codes.name(), codes));
@@ -79,6 +89,7 @@ impl Configure for Hnsw {
             ef_construction: optional(params, "ef_construction")?.unwrap_or(defaults.ef_construction),
             codes: choice(params, "codes", &codes)?.unwrap_or(defaults.codes),
             components: optional(params, "components")?.unwrap_or(defaults.components),
+            sub_dim: optional(params, "sub_dim")?.unwrap_or(defaults.sub_dim),
             rerank_codes: choice(params, "rerank_codes", &rerank_codes)?.unwrap_or(defaults.rerank_codes),
             construction: choice(params, "construction", &construction)?.unwrap_or(defaults.construction),
             replicas: optional(params, "replicas")?.unwrap_or(defaults.replicas),
@@ -173,8 +184,11 @@ mod tests {
     #[test]
     fn texts_are_read_as_the_index_names_them() {
         for codes in TraversalCodes::ALL {
-            let hnsw = Hnsw::build_params(&params(&[("codes", codes.name().into()), ("components", 8.into())]), 1);
-            assert_eq!(hnsw.map(|hnsw| (hnsw.codes, hnsw.components)), Ok((codes, 8)));
+            let hnsw = Hnsw::build_params(
+                &params(&[("codes", codes.name().into()), ("components", 8.into()), ("sub_dim", 3.into())]),
+                1,
+            );
+            assert_eq!(hnsw.map(|hnsw| (hnsw.codes, hnsw.components, hnsw.sub_dim)), Ok((codes, 8, 3)));
         }
         for codes in RerankCodes::ALL {
             let hnsw = Hnsw::build_params(&params(&[("rerank_codes", codes.name().into())]), 1);
@@ -184,7 +198,7 @@ mod tests {
         for (value, found) in [("sq5".into(), "\"sq5\""), (4.into(), "4"), ("F32".into(), "\"F32\"")] {
             let error = Hnsw::build_params(&params(&[("codes", value)]), 1).unwrap_err();
             let expected = format!(
-                "parameter `codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, found {found}"
+                "parameter `codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, pq4, pq8, found {found}"
             );
             assert_eq!(error.to_string(), expected);
         }

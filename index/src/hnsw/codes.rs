@@ -5,7 +5,8 @@ use super::params::{HnswParams, RerankCodes, TraversalCodes};
 use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::{
-    Affine, Codes, Euclid, F32, Form, Half, HalfKind, HalfRows, Length, Lifted, Projection, Source, Sq4, Sq8, Sq8Rows,
+    Affine, Codes, Euclid, F32, Form, Half, HalfKind, HalfRows, Length, Lifted, Pq, Projection, Source, Sq4, Sq8,
+    Sq8Rows,
 };
 use crate::scatter::score_scattered;
 use crate::space::Space;
@@ -19,6 +20,7 @@ pub(super) enum Traversal {
     Sq8(Sq8),
     Sq4(Sq4),
     Affine(Affine),
+    Pq(Pq),
 }
 
 /// A [`Traversal`], whoever owns its codes.
@@ -29,6 +31,7 @@ pub(super) enum Walked<'a> {
     Sq8(&'a Sq8),
     Sq4(&'a Sq4),
     Affine(&'a Affine),
+    Pq(&'a Pq),
 }
 
 /// Base vectors as the last candidates are scored.
@@ -42,13 +45,18 @@ pub(super) enum Rerank {
 
 impl Traversal {
     pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
-        Ok(match (params.codes, params.codes.affine()) {
-            (_, Some((kind, bits))) => Self::Affine(Affine::encode(source, kind, bits, params.seed)?),
-            (TraversalCodes::F32, _) => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
-            (TraversalCodes::F16, _) => Self::Half(Half::encode(source, HalfKind::F16)?),
-            (TraversalCodes::Bf16, _) => Self::Half(Half::encode(source, HalfKind::Bf16)?),
-            (TraversalCodes::Sq8, _) => Self::Sq8(Sq8::encode(source)?),
-            (_, None) => {
+        if let Some((kind, bits)) = params.codes.affine() {
+            return Ok(Self::Affine(Affine::encode(source, kind, bits, params.seed)?));
+        }
+        if let Some(shape) = params.pq_shape(source.width()) {
+            return Ok(Self::Pq(Pq::encode(source, shape, params.seed)?));
+        }
+        Ok(match params.codes {
+            TraversalCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
+            TraversalCodes::F16 => Self::Half(Half::encode(source, HalfKind::F16)?),
+            TraversalCodes::Bf16 => Self::Half(Half::encode(source, HalfKind::Bf16)?),
+            TraversalCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
+            _ => {
                 let components = params.components.min(source.width());
                 let projection = (components > 0).then(|| Projection::train(source, components, params.seed));
                 Self::Sq4(Sq4::encode(source, projection)?)
@@ -63,6 +71,7 @@ impl Traversal {
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
             Self::Affine(affine) => affine,
+            Self::Pq(pq) => pq,
         }
     }
 
@@ -73,6 +82,7 @@ impl Traversal {
             Self::Sq8(sq8) => Walked::Sq8(sq8),
             Self::Sq4(sq4) => Walked::Sq4(sq4),
             Self::Affine(affine) => Walked::Affine(affine),
+            Self::Pq(pq) => Walked::Pq(pq),
         }
     }
 
@@ -83,6 +93,7 @@ impl Traversal {
             Self::Sq8(sq8) => sq8,
             Self::Sq4(sq4) => sq4,
             Self::Affine(affine) => affine,
+            Self::Pq(pq) => pq,
         }
     }
 }

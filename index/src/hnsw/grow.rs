@@ -41,6 +41,9 @@ pub(super) fn grow(
         Traversal::Affine(affine) => {
             grow_over(Scorers { traversal: affine.rows(), selection, rescore: true }, params, batches, progress)
         }
+        Traversal::Pq(pq) => {
+            grow_over(Scorers { traversal: pq.rows(), selection, rescore: true }, params, batches, progress)
+        }
     }
 }
 

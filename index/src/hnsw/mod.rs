@@ -14,6 +14,7 @@
 //! | uniform scalar quantisation, principal components | `Levels`, `Projection` | `../quant/` |
 //! | Aguerrebere et al. 2023, LVQ | `lvq`, `AffineRows` | `../quant/fit.rs`, `../quant/affine.rs` |
 //! | Gao and Long 2024, Gao et al. 2025, `RaBitQ` | `rabitq`, `Rotation`, `AffineRows` | `../quant/fit.rs`, `../quant/rotation.rs` |
+//! | Jégou et al. 2011, André et al. 2015, product quantisation | `PqRows` | `../quant/pq.rs` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pace::{Ahead, MOST_INTERLEAVED};
 use crate::ParamError;
-use crate::quant::{AFFINE_FACTORS as FACTORS, AffineKind};
+use crate::quant::{AFFINE_FACTORS as FACTORS, AffineKind, PqShape};
 
 /// The form in which searches score the vectors they pass. The numbers are those of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,11 +40,15 @@ pub enum TraversalCodes {
     Rabitq7 = 13,
     /// 1 byte, after a random rotation, and 12 bytes.
     Rabitq8 = 8,
+    /// Half a byte per sub-space: the nearest of 16 centroids.
+    Pq4 = 15,
+    /// 1 byte per sub-space: the nearest of 256 centroids.
+    Pq8 = 16,
 }
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -60,9 +64,11 @@ impl TraversalCodes {
         Self::Rabitq6,
         Self::Rabitq7,
         Self::Rabitq8,
+        Self::Pq4,
+        Self::Pq8,
     ];
 
-    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, or `rabitq1` to `rabitq8`.
+    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1` to `rabitq8`, `pq4` or `pq8`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -80,24 +86,27 @@ impl TraversalCodes {
             Self::Rabitq6 => "rabitq6",
             Self::Rabitq7 => "rabitq7",
             Self::Rabitq8 => "rabitq8",
+            Self::Pq4 => "pq4",
+            Self::Pq8 => "pq8",
         }
     }
 
-    /// Bytes of a vector of `components`, without padding.
+    /// Bytes of a vector of `components`, or of so many sub-spaces, without padding.
     pub const fn bytes(self, components: usize) -> usize {
         let factors = if self.affine().is_some() { FACTORS } else { 0 };
         (components * self.bits() as usize).div_ceil(8) + factors
     }
 
+    /// Bits per component, or per sub-space.
     const fn bits(self) -> u32 {
         match self {
             Self::F32 => 32,
             Self::F16 | Self::Bf16 => 16,
-            Self::Sq8 | Self::Lvq8 | Self::Rabitq8 => 8,
+            Self::Sq8 | Self::Lvq8 | Self::Rabitq8 | Self::Pq8 => 8,
             Self::Rabitq7 => 7,
             Self::Rabitq6 => 6,
             Self::Rabitq5 => 5,
-            Self::Sq4 | Self::Lvq4 | Self::Rabitq4 => 4,
+            Self::Sq4 | Self::Lvq4 | Self::Rabitq4 | Self::Pq4 => 4,
             Self::Rabitq3 => 3,
             Self::Rabitq2 => 2,
             Self::Rabitq1 => 1,
@@ -107,10 +116,15 @@ impl TraversalCodes {
     /// The kind of affine codes, where they are such, and bits per component.
     pub(super) const fn affine(self) -> Option<(AffineKind, u32)> {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 | Self::Sq8 | Self::Sq4 => None,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Sq8 | Self::Sq4 | Self::Pq4 | Self::Pq8 => None,
             Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
             _ => Some((AffineKind::Rabitq, self.bits())),
         }
+    }
+
+    /// Whether they are of product quantisation.
+    pub(super) const fn is_pq(self) -> bool {
+        matches!(self, Self::Pq4 | Self::Pq8)
     }
 }
 
@@ -204,6 +218,9 @@ pub struct HnswParams {
     /// Principal components that `sq4` codes keep, 1 to the dimension; 0 keeps the vectors as they are. From some 300
     /// dimensions on a sixth of them, in multiples of 128, find the same candidates for a fraction of the memory traffic.
     pub components: usize,
+    /// Components per sub-space of `pq4` and `pq8` codes, 1 to 64; 0 chooses 2 for `pq4`, 4 for `pq8`. Twice as many halve the
+    /// codes, and take about twice as many candidates to rank anew.
+    pub sub_dim: usize,
     /// What the best candidates are scored by in the end.
     pub rerank_codes: RerankCodes,
     /// How neighbours on the base layer are found. Those on the upper layers always come from insertion.
@@ -216,6 +233,8 @@ pub struct HnswParams {
     pub leaf: usize,
 }
 
+/// Components that a sub-space can have.
+pub(super) const MOST_SUB_DIM: usize = 64;
 /// Components that codes can have, lifted: their distances are summed up in 31 bits.
 const MOST_CODED: usize = 1 << 16;
 
@@ -228,6 +247,7 @@ impl Default for HnswParams {
             keep_pruned: false,
             codes: TraversalCodes::F32,
             components: 0,
+            sub_dim: 0,
             rerank_codes: RerankCodes::None,
             construction: Construction::Incremental,
             replicas: 2,
@@ -270,6 +290,19 @@ impl HnswParams {
         Err(ParamError { name: "codes", expected, found })
     }
 
+    /// The shape of the codes of vectors of `width` components when lifted, where they are of product quantisation.
+    pub(super) fn pq_shape(&self, width: usize) -> Option<PqShape> {
+        let bits = self.codes.bits();
+        let sub_dim = if self.sub_dim == 0 { bits as usize / 2 } else { self.sub_dim };
+        self.codes.is_pq().then(|| PqShape { width, sub_dim: sub_dim.min(width), bits })
+    }
+
+    /// Bits per component of the codes.
+    fn bits(&self) -> u32 {
+        let shape = self.pq_shape(MOST_CODED);
+        shape.map_or(self.codes.bits(), |shape| shape.bits.div_ceil(shape.sub_dim as u32))
+    }
+
     /// Refuses codes that do not go together.
     fn validate_codes(&self) -> Result<(), ParamError> {
         let refuse =
@@ -279,7 +312,12 @@ impl HnswParams {
         } else if self.components != 0 {
             return refuse("components", "0 for codes other than sq4", self.components.to_string());
         }
-        if self.rerank_codes != RerankCodes::None && self.rerank_codes.bits() <= self.codes.bits() {
+        if self.codes.is_pq() {
+            ParamError::check("sub_dim", self.sub_dim, 0, MOST_SUB_DIM)?;
+        } else if self.sub_dim != 0 {
+            return refuse("sub_dim", "0 for codes other than pq4 and pq8", self.sub_dim.to_string());
+        }
+        if self.rerank_codes != RerankCodes::None && self.rerank_codes.bits() <= self.bits() {
             let found = format!("{} after {}", self.rerank_codes.name(), self.codes.name());
             return refuse("rerank_codes", "none, or finer than the codes", found);
         }
@@ -367,6 +405,14 @@ mod tests {
         let quantised =
             HnswParams { codes: TraversalCodes::Sq4, components: 8, rerank_codes: RerankCodes::Sq8, ..good };
         assert_eq!(quantised.validate(), Ok(()));
+        assert_eq!(name(HnswParams { sub_dim: 2, ..good }), "sub_dim");
+        let product = HnswParams { codes: TraversalCodes::Pq8, rerank_codes: RerankCodes::Sq8, ..good };
+        assert_eq!(product.validate(), Ok(()));
+        assert_eq!(name(HnswParams { sub_dim: 65, ..product }), "sub_dim");
+        assert_eq!(name(HnswParams { sub_dim: 1, ..product }), "rerank_codes");
+        assert_eq!(product.validate_live(), Ok(()));
+        let alone = HnswParams { rerank_codes: RerankCodes::None, ..product };
+        assert_eq!(alone.validate_live().unwrap_err().name, "codes");
         assert_eq!(good.validate_width(100_000), Ok(()));
         assert_eq!(quantised.validate_width(1 << 16), Ok(()));
         let error = quantised.validate_width((1 << 16) + 1).unwrap_err();

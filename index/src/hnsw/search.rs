@@ -15,7 +15,7 @@ use super::params::{HnswSearchParams, Layers};
 use super::walk::{Patience, Route, Walk};
 use crate::index::{assert_batch, assert_query, fill_row, one_by_one};
 use crate::memory::Capacity;
-use crate::quant::{AffineQuery, Codes, Euclid, Length, Sq4Query};
+use crate::quant::{AffineQuery, Codes, Euclid, Length, PqQuery, Sq4Query};
 use crate::scratch::Idle;
 use crate::{Counters, IdSet, Neighbor, Searcher};
 
@@ -107,14 +107,15 @@ pub(crate) struct Scratch {
     plain: Vec<Slot<Vec<f32>>>,
     sq4: Vec<Slot<Sq4Query>>,
     affine: Vec<Slot<AffineQuery>>,
+    pq: Vec<Slot<PqQuery>>,
     /// What was found for one query of a batch.
     pub(super) found: Vec<Neighbor>,
 }
 
 impl Capacity for Scratch {
     fn capacity_bytes(&self) -> usize {
-        let Self { plain, sq4, affine, found } = self;
-        bytes_of(plain) + bytes_of(sq4) + bytes_of(affine) + found.capacity_bytes()
+        let Self { plain, sq4, affine, pq, found } = self;
+        bytes_of(plain) + bytes_of(sq4) + bytes_of(affine) + bytes_of(pq) + found.capacity_bytes()
     }
 }
 
@@ -126,27 +127,21 @@ fn bytes_of<Q: Capacity>(slots: &Vec<Slot<Q>>) -> usize {
 /// taken apart.
 macro_rules! with_plan {
     ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr) => {
+        with_plan!(
+            ($scratch, $searched, $entry_point, $params, |$plan, $slots| $search),
+            F32 plain, Half plain, Sq8 plain, Sq4 sq4, Affine affine, Pq pq
+        )
+    };
+    (
+        ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr),
+        $($codes:ident $queries:ident),*
+    ) => {
         match $searched.traversal {
-            Walked::F32(codes) => {
-                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
+            $(Walked::$codes(codes) => {
+                let ($plan, $slots) =
+                    (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.$queries);
                 $search
-            }
-            Walked::Half(codes) => {
-                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
-                $search
-            }
-            Walked::Sq8(codes) => {
-                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.plain);
-                $search
-            }
-            Walked::Sq4(codes) => {
-                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.sq4);
-                $search
-            }
-            Walked::Affine(codes) => {
-                let ($plan, $slots) = (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.affine);
-                $search
-            }
+            })*
         }
     };
 }

@@ -12,9 +12,10 @@
 //! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
 //! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
 //! | [`Affine`] | 12 and 1 to 8 bits per component | products with 8-bit numbers, or 4-bit where there is one bit | `RaBitQ` |
+//! | [`Pq`] | 4 or 8 bits per sub-space | a table of distances | product quantisation |
 //! | [`Sq4`] | d / 2, or p / 2 after a projection to p components | 7-bit levels | the same with 16 levels |
 //!
-//! Rows are padded to whole cache lines.
+//! Rows are padded to whole cache lines, those of [`Pq`] to half ones.
 
 mod affine;
 mod euclid;
@@ -22,6 +23,7 @@ mod f32;
 mod fit;
 mod half;
 mod levels;
+mod pq;
 mod projection;
 mod rotation;
 mod sq4;
@@ -36,6 +38,7 @@ pub(crate) use f32::F32;
 pub(crate) use half::{Half, HalfKind, HalfRows};
 pub(crate) use levels::Levels;
 use levels::level_at;
+pub(crate) use pq::{Pq, PqQuery, PqShape};
 pub(crate) use projection::Projection;
 pub(crate) use rotation::Rotation;
 pub(crate) use sq4::{Sq4, Sq4Query, row_bytes as sq4_row_bytes};
@@ -351,6 +354,11 @@ mod tests {
             rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                 Box::new(Sq4::encode(s, Some(Projection::train(s, 16, 1))).unwrap())
             });
+            for (bits, sub_dim) in [(4, 1), (4, 3), (8, 4), (8, 71)] {
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                    Box::new(Pq::encode(s, PqShape { width: s.width(), sub_dim, bits }, 5).unwrap())
+                });
+            }
         }
     }
 

@@ -87,6 +87,8 @@ struct Hnsw {
     #[arg(long, help = or("hnsw: principal components that sq4 codes keep, 0 for none but the vectors as they are",
         HnswParams::default().components))]
     components: Option<usize>,
+    #[arg(long, help = or("hnsw: components per sub-space of pq4 and pq8 codes, 0 for 2 and 4", HnswParams::default().sub_dim))]
+    sub_dim: Option<usize>,
     #[arg(long, value_parser = one_of(&Construction::ALL, Construction::name))]
     #[arg(help = or("hnsw: how a build finds neighbours", HnswParams::default().construction.name()))]
     construction: Option<Construction>,
@@ -138,6 +140,7 @@ fn index(arguments: &Arguments) -> Result<IndexConfig> {
         ("--codes", "hnsw", hnsw.codes.is_some()),
         ("--rerank-codes", "hnsw", hnsw.rerank_codes.is_some()),
         ("--components", "hnsw", hnsw.components.is_some()),
+        ("--sub-dim", "hnsw", hnsw.sub_dim.is_some()),
         ("--construction", "hnsw", hnsw.construction.is_some()),
         ("--replicas", "hnsw", hnsw.replicas.is_some()),
         ("--leaf", "hnsw", hnsw.leaf.is_some()),
@@ -176,6 +179,7 @@ fn hnsw_params(given: &Hnsw, seed: Option<u64>, dim: usize) -> Result<HnswParams
         seed: seed.unwrap_or(base.seed),
         codes: given.codes.unwrap_or(base.codes),
         components,
+        sub_dim: given.sub_dim.unwrap_or(base.sub_dim),
         rerank_codes: given.rerank_codes.unwrap_or(base.rerank_codes),
         construction: given.construction.unwrap_or(base.construction),
         replicas: given.replicas.unwrap_or(base.replicas),

@@ -2,7 +2,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16), components (0 without a projection), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
+//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8), components (0 without a projection; `sub_dim` of pq4 and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -17,6 +17,7 @@
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
 //! | lvq4, lvq8, rabitq1 to rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; with other numbers of bits each 64 levels are as many u64, the lowest bits first, of which bit i % 64 is of level i; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
+//! | pq4, pq8 | `pq`: n rows of a code for each of s = w / `sub_dim` sub-spaces, rounded up, padded to multiples of 32 bytes: code i is byte i with 8 bits; with 4, code 16 i + j is the low half of byte 8 i + j where j < 8, and else the high half of the byte 8 before; `pqcent`: f32, the centroids of each sub-space by blocks of 16, component by component |
 //!
 //! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
 //! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
@@ -36,8 +37,8 @@ use super::level::MAX_LEVEL;
 use super::pace::Tuned;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{
-    Affine, AffineKind, Euclid, F32, Half, HalfKind, Levels, Projection, Rotation, Sq4, Sq8, affine_row_bytes, padded,
-    sq4_row_bytes,
+    Affine, AffineKind, Euclid, F32, Half, HalfKind, Levels, Pq, PqShape, Projection, Rotation, Sq4, Sq8,
+    affine_row_bytes, padded, sq4_row_bytes,
 };
 use crate::scratch::Idle;
 use crate::sections::{Header, Reader};
@@ -62,6 +63,8 @@ const SQ4_LEVELS: SectionId = SectionId::new("sq4level");
 const AFFINE_CODES: SectionId = SectionId::new("affine");
 const AFFINE_MEAN: SectionId = SectionId::new("amean");
 const SIGNS: SectionId = SectionId::new("signs");
+const PQ_CODES: SectionId = SectionId::new("pq");
+const PQ_CENTROIDS: SectionId = SectionId::new("pqcent");
 const MEAN: SectionId = SectionId::new("mean");
 const DIRECTIONS: SectionId = SectionId::new("pcs");
 
@@ -93,13 +96,14 @@ impl Persist for Hnsw {
         };
         check(&reader, &graph, &deleted)?;
         let (len, width) = (header.len, euclid.width());
-        let traversal = match (params.codes, params.codes.affine()) {
-            (_, Some(affine)) => Traversal::Affine(open_affine(&reader, len, width, affine)?),
-            (TraversalCodes::F32, _) => Traversal::F32(open_f32(&reader, &header)?),
-            (TraversalCodes::F16, _) => Traversal::Half(open_half(&reader, len, width, HalfKind::F16)?),
-            (TraversalCodes::Bf16, _) => Traversal::Half(open_half(&reader, len, width, HalfKind::Bf16)?),
-            (TraversalCodes::Sq8, _) => Traversal::Sq8(open_sq8(&reader, len, width)?),
-            (_, None) => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
+        let traversal = match (params.codes, params.codes.affine(), params.pq_shape(width)) {
+            (_, Some(affine), _) => Traversal::Affine(open_affine(&reader, len, width, affine)?),
+            (_, _, Some(shape)) => Traversal::Pq(open_pq(&reader, len, shape)?),
+            (TraversalCodes::F32, ..) => Traversal::F32(open_f32(&reader, &header)?),
+            (TraversalCodes::F16, ..) => Traversal::Half(open_half(&reader, len, width, HalfKind::F16)?),
+            (TraversalCodes::Bf16, ..) => Traversal::Half(open_half(&reader, len, width, HalfKind::Bf16)?),
+            (TraversalCodes::Sq8, ..) => Traversal::Sq8(open_sq8(&reader, len, width)?),
+            (_, None, None) => Traversal::Sq4(open_sq4(&reader, len, (width, params.components.min(width)))?),
         };
         let rerank = match params.rerank_codes {
             RerankCodes::None => Rerank::None,
@@ -137,17 +141,20 @@ fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
 fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
     let number = reader.header_word("codes", own[5], 0..TraversalCodes::ALL.len() as u64)?;
     let codes = TraversalCodes::ALL.into_iter().find(|&codes| codes as usize == number);
-    let rerank_number = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
-    let rerank = RerankCodes::ALL.into_iter().find(|&codes| codes as usize == rerank_number);
+    let codes = codes.ok_or_else(|| reader.refuse_header("codes".to_owned(), number.to_string()))?;
+    let components = reader.header_word("components", own[6], 0..(1 << 16) + 1)?;
+    let (components, sub_dim) = if codes.is_pq() { (0, components) } else { (components, 0) };
+    let number = reader.header_word("rerank codes", own[7], 0..RerankCodes::ALL.len() as u64)?;
+    let rerank = RerankCodes::ALL.into_iter().find(|&codes| codes as usize == number);
     let params = HnswParams {
         m: reader.header_word("an m", own[0], 2..257)?,
         ef_construction: own[1] as usize,
         seed: own[2],
         keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
-        codes: codes.ok_or_else(|| reader.refuse_header("codes".to_owned(), number.to_string()))?,
-        components: reader.header_word("components", own[6], 0..(1 << 16) + 1)?,
-        rerank_codes: rerank
-            .ok_or_else(|| reader.refuse_header("rerank codes".to_owned(), rerank_number.to_string()))?,
+        codes,
+        components,
+        sub_dim,
+        rerank_codes: rerank.ok_or_else(|| reader.refuse_header("rerank codes".to_owned(), number.to_string()))?,
         construction: Construction::ALL[reader.header_word("a construction", own[9], 0..2)?],
         replicas: own[10] as usize,
         leaf: own[11] as usize,
@@ -212,6 +219,12 @@ fn open_affine(
     let levels = rotation.as_ref().map_or(width, Rotation::width);
     let codes = reader.buffer(AFFINE_CODES, len * affine_row_bytes(levels, bits))?;
     Ok(Affine { kind, bits, mean, rotation, codes })
+}
+
+fn open_pq(reader: &Reader, len: usize, shape: PqShape) -> Result<Pq, OpenError> {
+    let centroids = reader.buffer::<f32>(PQ_CENTROIDS, shape.centroid_numbers())?;
+    finite(reader, PQ_CENTROIDS, &centroids)?;
+    Ok(Pq { shape, centroids, codes: reader.buffer(PQ_CODES, len * shape.row_bytes())? })
 }
 
 fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Levels, OpenError> {

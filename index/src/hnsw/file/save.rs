@@ -5,13 +5,13 @@ use std::path::Path;
 use nearlab_storage::SectionId;
 
 use super::{
-    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, SIGNS, SQ4_CODES, SQ4_LEVELS, SQ8_CODES,
-    SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED, half_section,
+    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, PQ_CENTROIDS, PQ_CODES, SIGNS, SQ4_CODES,
+    SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED, half_section,
 };
 use crate::hnsw::HnswParams;
 use crate::hnsw::codes::{Rerank, Walked};
 use crate::hnsw::graph::{Links, NO_LINK};
-use crate::quant::{Affine, Euclid, Levels, Sq4, Sq8};
+use crate::quant::{Affine, Euclid, Levels, Pq, Sq4, Sq8};
 use crate::sections::{Header, Writer};
 use crate::{Counters, IdSet, SaveError};
 
@@ -41,7 +41,8 @@ impl Saved<'_> {
             u64::from(self.params.keep_pruned),
             u64::from(self.entry_point.unwrap_or(NO_LINK)),
             self.params.codes as u64,
-            self.params.components as u64,
+            // One of them is 0.
+            self.params.components.max(self.params.sub_dim) as u64,
             self.params.rerank_codes as u64,
             u64::from(self.euclid.radius_squared.to_bits()),
             self.params.construction as u64,
@@ -64,6 +65,7 @@ impl Saved<'_> {
             Walked::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Walked::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
             Walked::Affine(affine) => save_affine(&mut writer, affine)?,
+            Walked::Pq(pq) => save_pq(&mut writer, pq)?,
         }
         match self.rerank {
             Rerank::None => (),
@@ -94,6 +96,11 @@ fn save_affine(writer: &mut Writer, affine: &Affine) -> Result<(), SaveError> {
     writer.section(AFFINE_CODES, &affine.codes)?;
     writer.section(AFFINE_MEAN, &affine.mean)?;
     affine.rotation.as_ref().map_or(Ok(()), |rotation| writer.section(SIGNS, &rotation.signs))
+}
+
+fn save_pq(writer: &mut Writer, pq: &Pq) -> Result<(), SaveError> {
+    writer.section(PQ_CODES, &pq.codes)?;
+    writer.section(PQ_CENTROIDS, &pq.centroids)
 }
 
 fn save_levels(writer: &mut Writer, section: SectionId, levels: &Levels) -> Result<(), SaveError> {

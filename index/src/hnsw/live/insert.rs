@@ -14,7 +14,7 @@ use crate::hnsw::level::level_of;
 use crate::hnsw::seek::{Crews, Found, INTERLEAVED};
 use crate::index::MAX_VECTORS;
 use crate::memory::Capacity;
-use crate::quant::{AffineQuery, Encoded, Lifted, Source, Sq4Query};
+use crate::quant::{AffineQuery, Encoded, Lifted, PqQuery, Source, Sq4Query};
 use crate::space::check_base;
 use crate::{BuildError, Counters};
 
@@ -36,6 +36,7 @@ pub(super) struct AllCrews {
     pub(super) sq7: Crews<Vec<u8>>,
     pub(super) sq4: Crews<Sq4Query>,
     pub(super) affine: Crews<AffineQuery>,
+    pub(super) pq: Crews<PqQuery>,
 }
 
 /// Vectors that are inserted at once.
@@ -56,6 +57,7 @@ impl Writer {
             sq7: Crews::new(params),
             sq4: Crews::new(params),
             affine: Crews::new(params),
+            pq: Crews::new(params),
         };
         Self { free, counters, crews, batch: Batch::default(), found: Found::default() }
     }
@@ -68,21 +70,35 @@ impl AllCrews {
         self.sq7.man(params);
         self.sq4.man(params);
         self.affine.man(params);
+        self.pq.man(params);
     }
 
     fn take_counters(&mut self) -> Counters {
-        let Self { f32, sq7, sq4, affine } = self;
-        f32.take_counters() + sq7.take_counters() + sq4.take_counters() + affine.take_counters()
+        let Self { f32, sq7, sq4, affine, pq } = self;
+        let plain = f32.take_counters() + sq7.take_counters();
+        plain + sq4.take_counters() + affine.take_counters() + pq.take_counters()
+    }
+}
+
+impl Capacity for AllCrews {
+    fn capacity_bytes(&self) -> usize {
+        let Self { f32, sq7, sq4, affine, pq } = self;
+        let plain = f32.capacity_bytes() + sq7.capacity_bytes();
+        plain + sq4.capacity_bytes() + affine.capacity_bytes() + pq.capacity_bytes()
     }
 }
 
 impl Capacity for Writer {
     fn capacity_bytes(&self) -> usize {
-        let Self { crews: AllCrews { f32, sq7, sq4, affine }, batch, found, .. } = self;
-        let crews = f32.capacity_bytes() + sq7.capacity_bytes() + sq4.capacity_bytes() + affine.capacity_bytes();
+        let Self { crews, batch, found, .. } = self;
         let Batch { ids, levels, lifted, encoded } = batch;
         let encoded: usize = encoded.iter().map(Encoded::memory).sum();
-        crews + found.capacity_bytes() + ids.capacity_bytes() + levels.capacity() + lifted.capacity_bytes() + encoded
+        crews.capacity_bytes()
+            + found.capacity_bytes()
+            + ids.capacity_bytes()
+            + levels.capacity()
+            + lifted.capacity_bytes()
+            + encoded
     }
 }
 

@@ -31,7 +31,9 @@ impl Forms {
     /// The 7-bit codes are made of the finest form there is. Refused where that is too coarse.
     pub(super) fn of(euclid: &Euclid, traversal: Traversal, rerank: &Rerank) -> Result<Self, BuildError> {
         let sq7 = match (&traversal, rerank) {
-            (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_), Rerank::None) => None,
+            (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_) | Traversal::Pq(_), Rerank::None) => {
+                None
+            }
             (_, Rerank::F32(f32)) => Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid))?),
             (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(Sq7::encode(half)?),
             (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8)?),
@@ -131,6 +133,10 @@ impl State {
             Forms::Coded(Traversal::Affine(affine), sq7) => {
                 let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true };
                 self.find_by((scorers, &crews.affine), ids, params, (found, alone));
+            }
+            Forms::Coded(Traversal::Pq(pq), sq7) => {
+                let scorers = Scorers { traversal: pq.rows(), selection: sq7.rows(), rescore: true };
+                self.find_by((scorers, &crews.pq), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::Half(_) | Traversal::Sq8(_), sq7) => {
                 let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };

@@ -5,6 +5,7 @@
 //! enough", VLDB 2015); the rows of a graph lie anywhere, and are turned in registers first.
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
+#![expect(clippy::unused_self, reason = "`self` is that proof")]
 
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128,
@@ -27,7 +28,8 @@ const NARROW_CHUNKS: usize = 16;
 /// Rows of a last block that are looked up one by one: turning costs as much for one row as for sixteen.
 const FEW: usize = 2;
 
-/// See [`CodeKernels::lut4_by_id`](crate::CodeKernels::lut4_by_id). A last block that is not full is filled up with its first row.
+/// See [`CodeKernels::lut4_by_id`](crate::CodeKernels::lut4_by_id). A last block that is not full is filled up with its first
+/// row.
 #[inline(always)]
 pub(super) fn lut4(isa: Avx2, table: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
     let tables = table.as_chunks::<LUT4_TABLE>().0;
@@ -72,10 +74,10 @@ impl Avx2 {
         self.in_order(wide)
     }
 
-    /// Eight registers: of those bytes of each half of the chunks that `halved` takes, each has one of all rows in each of its halves.
+    /// Eight bytes of each half of the chunks, those that `halved` takes: a register has one of each half, of all rows.
     ///
-    /// A step takes the top bit of a register's number to the bottom of the places of its bytes, and the top bit of these places
-    /// to the bottom of the numbers; after four, numbers and places have changed their parts.
+    /// A step takes the top bit of a register's number to the bottom of the places of its bytes, and the top bit of these
+    /// places to the bottom of the numbers; after four, numbers and places have changed their parts.
     #[inline(always)]
     fn turned(self, rows: [&[u8; LUT4_CHUNK]; ROWS], halved: impl Fn(__m256i, __m256i) -> __m256i) -> [__m256i; 8] {
         let mut registers: [__m256i; 8] = std::array::from_fn(|i| halved(self.load(rows[i]), self.load(rows[i + 8])));
@@ -89,8 +91,8 @@ impl Avx2 {
         registers
     }
 
-    /// Adds what the low and the high halves of turned bytes name in their tables, in those of either half of the registers, to the sums of
-    /// pairs of rows and to those of the latter of each pair: 16 bits each, before which two numbers of 7 bits are added.
+    /// Adds what the low and the high halves of turned bytes name in their tables, two for the halves of a register, to sums of
+    /// 16 bits. The first also hold, in their upper bytes, what the second do: the sums of every other row.
     #[inline(always)]
     fn look_up(
         self,
