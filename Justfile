@@ -26,6 +26,10 @@ test-aarch64:
 bench *flags:
     cargo bench --package nearlab-benches --bench kernels --bench codes --bench search {{ flags }}
 
+# Kernels beside simsimd and beside what the machine can do: the tables of reports/record/kernels.md.
+roofline:
+    cargo bench --package nearlab-benches --bench kernels --bench codes -- '/(avx2|avx512|neon|simsimd)/'
+
 # Instruction counts of kernels and a fixed search under valgrind (needs valgrind; installs the runner once).
 bench-instructions:
     command -v gungraun-runner >/dev/null || cargo install --locked gungraun-runner@0.20.0

@@ -1,15 +1,23 @@
-//! Wall-clock time of the kernels for codes, under every tier this CPU can run.
+//! Processor time of the kernels for codes, under every tier this CPU can run, and of what simsimd has like them; then the
+//! chosen tier's beside what the machine can do.
 //!
-//! Rows are gathered by id: `cached` ones stay in the second-level cache, `uncached` ones come from anywhere in 256 MiB. Not a
-//! gate: two runs of one binary differ by several per cent on a shared machine. It shows a kernel by itself; a search asks
-//! for its rows earlier, and does more between them.
+//! Rows are gathered by id: `cached` ones stay in the second-level cache; `uncached` ones come from anywhere in 256 MiB, `streamed`
+//! ones one after another. Not a gate: two runs of one binary differ by several per cent on a shared machine. It shows a kernel
+//! by itself; a search asks for its rows earlier, and does more between them.
+//!
+//! simsimd compares like with like: its query has the type of its rows. `u7` stands beside `i8::l2sq`, `dot8` beside `i8::dot`, `f16`
+//! beside `f16::l2sq`, and `dot1`, whose query has four planes, beside four times `u8::hamming`.
+
+mod timed;
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nearlab_simd::{CodeKernels, TileColumns, available_codes};
+use nearlab_benches::ceilings::{Access, Term};
+use nearlab_benches::roofline::{Case, RIVAL};
+use nearlab_benches::{Line, hops, in_lines, random};
+use nearlab_simd::{CodeKernels, TileColumns, available_codes, code_kernels};
+use simsimd::{BinarySimilarity, SpatialSimilarity};
+use timed::Bench;
 
 const CACHED_BYTES: usize = 256 * 1024;
 const UNCACHED_BYTES: usize = 256 * 1024 * 1024;
@@ -18,81 +26,159 @@ const IDS: usize = 32;
 /// Rows and columns of a tile: a group of bulk construction.
 const TILE: (usize, usize) = (8, 1024);
 
-/// The next 24 bits of a fixed linear congruential sequence.
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    *state >> 40
-}
-
+/// Numbers below 124 from a fixed sequence. Two of them are also a finite binary16 number: no exponent has all bits set.
 fn bytes(count: usize) -> Vec<u8> {
     let mut state = 1;
-    (0..count).map(|_| (random(&mut state) & 127) as u8).collect()
+    (0..count).map(|_| (random(&mut state) & 0x7b) as u8).collect()
 }
 
-fn group<'a>(c: &'a mut Criterion, name: &str, pairs: usize, row_bytes: usize) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = c.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(50);
-    group.throughput(Throughput::ElementsAndBytes { elements: pairs as u64, bytes: (pairs * row_bytes) as u64 });
-    group
-}
-
-/// One kernel over rows of `row_bytes`, gathered by id.
-fn gathered(
-    c: &mut Criterion,
-    (name, components): (&str, usize),
+/// A kind of codes: a name, the components of a vector, and what is multiplied.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    d: usize,
     row_bytes: usize,
-    score: impl Fn(&CodeKernels, &[u8], &[u32], &mut [f32]),
-) {
-    for (place, size) in [("cached", CACHED_BYTES), ("uncached", UNCACHED_BYTES)] {
-        let n = size / row_bytes;
-        let (codes, mut out) = (bytes(n * row_bytes), [0.0; IDS]);
-        let mut state = 7;
-        let hops: Vec<[u32; IDS]> =
-            (0..4096).map(|_| [(); IDS].map(|()| (random(&mut state) % n as u64) as u32)).collect();
-        let mut group = group(c, &format!("{name}/by_id_{place}"), IDS, row_bytes);
+    terms: usize,
+    term: Term,
+}
+
+/// What a kernel does with some rows.
+type Ours<'a> = &'a dyn Fn(&CodeKernels, &[Line], &[u32], &mut [f32]);
+/// What simsimd makes of the row of an id.
+type Theirs<'a> = &'a dyn Fn(u32, &[u8]) -> Option<f64>;
+
+/// One kernel over rows that ids name, in three places, beside what simsimd has like it.
+fn by_id(bench: &mut Bench, kind: Kind, ours: Ours<'_>, theirs: Option<Theirs<'_>>) {
+    let Kind { name, d, row_bytes, terms, term } = kind;
+    let gathered = Access::Gathered { buffer: UNCACHED_BYTES, row: row_bytes };
+    let places = [
+        // In a cache it matters little where rows are.
+        ("cached", CACHED_BYTES, Access::Streamed(CACHED_BYTES)),
+        ("uncached", UNCACHED_BYTES, gathered),
+        ("streamed", UNCACHED_BYTES, Access::Streamed(UNCACHED_BYTES)),
+    ];
+    for (place, buffer, access) in places {
+        let n = buffer / row_bytes;
+        let (lines, mut hops) = (in_lines(&bytes(n * row_bytes)), hops::<IDS>(n));
+        if place == "streamed" {
+            hops = (0..n as u32).collect::<Vec<_>>().as_chunks().0.to_vec();
+        }
+        let (codes, mut out) = (as_bytes(&lines), [0.0; IDS]);
+        let mut next = hops.iter().cycle();
+        let name = format!("{name}/by_id_{place}");
+        let case = Case { name, d, vectors: IDS, bytes: row_bytes, access, terms, term };
         for kernels in available_codes() {
-            let mut next = hops.iter().cycle();
-            group.bench_function(BenchmarkId::new(kernels.tier().as_str(), components), |bencher| {
-                bencher.iter(|| {
-                    let ids = next.next().expect("a cycle does not end");
-                    score(kernels, black_box(&codes), ids, &mut out);
-                });
+            bench.time(&case, kernels.tier().as_str(), || {
+                let ids = next.next().expect("a cycle does not end");
+                ours(kernels, black_box(&lines), ids, &mut out);
+            });
+        }
+        if let Some(theirs) = theirs {
+            bench.time(&case, RIVAL, || {
+                for (out, &id) in out.iter_mut().zip(next.next().expect("a cycle does not end")) {
+                    *out = theirs(id, &codes[id as usize * row_bytes..][..row_bytes]).expect("equal lengths") as f32;
+                }
             });
         }
     }
 }
 
-fn by_id(c: &mut Criterion) {
-    for components in [128, 256, 1536] {
-        let query: Vec<i8> = bytes(components).into_iter().map(|x| x as i8).collect();
-        gathered(c, ("u4", components), components / 2, |kernels, codes, ids, out| {
-            kernels.u4_by_id(black_box(&query), codes, ids, out);
-        });
-        let query = bytes(components);
-        gathered(c, ("u7", components), components, |kernels, codes, ids, out| {
-            kernels.u7_by_id(black_box(&query), codes, ids, out);
-        });
-        let query: Vec<f32> = bytes(components).into_iter().map(f32::from).collect();
-        gathered(c, ("u8", components), components, |kernels, codes, ids, out| {
-            kernels.u8_by_id(black_box(&query), codes, ids, out);
-        });
+/// Bytes of codes.
+fn as_bytes(lines: &[Line]) -> &[u8] {
+    bytemuck::cast_slice(lines)
+}
+
+fn squares(bench: &mut Bench, d: usize) {
+    let query: Vec<i8> = bytes(d).into_iter().map(|x| x as i8).collect();
+    let kind = Kind { name: "u7", d, row_bytes: d, terms: d, term: Term::ByteProduct };
+    by_id(
+        bench,
+        Kind { name: "u4", row_bytes: d / 2, ..kind },
+        &|kernels, codes, ids, out| kernels.u4_by_id(black_box(&query), as_bytes(codes), ids, out),
+        None,
+    );
+    let levels = bytes(d);
+    by_id(
+        bench,
+        kind,
+        &|kernels, codes, ids, out| kernels.u7_by_id(black_box(&levels), as_bytes(codes), ids, out),
+        Some(&|_, row| i8::l2sq(black_box(&query), bytemuck::cast_slice(row))),
+    );
+    let numbers: Vec<f32> = bytes(d).into_iter().map(f32::from).collect();
+    by_id(
+        bench,
+        Kind { name: "u8", term: Term::Fma, ..kind },
+        &|kernels, codes, ids, out| kernels.u8_by_id(black_box(&numbers), as_bytes(codes), ids, out),
+        None,
+    );
+}
+
+fn halves(bench: &mut Bench, d: usize) {
+    let numbers: Vec<f32> = bytes(d).into_iter().map(f32::from).collect();
+    let query: Vec<simsimd::f16> = numbers.iter().map(|&x| simsimd::f16::from_f32(x)).collect();
+    // Rows of simsimd's own type: the same numbers.
+    let pairs = bytes(UNCACHED_BYTES);
+    let rows: Vec<_> = pairs.as_chunks().0.iter().map(|&bits| simsimd::f16(u16::from_le_bytes(bits))).collect();
+    by_id(
+        bench,
+        Kind { name: "f16", d, row_bytes: 2 * d, terms: d, term: Term::Fma },
+        &|kernels, codes, ids, out| kernels.f16_by_id(black_box(&numbers), bytemuck::cast_slice(codes), ids, out),
+        Some(&|id, _| simsimd::f16::l2sq(black_box(&query), &rows[id as usize * d..][..d])),
+    );
+}
+
+fn products(bench: &mut Bench, d: usize) {
+    let query: Vec<i8> = bytes(2 * d).into_iter().map(|x| x as i8).collect();
+    let kind = Kind { name: "dot8", d, row_bytes: d, terms: d, term: Term::ByteProduct };
+    by_id(
+        bench,
+        kind,
+        &|kernels, codes, ids, out| kernels.dot8_by_id(black_box(&query[..d]), as_bytes(codes), ids, out),
+        Some(&|_, row| i8::dot(black_box(&query[..d]), bytemuck::cast_slice(row))),
+    );
+    by_id(
+        bench,
+        Kind { name: "dot4", row_bytes: d / 2, ..kind },
+        &|kernels, codes, ids, out| kernels.dot4_by_id(black_box(&query[..d]), as_bytes(codes), ids, out),
+        None,
+    );
+}
+
+/// One bit per component.
+fn bits(bench: &mut Bench, d: usize) {
+    let planes = bytes(d / 2);
+    by_id(
+        bench,
+        Kind { name: "dot1", d, row_bytes: d / 8, terms: 4 * d, term: Term::BitProduct },
+        &|kernels, codes, ids, out| kernels.dot1_by_id(black_box(&planes), as_bytes(codes), ids, out),
+        Some(&|_, row| {
+            let hamming = |plane: usize| u8::hamming(black_box(&planes[plane * d / 8..][..d / 8]), row);
+            (0..4).map(hamming).sum()
+        }),
+    );
+}
+
+fn tile(bench: &mut Bench, d: usize) {
+    let (rows, columns) = (bytes(TILE.0 * d), bytes(TILE.1 * d));
+    let mut tile = TileColumns::default();
+    tile.fill(&columns, d);
+    let mut out = vec![0; TILE.0 * tile.count()];
+    let (name, vectors, term) = ("u7/tile".to_owned(), TILE.0 * TILE.1, Term::ByteProduct);
+    // What is read once serves many pairs.
+    let case = Case { name, d, vectors, bytes: 0, access: Access::Streamed(CACHED_BYTES), terms: d, term };
+    for kernels in available_codes() {
+        bench.time(&case, kernels.tier().as_str(), || kernels.u7_tile(black_box(&rows), &tile, &mut out));
     }
 }
 
-fn tile(c: &mut Criterion) {
-    for components in [128, 1536] {
-        let (rows, columns) = (bytes(TILE.0 * components), bytes(TILE.1 * components));
-        let mut tile = TileColumns::default();
-        tile.fill(&columns, components);
-        let mut out = vec![0; TILE.0 * tile.count()];
-        let mut group = group(c, "u7/tile", TILE.0 * TILE.1, components);
-        for kernels in available_codes() {
-            group.bench_function(BenchmarkId::new(kernels.tier().as_str(), components), |bencher| {
-                bencher.iter(|| kernels.u7_tile(black_box(&rows), &tile, &mut out));
-            });
-        }
+fn main() {
+    let mut bench = Bench::new(code_kernels().tier().as_str());
+    for d in [128, 1536] {
+        squares(&mut bench, d);
+        halves(&mut bench, d);
+        products(&mut bench, d);
+        bits(&mut bench, d.max(512));
+        tile(&mut bench, d);
     }
+    bench.finish();
 }
-
-criterion_group!(benches, by_id, tile);
-criterion_main!(benches);
