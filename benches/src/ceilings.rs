@@ -1,7 +1,10 @@
 //! What one core of this machine can do at most: bytes read, and terms of a sum computed in registers. Each is the best of
 //! some rounds, by the thread's processor time.
 
-#![expect(unsafe_code, reason = "a ceiling is that of the widest instructions, wherever the CPU has them")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "a ceiling is that of the widest instructions, wherever the CPU has them")
+)]
 
 use std::hint::black_box;
 use std::time::Duration;
