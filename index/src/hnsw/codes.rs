@@ -159,12 +159,17 @@ impl RerankRows<'_> {
     }
 }
 
+/// Candidates that are scored anew at a time, where a bound may spare those that come after.
+const RANKED_AT_ONCE: usize = 8;
+
 /// The end of one search: its best candidates, scored by the rerank codes.
 #[derive(Debug, Default)]
 pub(super) struct Finish {
     query: Vec<f32>,
     ids: Vec<u32>,
     scores: Vec<f32>,
+    /// Of each candidate in the order of their scores, where the codes that were walked over know one; in units of these.
+    bounds: Vec<f32>,
     pub(super) found: Vec<Neighbor>,
 }
 
@@ -178,18 +183,33 @@ pub(super) struct EndQuery<'q> {
 
 impl Capacity for Finish {
     fn capacity_bytes(&self) -> usize {
-        let Self { query, ids, scores, found } = self;
-        query.capacity_bytes() + ids.capacity_bytes() + scores.capacity_bytes() + found.capacity_bytes()
+        let Self { query, ids, scores, bounds, found } = self;
+        let floats = query.capacity_bytes() + scores.capacity_bytes() + bounds.capacity_bytes();
+        floats + ids.capacity_bytes() + found.capacity_bytes()
     }
 }
 
 impl Finish {
-    /// Notes the candidates and asks for their codes.
-    pub(super) fn begin(&mut self, rows: RerankRows<'_>, candidates: impl Iterator<Item = Neighbor>) {
+    /// Notes the candidates, nearest first, and asks for the rerank codes of those that may be among the `k` nearest.
+    pub(super) fn begin<C: Codes>(
+        &mut self,
+        rows: RerankRows<'_>,
+        candidates: impl Iterator<Item = Neighbor>,
+        (codes, query, k): (C, &C::Query, usize),
+    ) {
         self.found.clear();
         self.found.extend(candidates);
         self.ids.clear();
-        self.ids.extend(self.found.iter().map(|candidate| candidate.id));
+        self.bounds.clear();
+        if matches!(rows, RerankRows::None) {
+            return;
+        }
+        self.bounds.extend(self.found.iter().map_while(|found| codes.lower_bound(query, found.id, found.distance)));
+        let farthest = self.found.get(k - 1).map_or(f32::INFINITY, |found| found.distance);
+        let near = |(at, found): (usize, &Neighbor)| {
+            self.bounds.get(at).is_none_or(|&bound| bound <= farthest).then_some(found.id)
+        };
+        self.ids.extend(self.found.iter().enumerate().filter_map(near));
         match rows {
             RerankRows::None => (),
             RerankRows::Sq8(rows) => self.ids.iter().for_each(|&id| rows.prefetch(id)),
@@ -206,11 +226,18 @@ impl Finish {
         (unit, k): (Option<f32>, usize),
         counters: &mut Counters,
     ) {
+        let squared = unit.unwrap_or(1.0);
         let unit = match rows {
             RerankRows::None => unit,
-            RerankRows::Sq8(rows) => self.score(rows, query.lifted, counters),
-            RerankRows::Half(rows) => self.score(rows, query.lifted, counters),
-            RerankRows::F32(rows) => self.score(rows, query.raw, counters),
+            RerankRows::Sq8(rows) => {
+                let per_unit = squared / rows.unit();
+                self.score((rows, query.lifted), |bound| bound * per_unit, k, counters)
+            }
+            RerankRows::Half(rows) => self.score((rows, query.lifted), |bound| bound * squared, k, counters),
+            RerankRows::F32(rows) => {
+                let distance = |bound| euclid.distance(bound * squared, query.length);
+                self.score((rows, query.raw), distance, k, counters)
+            }
         };
         self.settle(euclid, query.length, unit);
         self.found.truncate(k);
@@ -259,13 +286,105 @@ impl Finish {
         self.found.sort_unstable();
     }
 
-    /// Scores all candidates anew; the unit of the scores, where they need one.
-    fn score<C: Codes<Query = Vec<f32>>>(&mut self, codes: C, vector: &[f32], counters: &mut Counters) -> Option<f32> {
+    /// Scores the candidates anew, nearest first; the unit of the scores, where they need one. Those whose bound, made such a score
+    /// by `in_scores`, is above the `k`-th so far are left out.
+    fn score<C: Codes<Query = Vec<f32>>>(
+        &mut self,
+        (codes, vector): (C, &[f32]),
+        in_scores: impl Fn(f32) -> f32,
+        k: usize,
+        counters: &mut Counters,
+    ) -> Option<f32> {
         codes.prepare(vector, &mut self.query);
-        self.scores.resize(self.ids.len(), 0.0);
-        codes.score(&self.query, &self.ids, &mut self.scores);
-        counters.add_scored(self.ids.len(), codes.row_bytes());
-        self.found.iter_mut().zip(&self.scores).for_each(|(neighbor, &score)| neighbor.distance = score);
+        let k = if self.bounds.is_empty() { usize::MAX } else { k };
+        let (mut at, mut kept, mut worst) = (0, 0, f32::INFINITY);
+        while at < self.found.len() {
+            let end = at.saturating_add(RANKED_AT_ONCE.max(k - kept)).min(self.found.len());
+            let near = |&i: &usize| self.bounds.get(i).is_none_or(|&bound| in_scores(bound) <= worst);
+            self.ids.clear();
+            self.ids.extend((at..end).filter(near).map(|i| self.found[i].id));
+            self.scores.resize(self.ids.len(), 0.0);
+            codes.score(&self.query, &self.ids, &mut self.scores);
+            counters.add_scored(self.ids.len(), codes.row_bytes());
+            let scored = kept + self.ids.len();
+            for (found, (&id, &distance)) in self.found[kept..].iter_mut().zip(self.ids.iter().zip(&self.scores)) {
+                *found = Neighbor { id, distance };
+            }
+            self.found[..scored].sort_unstable();
+            (at, kept) = (end, scored.min(k));
+            if kept == k {
+                worst = self.found[k - 1].distance;
+            }
+        }
+        self.found.truncate(kept);
         C::LIFTED.then(|| codes.unit())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearlab_simd::Metric;
+    use nearlab_storage::Vectors;
+
+    use super::*;
+    use crate::quant::{AffineKind, AffineQuery};
+    use crate::random::SplitMix64;
+
+    const DIM: usize = 64;
+    const N: usize = 3000;
+    const QUERIES: usize = 100;
+    const CANDIDATES: usize = 60;
+    const K: usize = 10;
+
+    /// Forty clusters.
+    fn data() -> Vec<f32> {
+        let mut random = SplitMix64::new(21);
+        let mut number = || (0..4).map(|_| random.unit() as f32 - 0.5).sum::<f32>();
+        let centres: Vec<f32> = (0..40 * DIM).map(|_| number()).collect();
+        (0..N * DIM).map(|i| centres[i / DIM % 40 * DIM + i % DIM] + number()).collect()
+    }
+
+    #[test]
+    fn bounds_spare_candidates_and_lose_next_to_none() {
+        let data = data();
+        let vectors = Vectors::new(&data, DIM);
+        let (base, queries) = (vectors.rows(QUERIES..N), vectors.rows(0..QUERIES));
+        for (metric, bits) in
+            [(Metric::L2, 2), (Metric::L2, 4), (Metric::L2, 6), (Metric::Cosine, 3), (Metric::InnerProduct, 8)]
+        {
+            let euclid = Euclid::of(base, metric);
+            let source = Lifted::new(base, &euclid);
+            let (affine, plain) = (Affine::encode(&source, AffineKind::Rabitq, bits, 5), F32::copied(base, metric));
+            let (affine, plain) = (affine.unwrap(), plain.unwrap());
+            let (codes, rows) = (affine.rows(), plain.rows());
+            let ids: Vec<u32> = (0..base.len() as u32).collect();
+            let (mut coded, mut lifted) = (AffineQuery::default(), Vec::new());
+            let (mut scores, mut counted) = (vec![0.0; ids.len()], [Counters::default(); 2]);
+            let (mut bounded, mut all, mut lost) = (Finish::default(), Finish::default(), 0);
+            for query in (0..QUERIES).map(|i| queries.row(i)) {
+                let length = euclid.lift_query(query, &mut lifted);
+                codes.prepare(&lifted, &mut coded);
+                codes.score(&coded, &ids, &mut scores);
+                let mut best: Vec<Neighbor> =
+                    ids.iter().zip(&scores).map(|(&id, &distance)| Neighbor { id, distance }).collect();
+                best.sort_unstable();
+                let best = || best.iter().copied().take(CANDIDATES);
+                bounded.begin(RerankRows::F32(rows), best(), (codes, &coded, K));
+                all.begin(RerankRows::F32(rows), best(), (rows, &Vec::new(), K));
+                let query = EndQuery { raw: query, lifted: &lifted, length };
+                for (finish, counted) in [&mut bounded, &mut all].into_iter().zip(&mut counted) {
+                    finish.rank((RerankRows::F32(rows), &euclid), query, (Some(1.0), K), counted);
+                }
+                assert!(bounded.found.len() == K && bounded.found.is_sorted());
+                lost += all.found.iter().filter(|found| !bounded.found.contains(found)).count();
+            }
+            let [ranked, candidates] = counted.map(|counters| counters.distance_computations as usize);
+            assert_eq!(candidates, QUERIES * CANDIDATES);
+            assert!(
+                ranked < candidates * (if bits > 3 { 40 } else { 90 }) / 100,
+                "{metric} {bits}: {ranked} of {candidates}"
+            );
+            assert!(lost * 500 <= QUERIES * K, "{metric} {bits}: {lost}");
+        }
     }
 }

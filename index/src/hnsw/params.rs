@@ -355,7 +355,7 @@ pub struct HnswSearchParams {
     /// in proportion, recall towards 1.
     pub ef_search: usize,
     /// Candidates scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits 4-bit
-    /// codes.
+    /// codes. After `rabitq` codes, those whose bound shows that they are too far are left out.
     pub rerank: usize,
     /// Nodes expanded since one of the candidates that count last changed, at which a search without a filter ends; those that count are
     /// the `k` nearest, or those that are scored anew. 0 goes on until all `ef_search` are expanded.

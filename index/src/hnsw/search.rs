@@ -400,7 +400,8 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         }
         if slot.walk.step_asking(self.view, others) {
             let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
-            slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)));
+            let scored = (self.view.codes, &slot.walk.query, slot.k);
+            slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)), scored);
             slot.arrived = true;
         }
         false

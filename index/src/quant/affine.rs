@@ -13,7 +13,7 @@
 use nearlab_simd::{CodeKernels, LINE_BYTES, PlaneRows, code_kernels, norm_squared, prefetch};
 use nearlab_storage::Buffer;
 
-use super::fit::{Fitted, lvq, rabitq};
+use super::fit::{Fitted, error_of_bits, error_of_query, lvq, rabitq};
 use super::{Bytes, Codes, Encoded, Form, Rotation, SelfQuery, Source, encode_all};
 use crate::BuildError;
 use crate::memory::Capacity;
@@ -24,6 +24,9 @@ pub(crate) const FACTORS: usize = 12;
 const SAMPLE_ROWS: usize = 16_384;
 /// How much of a row is asked for ahead; the hardware's own prefetcher follows from there.
 const PREFETCH_BYTES: usize = 256;
+
+/// Bounds on errors are taken so many times: 1.9 standard deviations become 2.9.
+const CAUTION: f32 = 1.5;
 
 /// What the levels are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,21 +263,6 @@ impl AffineRows<'_> {
         let factors = self.codes[end - FACTORS..end].as_chunks::<4>().0;
         [0, 1, 2].map(|i| f32::from_le_bytes(factors[i]))
     }
-
-    /// What the squared distance to row `id` is more than, but for one time in twenty, given its estimate: `RaBitQ`'s bound with
-    /// its constant 1.9, of the levels and of the rounded query. For LVQ none is known.
-    #[cfg(test)]
-    pub(crate) fn lower_bound(&self, query: &AffineQuery, id: u32, score: f32) -> Option<f32> {
-        let [first, second, third] = self.factors(id);
-        let width = self.affine.width() as f32;
-        let of_levels = match (self.affine.kind, self.affine.bits) {
-            (Kind::Lvq, _) => return None,
-            (Kind::Rabitq, 1) => super::fit::error_of_bits(first, second, width),
-            (Kind::Rabitq, _) => third,
-        };
-        let of_query = super::fit::error_of_query(first, query.step);
-        Some(score - (of_levels * of_levels * query.squared + of_query * of_query).sqrt())
-    }
 }
 
 impl Codes for AffineRows<'_> {
@@ -319,6 +307,19 @@ impl Codes for AffineRows<'_> {
                     (Kind::Rabitq, _) => second * (product + shift),
                 };
         }
+    }
+
+    /// Of `RaBitQ`, some more than its bound, which also counts the rounding of the query: about one time in five hundred the
+    /// squared distance is less, and one time in thirty without what is more.
+    fn lower_bound(&self, query: &AffineQuery, id: u32, score: f32) -> Option<f32> {
+        let [first, second, third] = self.factors(id);
+        let of_levels = match (self.affine.kind, self.affine.bits) {
+            (Kind::Lvq, _) => return None,
+            (Kind::Rabitq, 1) => error_of_bits(first, second, self.affine.width() as f32),
+            (Kind::Rabitq, _) => third,
+        };
+        let of_query = error_of_query(first, query.step);
+        Some(score - CAUTION * (of_levels * of_levels * query.squared + of_query * of_query).sqrt())
     }
 
     #[inline]

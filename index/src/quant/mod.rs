@@ -81,6 +81,11 @@ pub(crate) trait Codes: Copy + Send + Sync {
     fn prepare(&self, vector: &[f32], query: &mut Self::Query);
     /// Scores of the rows `ids`: smaller is nearer.
     fn score(&self, query: &Self::Query, ids: &[u32], out: &mut [f32]);
+    /// What the exact score of row `id` is seldom below, given its score; where none is known, it is so for every row.
+    #[inline]
+    fn lower_bound(&self, _query: &Self::Query, _id: u32, _score: f32) -> Option<f32> {
+        None
+    }
     /// Asks for a row that will be scored soon.
     fn prefetch(&self, id: u32);
     /// Asks for rows that will be scored soon.

@@ -113,7 +113,8 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             self.encode(slot, query);
         }
         if walks && self.walk_among(slot, among, (ef, scan)) {
-            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter().take(self.kept(k)));
+            let scored = (self.view.codes, &slot.walk.query, k);
+            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter().take(self.kept(k)), scored);
             self.rank(slot, query);
         } else if finely || !self.scan_coarsely(slot, query, among, matches) {
             self.scan_finely(slot, query, among);
@@ -180,7 +181,8 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             score_scattered((self.view.codes, &walk.query), part, &mut walk.counters, |ids, scores| {
                 matched.pool.offer(ids, scores);
             });
-            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter());
+            let scored = (self.view.codes, &slot.walk.query, slot.k);
+            slot.finish.begin(self.rerank_rows, slot.matched.pool.iter(), scored);
             self.rank(slot, query);
             if ranked && slot.matched.pool.len() == room && !self.bears_out(slot) {
                 return false;
