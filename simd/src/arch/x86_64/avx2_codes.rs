@@ -47,6 +47,7 @@ static CODES: CodeKernels = CodeKernels {
     dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
     // SAFETY: as above.
     planes: unsafe { transmute::<UnprovenPlanesById, PlanesById>(planes) },
+    // SAFETY: as above.
     lut4: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(lut4) },
     // SAFETY: as above.
     centroid_distances: unsafe { transmute::<UnprovenDistances, CentroidDistances>(centroid_distances) },
