@@ -5,11 +5,12 @@
 #![expect(clippy::unused_self, reason = "`self` is that proof")]
 
 use std::arch::aarch64::{
-    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vaddq_u8, vaddvq_f32, vaddvq_s32, vandq_u8,
-    vcntq_u8, vcvt_f32_f16, vcvt_high_f32_f16, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s8, vdupq_n_s32,
-    vdupq_n_u8, veorq_u8, vfmaq_f32, vget_low_f16, vget_low_u8, vget_low_u16, vld1q_f32, vld1q_s8, vld1q_u8, vld1q_u16,
-    vmovl_high_u8, vmovl_high_u16, vmovl_u8, vmovl_u16, vpaddq_s32, vreinterpretq_f16_u16, vreinterpretq_s8_u8,
-    vshlq_n_s32, vshlq_n_u8, vshrq_n_u8, vst1q_f32, vsubq_f32, vsubq_s8,
+    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, uint16x8_t, vaddq_f32, vaddq_s32, vaddq_u8, vaddvq_f32, vaddvq_s32,
+    vandq_u8, vcntq_u8, vcvt_f32_f16, vcvt_high_f32_f16, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s8,
+    vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32, vget_low_f16, vget_low_u8, vget_low_u16, vld1q_f32, vld1q_s8,
+    vld1q_u8, vld1q_u16, vmovl_high_u8, vmovl_high_u16, vmovl_u8, vmovl_u16, vpaddq_s32, vreinterpretq_f16_u16,
+    vreinterpretq_f32_u32, vreinterpretq_s8_u8, vshll_high_n_u16, vshll_n_u16, vshlq_n_s32, vshlq_n_u8, vshrq_n_u8,
+    vst1q_f32, vsubq_f32, vsubq_s8,
 };
 use std::arch::is_aarch64_feature_detected;
 use std::mem::transmute;
@@ -18,7 +19,7 @@ use super::dot::{Dot, Dotprod, Widening};
 use super::neon::Neon;
 use super::{neon_pick, neon_tiles};
 use crate::arch::PORTABLE_CODES;
-use crate::arch::lines::{CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::products;
 use crate::codes::{Below, ById, CodeKernels, Products, Sieve, Tile, Within};
 use crate::kernels::Tier;
@@ -34,9 +35,9 @@ macro_rules! table {
     ($name:ident, $features:literal, $proof:ident) => {
         mod $name {
             use super::{
-                Below, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve, Tier, Tile,
-                U4, U7, U8, UnprovenBelow, UnprovenById, UnprovenProducts, UnprovenSieve, UnprovenTile, UnprovenWithin,
-                Within, by_id, neon_pick, neon_tiles, sieve, transmute, $proof,
+                Below, Bf16, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve, Tier,
+                Tile, U4, U7, U8, UnprovenBelow, UnprovenById, UnprovenProducts, UnprovenSieve, UnprovenTile,
+                UnprovenWithin, Within, by_id, neon_pick, neon_tiles, sieve, transmute, $proof,
             };
 
             pub(super) static CODES: CodeKernels = CodeKernels {
@@ -50,6 +51,8 @@ macro_rules! table {
                 u8: unsafe { transmute::<UnprovenById<f32, u8>, ById<f32, u8>>(u8) },
                 // SAFETY: as above.
                 f16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(f16) },
+                // SAFETY: as above.
+                bf16: unsafe { transmute::<UnprovenById<f32, u16>, ById<f32, u16>>(bf16) },
                 // SAFETY: as above.
                 dot1: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(dot1) },
                 // SAFETY: as above.
@@ -87,6 +90,11 @@ macro_rules! table {
             #[target_feature(enable = $features)]
             fn f16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
                 by_id(F16(Lines($proof::new())), query, codes, ids, out);
+            }
+
+            #[target_feature(enable = $features)]
+            fn bf16(query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
+                by_id(Bf16(Lines($proof::new())), query, codes, ids, out);
             }
 
             #[target_feature(enable = $features)]
@@ -201,6 +209,26 @@ impl<D: Dot> Lines<D> {
             vfmaq_f32(sum, difference, difference)
         }
     }
+
+    /// `sum` plus the squares of the differences of numbers in 16 bits, eight of which `widen` makes two registers of `f32`.
+    #[inline(always)]
+    fn add_half_squares(
+        self,
+        mut sum: [float32x4_t; 4],
+        query: &[f32; 32],
+        codes: &[u16; 32],
+        widen: impl Fn(uint16x8_t) -> [float32x4_t; 2],
+    ) -> [float32x4_t; 4] {
+        let ((query, _), (codes, _)) = (query.as_chunks::<4>(), codes.as_chunks::<8>());
+        for i in 0..4 {
+            // SAFETY: `self` proves NEON; the chunk is 16 readable bytes.
+            let [low, high] = widen(unsafe { vld1q_u16(codes[i].as_ptr()) });
+            let turn = i % 2 * 2;
+            sum[turn] = self.add_number_squares(sum[turn], low, &query[2 * i]);
+            sum[turn + 1] = self.add_number_squares(sum[turn + 1], high, &query[2 * i + 1]);
+        }
+        sum
+    }
 }
 
 /// Two sums of integers, which take turns: with four rows at a time enough to hide the latency of a dot product.
@@ -271,19 +299,26 @@ impl<D: Dot> CodeIsa for Lines<D> {
     }
 
     #[inline(always)]
-    fn add_f16(self, mut sum: [float32x4_t; 4], query: &[f32; 32], codes: &[u16; 32]) -> [float32x4_t; 4] {
-        let ((query, _), (codes, _)) = (query.as_chunks::<4>(), codes.as_chunks::<8>());
-        for i in 0..4 {
-            // SAFETY: `self` proves NEON; the chunk is 16 readable bytes.
-            let [low, high] = unsafe {
-                let halves = vreinterpretq_f16_u16(vld1q_u16(codes[i].as_ptr()));
+    fn add_f16(self, sum: [float32x4_t; 4], query: &[f32; 32], codes: &[u16; 32]) -> [float32x4_t; 4] {
+        self.add_half_squares(sum, query, codes, |halves| {
+            // SAFETY: `self` proves NEON.
+            unsafe {
+                let halves = vreinterpretq_f16_u16(halves);
                 [vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)]
-            };
-            let turn = i % 2 * 2;
-            sum[turn] = self.add_number_squares(sum[turn], low, &query[2 * i]);
-            sum[turn + 1] = self.add_number_squares(sum[turn + 1], high, &query[2 * i + 1]);
-        }
-        sum
+            }
+        })
+    }
+
+    /// A bfloat16 is the upper half of an `f32`.
+    #[inline(always)]
+    fn add_bf16(self, sum: [float32x4_t; 4], query: &[f32; 32], codes: &[u16; 32]) -> [float32x4_t; 4] {
+        self.add_half_squares(sum, query, codes, |halves| {
+            // SAFETY: `self` proves NEON.
+            unsafe {
+                let [low, high] = [vshll_n_u16::<16>(vget_low_u16(halves)), vshll_high_n_u16::<16>(halves)];
+                [vreinterpretq_f32_u32(low), vreinterpretq_f32_u32(high)]
+            }
+        })
     }
 
     /// Of 8 bits in 4 planes at most 120 are counted.
