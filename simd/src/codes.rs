@@ -32,6 +32,7 @@ use std::sync::OnceLock;
 use crate::Tier;
 use crate::arch;
 use crate::kernels::kernels;
+use crate::tile_columns::TileColumns;
 
 /// Bytes of a cache line, and of the unit in which rows of codes are measured.
 pub const LINE_BYTES: usize = 64;
@@ -121,49 +122,6 @@ pub const LUT4_CHUNK: usize = 32;
 pub(crate) const LUT4_TABLE: usize = 2 * LUT4_CHUNK * 16;
 /// Centroids that share a block of [`CodeKernels::centroid_distances`].
 pub const CENTROIDS: usize = 16;
-
-/// Columns that share a block of [`CodeKernels::u7_tile`].
-pub const TILE_COLUMNS: usize = 16;
-/// Components of a column that lie side by side in a block.
-const TILE_GROUP: usize = 4;
-
-/// Vectors of 7-bit levels in the order in which [`CodeKernels::u7_tile`] reads its columns, and their squared lengths. The
-/// columns of a block, 16 of them, lie together by groups of four components; a last block is filled up with columns whose
-/// length is the largest number, so that they are nobody's nearest.
-#[derive(Debug, Default)]
-pub struct TileColumns {
-    levels: Vec<u8>,
-    norms: Vec<i32>,
-}
-
-impl TileColumns {
-    /// Takes over `rows`, each of `width` levels, as columns.
-    pub fn fill(&mut self, rows: &[u8], width: usize) {
-        assert!(
-            width > 0 && width.is_multiple_of(LINE_BYTES) && rows.len().is_multiple_of(width),
-            "{} levels are no whole rows of {width}, or those no whole lines",
-            rows.len()
-        );
-        let columns = (rows.len() / width).next_multiple_of(TILE_COLUMNS);
-        self.levels.clear();
-        self.levels.resize(columns * width, 0);
-        self.norms.clear();
-        self.norms.resize(columns, i32::MAX);
-        for (column, row) in rows.chunks_exact(width).enumerate() {
-            let block = &mut self.levels[column / TILE_COLUMNS * TILE_COLUMNS * width..];
-            let place = column % TILE_COLUMNS * TILE_GROUP;
-            for (group, levels) in row.chunks_exact(TILE_GROUP).enumerate() {
-                block[group * TILE_COLUMNS * TILE_GROUP + place..][..TILE_GROUP].copy_from_slice(levels);
-            }
-            self.norms[column] = row.iter().map(|&level| i32::from(level) * i32::from(level)).sum();
-        }
-    }
-
-    /// Columns, those that fill up the last block included.
-    pub fn count(&self) -> usize {
-        self.norms.len()
-    }
-}
 
 impl CodeKernels {
     /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI; NEON's has dot products where the CPU

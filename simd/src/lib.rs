@@ -48,11 +48,13 @@ mod codes;
 mod kernels;
 mod metric;
 mod normalize;
+mod tile_columns;
 
 pub use codes::{
-    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_CHUNK, MINIMA, PlaneRows, TILE_COLUMNS, TileColumns, WITHIN,
-    available_codes, code_kernels, prefetch, products_error, u4_query_level,
+    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_CHUNK, MINIMA, PlaneRows, WITHIN, available_codes, code_kernels, prefetch,
+    products_error, u4_query_level,
 };
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};
+pub use tile_columns::{TILE_COLUMNS, TileColumns};

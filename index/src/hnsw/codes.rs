@@ -1,7 +1,8 @@
 //! The forms of the vectors that an index holds: what searches walk over, and what their candidates are scored by in the
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
-use super::params::{HnswParams, RerankCodes, TraversalCodes};
+use super::HnswParams;
+use super::forms::{RerankCodes, TraversalCodes};
 use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::{

@@ -1,10 +1,11 @@
 //! Which builder grows the graph, over which codes.
 
+use super::HnswParams;
 use super::batch::Batches;
 use super::build::Builder;
 use super::codes::Traversal;
+use super::forms::Construction;
 use super::graph::Graph;
-use super::params::{Construction, HnswParams};
 use super::seek::Scorers;
 use crate::quant::{Lifted, SelfQuery, Sq7, Sq7Rows, Symmetric};
 use crate::space::step;

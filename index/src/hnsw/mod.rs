@@ -67,6 +67,7 @@ mod changes;
 mod codes;
 mod connect;
 mod file;
+mod forms;
 mod graph;
 mod grow;
 mod growth;
@@ -74,6 +75,7 @@ mod level;
 mod live;
 mod pace;
 mod params;
+mod plan;
 mod pool;
 mod repair;
 mod rows;
@@ -90,9 +92,10 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
+pub use forms::{Construction, RerankCodes, TraversalCodes};
 pub use live::{LiveHnsw, LiveSaveError, LiveSearcher};
 pub use pace::Ahead;
-pub use params::{Construction, HnswParams, HnswSearchParams, Layers, RerankCodes, TraversalCodes};
+pub use params::{HnswParams, HnswSearchParams, Layers};
 pub use search::HnswSearcher;
 pub(crate) use search::Scratch;
 

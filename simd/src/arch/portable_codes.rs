@@ -6,8 +6,9 @@ use super::lut::{centroid_distances, lut4};
 use super::planes::{PlaneIsa, planes_by_id};
 use super::portable_pick::{insert_key, minima, within};
 use super::products::products;
-use crate::codes::{CodeKernels, TILE_COLUMNS};
+use crate::codes::CodeKernels;
 use crate::kernels::Tier;
+use crate::tile_columns::TILE_COLUMNS;
 
 pub(crate) static CODES: CodeKernels = CodeKernels {
     tier: Tier::Portable,

@@ -26,8 +26,8 @@ mod cost;
 mod walks;
 
 use super::codes::{EndQuery, RerankRows};
+use super::plan::{Plan, Slot};
 use super::pool::Pool;
-use super::search::{Plan, Slot};
 use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::scatter::score_scattered;

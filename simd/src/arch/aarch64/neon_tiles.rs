@@ -7,7 +7,7 @@ use std::arch::aarch64::{vdupq_n_s32, vld1q_s32, vreinterpretq_s8_s32, vshlq_n_s
 use super::dot::Dot;
 use super::neon_codes::Lines;
 use crate::arch::lines::CodeIsa;
-use crate::codes::TILE_COLUMNS;
+use crate::tile_columns::TILE_COLUMNS;
 
 /// Rows multiplied with a vector at a time: two sums each.
 const ROWS: usize = 4;

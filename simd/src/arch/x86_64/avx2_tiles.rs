@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 
 use super::avx2_codes::Avx2;
-use crate::codes::TILE_COLUMNS;
+use crate::tile_columns::TILE_COLUMNS;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {

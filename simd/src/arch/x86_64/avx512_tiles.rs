@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use super::avx512_codes::Vnni;
-use crate::codes::TILE_COLUMNS;
+use crate::tile_columns::TILE_COLUMNS;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
