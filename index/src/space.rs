@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nearlab_simd::{Kernels, Metric, code_kernels, kernels, normalize, prefetch};
+use nearlab_simd::{Kernels, Metric, kernels, normalize, prefetch};
 use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -58,14 +58,6 @@ impl<'a> Space<'a> {
     #[inline]
     pub(crate) fn score_rows(&self, query: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
         self.kernels.distances_many(self.metric, query, self.rows(from, out.len()), out);
-        counters.add_scored(out.len(), self.row_bytes());
-    }
-
-    /// Rough inner products of each of the `queries` with as many rows as `out` has room for, the first of which is `from`;
-    /// row-major by query. Each counts as a distance.
-    pub(crate) fn products_tile(&self, queries: &[f32], from: usize, out: &mut [f32], counters: &mut Counters) {
-        let rows = out.len() / (queries.len() / self.dim);
-        code_kernels().products_tile(queries, self.rows(from, rows), self.dim, out);
         counters.add_scored(out.len(), self.row_bytes());
     }
 

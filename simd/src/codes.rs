@@ -31,6 +31,7 @@ use std::sync::OnceLock;
 
 use crate::Tier;
 use crate::arch;
+use crate::columns::{Columns, PANEL};
 use crate::kernels::kernels;
 use crate::tile_columns::TileColumns;
 
@@ -53,6 +54,7 @@ pub struct CodeKernels {
     pub(crate) dot8: ById<i8, u8>,
     pub(crate) planes: PlanesById,
     pub(crate) lut4: ById<u8, u8>,
+    pub(crate) lut4_blocks: Blocks,
     pub(crate) centroid_distances: CentroidDistances,
     pub(crate) u8i8_products: Products,
     pub(crate) u7_tile: Tile,
@@ -62,6 +64,7 @@ pub struct CodeKernels {
     pub(crate) insert_key: InsertKey,
     pub(crate) hadamard: Hadamard,
     pub(crate) products: Sieve,
+    pub(crate) reaching: Reaching,
 }
 
 /// `(query, codes, ids, out)`
@@ -72,6 +75,9 @@ pub(crate) type PlanesById = fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
 
 /// `(vectors, rows, width, out)`
 pub(crate) type Products = fn(&[u8], &[i8], usize, &mut [i32]);
+
+/// `(table, blocks, ahead, out)`
+pub(crate) type Blocks = fn(&[u8], &[u8], &[u8], &mut [f32]);
 
 /// `(vector, centroids, sub_dim, out)`
 pub(crate) type CentroidDistances = fn(&[f32], &[f32], usize, &mut [f32]);
@@ -93,8 +99,11 @@ pub(crate) type InsertKey = fn(&mut [u64], u64) -> usize;
 /// `(vector)`
 pub(crate) type Hadamard = fn(&mut [f32]);
 
-/// `(queries, rows, d, out)`
+/// `(columns, rows, d, out)`
 pub(crate) type Sieve = fn(&[f32], &[f32], usize, &mut [f32]);
+
+/// `(products, lines, floor)`
+pub(crate) type Reaching = fn(&[f32], (&[f32], &[f32]), (f32, f32)) -> u64;
 
 /// Rows of levels in planes, for [`CodeKernels::planes_by_id`].
 ///
@@ -120,6 +129,14 @@ pub const MINIMA: usize = 64;
 pub const LUT4_CHUNK: usize = 32;
 /// Bytes of the tables for as many.
 pub(crate) const LUT4_TABLE: usize = 2 * LUT4_CHUNK * 16;
+/// Rows that share a block of [`CodeKernels::lut4_blocks`].
+pub const LUT4_BLOCK: usize = 16;
+/// Codes of a row in a line of such a block.
+pub const LUT4_LINE: usize = 2 * LINE_BYTES / LUT4_BLOCK;
+/// Lines of such a block at most: sums of their numbers fit 16 bits.
+pub const LUT4_LINES: usize = 64;
+/// Bytes of the tables for a line.
+pub(crate) const LUT4_LINE_TABLE: usize = LUT4_LINE * 16;
 /// Centroids that share a block of [`CodeKernels::centroid_distances`].
 pub const CENTROIDS: usize = 16;
 
@@ -199,6 +216,27 @@ impl CodeKernels {
             out.len()
         );
         (self.lut4)(table, codes, ids, out);
+    }
+
+    /// Sums of the numbers 0..=127 that codes of 4 bits name in tables of 16, exact, for rows whose codes stand side by side: so
+    /// that one shuffle looks up a code of each (André, Kermarrec and Le Scouarnec, VLDB 2015). A block has the codes of
+    /// [`LUT4_BLOCK`] rows in lines of 64 bytes: byte `16 i + j` of line `l` has code `8 l + i` of row `j` in its low half, and
+    /// code `8 l + i + 4` in its high one. `table` has 128 bytes for each line, of which there are at most [`LUT4_LINES`]; `out`
+    /// has room for the rows of all `blocks`. Meanwhile the lines of `ahead` are asked for, evenly.
+    #[inline]
+    pub fn lut4_blocks(&self, table: &[u8], blocks: &[u8], ahead: &[u8], out: &mut [f32]) {
+        let lines = table.len() / LUT4_LINE_TABLE;
+        assert!(
+            (1..=LUT4_LINES).contains(&lines)
+                && table.len().is_multiple_of(LUT4_LINE_TABLE)
+                && out.len().is_multiple_of(LUT4_BLOCK)
+                && blocks.len() == out.len() / LUT4_BLOCK * lines * LINE_BYTES,
+            "tables of {} bytes and blocks of {} do not make {} sums",
+            table.len(),
+            blocks.len(),
+            out.len()
+        );
+        (self.lut4_blocks)(table, blocks, ahead, out);
     }
 
     /// Sums of the numbers that codes of 8 bits name in tables of 256, for rows of `width` bytes, the first of which are codes,
@@ -290,19 +328,32 @@ impl CodeKernels {
         (self.within)(scores, bound)
     }
 
-    /// Inner products of all `queries` with all `rows` of `d` components, to `out`, which is queries x rows: faster than
-    /// [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from the exact product by up to
-    /// [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.
-    pub fn products_tile(&self, queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
-        let counts = (queries.len().checked_div(d), rows.len().checked_div(d));
+    /// Inner products of all `rows` with all `columns`, of as many components, to `out`, which is rows x
+    /// [`count`](Columns::count): faster than [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from
+    /// the exact product by up to [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.
+    pub fn products_tile(&self, columns: &Columns, rows: &[f32], out: &mut [f32]) {
+        let (d, count) = (columns.d, columns.count());
         assert!(
-            matches!(counts, (Some(q), Some(r)) if q * d == queries.len() && r * d == rows.len() && q * r == out.len()),
-            "queries of {} floats and rows of {} floats, {d} elements each, do not make {} products",
-            queries.len(),
+            count > 0 && rows.len().is_multiple_of(d) && out.len() == rows.len() / d * count,
+            "rows of {} components and {count} columns of {d} do not make {} products",
             rows.len(),
             out.len()
         );
-        (self.products)(queries, rows, d, out);
+        (self.products)(&columns.components, rows, d, out);
+    }
+
+    /// Bit `i` is set where product `i`, of at most 64, reaches its floor, `floor.0 - lines.0[i] - lines.1[i] * floor.1`; where
+    /// either is NaN it is set.
+    #[inline]
+    pub fn reaching(&self, products: &[f32], lines: (&[f32], &[f32]), floor: (f32, f32)) -> u64 {
+        assert!(
+            products.len() <= WITHIN && lines.0.len() == products.len() && lines.1.len() == products.len(),
+            "{} products, of at most {WITHIN}, do not meet {} and {} lines",
+            products.len(),
+            lines.0.len(),
+            lines.1.len()
+        );
+        (self.reaching)(products, lines, floor)
     }
 
     /// Replaces a vector, whose length is a power of two, by its Walsh and Hadamard transform: component `i` becomes the sum of
@@ -328,10 +379,10 @@ impl fmt::Debug for CodeKernels {
     }
 }
 
-/// What [`CodeKernels::products_tile`] may be off by for vectors of length 1 and `d` components: as many roundings follow a
-/// term on its way, at most, with four lanes or more.
+/// What [`CodeKernels::products_tile`] may be off by for vectors of length 1 and `d` components, and what sums of squares in four
+/// lanes or more may: as many roundings follow a term on its way, at most.
 pub fn products_error(d: usize) -> f32 {
-    (d as f32 / 4.0 + 8.0) * (f32::EPSILON / 2.0)
+    (d.min(PANEL) as f32 + d as f32 / 4.0 + 8.0) * (f32::EPSILON / 2.0)
 }
 
 /// The query byte of the `u4` kernel for a component at `x` levels (level c of a code stands for components from c to

@@ -45,15 +45,17 @@
 
 mod arch;
 mod codes;
+mod columns;
 mod kernels;
 mod metric;
 mod normalize;
 mod tile_columns;
 
 pub use codes::{
-    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_CHUNK, MINIMA, PlaneRows, WITHIN, available_codes, code_kernels, prefetch,
-    products_error, u4_query_level,
+    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINES, MINIMA, PlaneRows, WITHIN,
+    available_codes, code_kernels, prefetch, products_error, u4_query_level,
 };
+pub use columns::Columns;
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};

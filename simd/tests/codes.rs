@@ -1,6 +1,8 @@
 //! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
 
-use nearlab_simd::{CodeKernels, MINIMA, PlaneRows, TileColumns, available_codes, products_error, u4_query_level};
+use nearlab_simd::{
+    CodeKernels, Columns, MINIMA, PlaneRows, TileColumns, available_codes, products_error, u4_query_level,
+};
 
 #[path = "codes/lut.rs"]
 mod lut;
@@ -269,13 +271,20 @@ fn products_for_a_sieve_are_within_their_error() {
     let floats = |count: usize, seed: u64| -> Vec<f32> {
         numbers(count, 2001, seed).into_iter().map(|x| x as f32 / 1000.0 - 1.0).collect()
     };
-    for (queries, rows, d) in [(1, 1, 1), (4, 6, 16), (5, 7, 19), (9, 40, 128), (3, 26, 1537)] {
+    for (queries, rows, d) in [(1, 1, 1), (4, 6, 16), (17, 7, 19), (70, 40, 128), (64, 13, 300), (3, 26, 1537)] {
         let (a, b) = (floats(queries * d, 41), floats(rows * d, 42));
         for kernels in available_codes() {
-            let mut out = vec![f32::NAN; queries * rows];
-            kernels.products_tile(&a, &b, d, &mut out);
+            let mut columns = Columns::default();
+            columns.fill(&a, d);
+            let count = columns.count();
+            let mut out = vec![f32::NAN; rows * count];
+            kernels.products_tile(&columns, &b, &mut out);
             for (i, &found) in out.iter().enumerate() {
-                let (q, x) = (&a[i / rows * d..][..d], &b[i % rows * d..][..d]);
+                if i % count >= queries {
+                    assert_eq!(found, 0.0, "{} {d}", kernels.tier());
+                    continue;
+                }
+                let (q, x) = (&a[i % count * d..][..d], &b[i / count * d..][..d]);
                 let exact: f64 = q.iter().zip(x).map(|(&q, &x)| f64::from(q) * f64::from(x)).sum();
                 let lengths = [q, x].map(|v| v.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt());
                 let most = f64::from(products_error(d)) * lengths[0] * lengths[1];
@@ -286,9 +295,41 @@ fn products_for_a_sieve_are_within_their_error() {
 }
 
 #[test]
-#[should_panic(expected = "queries of 4 floats and rows of 6 floats, 2 elements each, do not make 5 products")]
+#[should_panic(expected = "rows of 6 components and 16 columns of 2 do not make 5 products")]
 fn products_for_a_sieve_without_room_are_refused() {
-    available_codes().next().expect("there is always one").products_tile(&[0.0; 4], &[0.0; 6], 2, &mut [0.0; 5]);
+    let mut columns = Columns::default();
+    columns.fill(&[0.0; 4], 2);
+    available_codes().next().expect("there is always one").products_tile(&columns, &[0.0; 6], &mut [0.0; 5]);
+}
+
+#[test]
+#[should_panic(expected = "5 components are no vectors of 2")]
+fn columns_of_half_a_vector_are_refused() {
+    Columns::default().fill(&[0.0; 5], 2);
+}
+
+#[test]
+fn products_that_reach_their_floor_are_marked() {
+    let products: Vec<f32> = (0..64).map(|i| (i * 37 % 64) as f32).collect();
+    let (flat, steep): (Vec<f32>, Vec<f32>) = (0..64).map(|i| ((i % 5) as f32, (i % 3) as f32)).unzip();
+    for (len, height, length) in [(0, 1.0, 1.0), (5, 30.0, 2.0), (16, 40.0, 0.0), (23, -9.0, 4.0), (64, 35.5, 1.5)] {
+        let reaches = |i: usize| products[i] >= height - flat[i] - steep[i] * length;
+        let expected = (0..len).map(|i| u64::from(reaches(i)) << i).sum::<u64>();
+        for kernels in available_codes() {
+            let lines = (&flat[..len], &steep[..len]);
+            assert_eq!(kernels.reaching(&products[..len], lines, (height, length)), expected, "{}", kernels.tier());
+            let unknown = vec![f32::NAN; len];
+            let all = kernels.reaching(&products[..len], (&unknown, &steep[..len]), (height, length));
+            assert_eq!(all.count_ones() as usize, len, "{}", kernels.tier());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "1 products, of at most 64, do not meet 2 and 1 lines")]
+fn products_without_their_lines_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.reaching(&[0.0], (&[0.0; 2], &[0.0]), (0.0, 0.0));
 }
 
 #[test]

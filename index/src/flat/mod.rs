@@ -1,8 +1,8 @@
 //! Exact search: every vector is compared with the query.
 //!
 //! The index is the vectors and nothing else; it is what other indexes are measured against. [`Searcher::search`] scans
-//! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves (docs/adr/0009): inner products of tiles of queries x
-//! rows, in the fastest order of summation, tell which rows can be among the nearest within what rounding may have added; only
+//! blocks of rows with the one-against-many kernel. [`Searcher::search_batch`] sieves (docs/adr/0009): inner products of tiles of rows x
+//! queries, in the fastest order of summation, tell which rows can be among the nearest within what rounding may have added; only
 //! those are scored. What is scored is scored by kernels that give one pair of vectors one distance, bit for bit, so the
 //! results are equal, and so are those of an IVF that probes all its lists. [`Searcher::search_among`] scores the matches and
 //! nothing else.
@@ -28,7 +28,7 @@ mod sieve;
 
 use std::collections::BTreeMap;
 
-use nearlab_simd::Metric;
+use nearlab_simd::{Metric, WITHIN};
 use nearlab_storage::{Buffer, Vectors};
 use rayon::ThreadPool;
 use xxhash_rust::xxh3::xxh3_64;
@@ -41,12 +41,18 @@ use crate::scratch::Idle;
 use crate::space::{PreparedQuery, Space, base_of, check_base, step};
 use crate::top_k::TopK;
 use crate::{Build, BuildError, Counters, IdSet, Index, Memory, Neighbor, ParamError, Progress, Searcher, Stage};
-use sieve::Sieve;
+use sieve::{Group, Sieve};
 
-/// Rows scored at once: their distances stay in the first-level cache.
+/// Rows that a query alone is scored against at once: their distances stay in the first-level cache.
 const BLOCK_ROWS: usize = 252;
-/// Queries of a batch that one block of rows is scored against.
-const BLOCK_QUERIES: usize = 36;
+/// Queries of a batch that the same rows are scored against while the second-level cache holds these: whole groups.
+const BLOCK_QUERIES: usize = 4 * WITHIN;
+/// Numbers that such rows have.
+const BLOCK_NUMBERS: usize = 1 << 16;
+/// Such rows, at least and at most: multiples of what kernels take at a time.
+const TILE_ROWS: (usize, usize) = (24, 504);
+/// Queries that are not worth the sieve.
+const FEW: usize = 4;
 
 /// Exact search takes no build parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -170,9 +176,10 @@ struct Scratch {
 
 impl Capacity for Scratch {
     fn capacity_bytes(&self) -> usize {
-        let Self { query, own_query, top, batch: Batch { queries, tops, distances, found } } = self;
-        let tops = tops.capacity() * size_of::<TopK>() + tops.iter().map(Capacity::capacity_bytes).sum::<usize>();
-        let batch = queries.capacity_bytes() + tops + distances.capacity_bytes() + found.capacity_bytes();
+        let Self { query, own_query, top, batch: Batch { queries, groups, tile, found } } = self;
+        let of_groups =
+            groups.capacity() * size_of::<Group>() + groups.iter().map(Capacity::capacity_bytes).sum::<usize>();
+        let batch = queries.capacity_bytes() + of_groups + tile.capacity_bytes() + found.capacity_bytes();
         query.capacity_bytes() + own_query.capacity_bytes() + top.capacity_bytes() + batch
     }
 }
@@ -181,8 +188,9 @@ impl Capacity for Scratch {
 #[derive(Debug, Default)]
 struct Batch {
     queries: Vec<f32>,
-    tops: Vec<TopK>,
-    distances: Vec<f32>,
+    groups: Vec<Group>,
+    /// Products of some rows with the queries of a group.
+    tile: Vec<f32>,
     found: Vec<Neighbor>,
 }
 
@@ -211,6 +219,12 @@ impl Searcher for FlatSearcher<'_> {
             return counters;
         }
         assert_query(queries.row(0), self.space.dim());
+        if queries.len() < FEW {
+            let mut found = std::mem::take(&mut self.scratch.batch.found);
+            let counters = one_by_one((queries, k), &mut found, out, |query, found| self.search(query, k, found));
+            self.scratch.batch.found = found;
+            return counters;
+        }
         let blocks = queries.as_slice().chunks(BLOCK_QUERIES * queries.dim());
         for (block, out) in blocks.zip(out.chunks_mut(BLOCK_QUERIES * k)) {
             self.search_block(block, k, out, &mut counters);
@@ -256,29 +270,32 @@ impl Searcher for FlatSearcher<'_> {
 impl FlatSearcher<'_> {
     fn search_block(&mut self, queries: &[f32], k: usize, out: &mut [Neighbor], counters: &mut Counters) {
         let Self { space, sieve, scratch: Scratch { query, batch, .. }, .. } = self;
-        let Batch { queries: prepared, tops, distances, found } = batch;
+        let Batch { queries: prepared, groups, tile, found } = batch;
+        let (dim, len) = (space.dim(), space.len());
         prepared.clear();
-        for raw in queries.chunks_exact(space.dim()) {
+        for raw in queries.chunks_exact(dim) {
             prepared.extend_from_slice(query.prepare(space.metric(), raw));
         }
-        let count = prepared.len() / space.dim();
-        tops.resize_with(BLOCK_QUERIES, TopK::default);
-        distances.resize(BLOCK_QUERIES * BLOCK_ROWS, 0.0);
-        for top in &mut tops[..count] {
-            top.begin(k.min(space.len()));
+        let count = (prepared.len() / dim).div_ceil(WITHIN);
+        groups.resize_with(groups.len().max(count), Group::default);
+        let groups = &mut groups[..count];
+        for (group, queries) in groups.iter_mut().zip(prepared.chunks(WITHIN * dim)) {
+            group.begin(sieve, *space, queries, k.min(len));
         }
-        for from in (0..space.len()).step_by(BLOCK_ROWS) {
-            let rows = BLOCK_ROWS.min(space.len() - from);
-            let tile = &mut distances[..count * rows];
-            space.products_tile(prepared, from, tile, counters);
-            let queries = prepared.chunks_exact(space.dim());
-            for ((top, products), query) in tops.iter_mut().zip(tile.chunks_exact_mut(rows)).zip(queries) {
-                sieve.pass(*space, (query, from), products, top);
+        let at_once = (BLOCK_NUMBERS / dim).clamp(TILE_ROWS.0, TILE_ROWS.1) / TILE_ROWS.0 * TILE_ROWS.0;
+        tile.resize(tile.len().max(at_once * WITHIN), 0.0);
+        for from in (0..len).step_by(at_once) {
+            let rows = at_once.min(len - from);
+            for group in &mut *groups {
+                sieve.pass(*space, from, group, &mut tile[..rows * group.width()]);
+                counters.add_scored(rows * group.len(), space.row_bytes());
             }
         }
-        for (top, row) in tops.iter_mut().zip(out.chunks_exact_mut(k)) {
-            top.finish(found);
-            fill_row(row, found);
+        for (group, out) in groups.iter_mut().zip(out.chunks_mut(WITHIN * k)) {
+            for (top, row) in group.tops.iter_mut().zip(out.chunks_exact_mut(k)) {
+                top.finish(found);
+                fill_row(row, found);
+            }
         }
     }
 }

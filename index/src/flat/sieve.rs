@@ -1,8 +1,9 @@
 //! Which rows can be among the nearest, from inner products that rounding has blurred.
 
-use nearlab_simd::{Metric, WITHIN, code_kernels, norm_squared, products_error};
+use nearlab_simd::{Columns, Metric, code_kernels, norm_squared, products_error};
 use rayon::prelude::*;
 
+use crate::memory::Capacity;
 use crate::space::Space;
 use crate::top_k::TopK;
 
@@ -13,6 +14,59 @@ pub(super) struct Sieve {
     lengths: Vec<f32>,
     /// What products and distances of vectors of length 1 may be off by, together.
     error: f32,
+}
+
+/// Queries that are met by the same rows at the same time, [`WITHIN`](nearlab_simd::WITHIN) at most, and what each has found so far.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    queries: Vec<f32>,
+    columns: Columns,
+    pub(super) tops: Vec<TopK>,
+    /// Squared lengths.
+    squared: Vec<f32>,
+    /// How high the product with a row must be for the row to be near enough: what does not depend on the row, negated, and what
+    /// grows with its length, negated.
+    flat: Vec<f32>,
+    steep: Vec<f32>,
+}
+
+impl Capacity for Group {
+    fn capacity_bytes(&self) -> usize {
+        let Self { queries, columns, tops, squared, flat, steep } = self;
+        let floats = [queries, squared, flat, steep].into_iter().map(Capacity::capacity_bytes).sum::<usize>();
+        let tops = tops.capacity() * size_of::<TopK>() + tops.iter().map(Capacity::capacity_bytes).sum::<usize>();
+        floats + columns.bytes() + tops
+    }
+}
+
+impl Group {
+    /// Takes over queries that were made ready for the metric, to find `k` rows for each.
+    pub(super) fn begin(&mut self, sieve: &Sieve, space: Space<'_>, queries: &[f32], k: usize) {
+        self.queries.clear();
+        self.queries.extend_from_slice(queries);
+        self.columns.fill(queries, space.dim());
+        let count = queries.len() / space.dim();
+        self.tops.resize_with(self.tops.len().max(count), TopK::default);
+        for top in &mut self.tops[..count] {
+            top.begin(k);
+        }
+        self.squared.clear();
+        self.squared.extend(queries.chunks_exact(space.dim()).map(norm_squared));
+        self.steep.clear();
+        let inner_product = space.metric() == Metric::InnerProduct;
+        self.steep.extend(self.squared.iter().map(|x| if inner_product { sieve.error * x.sqrt() } else { 0.0 }));
+        self.flat.clear();
+        self.flat.resize(count, f32::NAN);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.flat.len()
+    }
+
+    /// Products of all columns with a row.
+    pub(super) fn width(&self) -> usize {
+        self.columns.count()
+    }
 }
 
 impl Sieve {
@@ -31,43 +85,54 @@ impl Sieve {
         size_of_val(&*self.lengths)
     }
 
-    /// Offers to `top` the rows from `from` on whose `products` with a query say that they can be near enough.
+    /// Offers to the queries of a group the rows from `from` on, as many as `tile` has room for the products of, that can be near
+    /// enough.
     ///
     /// With `e` the error, a squared distance is at least `(1 - e) (|q|² + |x|²) - 2 <q, x>`, since `|q| |x|` is at most half of
     /// the sum; a negated inner product at least `-<q, x> - e |q| |x|`.
-    pub(super) fn pass(&self, space: Space<'_>, (query, from): (&[f32], usize), products: &mut [f32], top: &mut TopK) {
-        let squared = norm_squared(query);
-        // What the same for all rows adds to the distances.
-        let constant = match space.metric() {
-            Metric::L2 => (1.0 - self.error) * squared,
-            Metric::InnerProduct => 0.0,
-            Metric::Cosine => 1.0 - 2.0 * self.error,
-        };
-        let lengths = self.lengths.get(from..).unwrap_or_default();
-        match space.metric() {
-            Metric::L2 => {
-                let least = |product: f32, squared: f32| (1.0 - self.error) * squared - 2.0 * product;
-                products.iter_mut().zip(lengths).for_each(|(product, &squared)| *product = least(*product, squared));
-            }
-            Metric::InnerProduct => {
-                let blur = self.error * squared.sqrt();
-                products.iter_mut().zip(lengths).for_each(|(product, length)| *product = -*product - blur * length);
-            }
-            Metric::Cosine => products.iter_mut().for_each(|product| *product = -*product),
-        }
-        for (chunk, least) in products.chunks(WITHIN).enumerate() {
-            let mut places = code_kernels().within(least, top.worst() - constant);
+    pub(super) fn pass(&self, space: Space<'_>, from: usize, group: &mut Group, tile: &mut [f32]) {
+        let rows = tile.len() / group.width();
+        let kernels = code_kernels();
+        kernels.products_tile(&group.columns, space.rows(from, rows), tile);
+        let count = group.len();
+        for (row, products) in (from..).zip(tile.chunks_exact(group.width())) {
+            let floor = self.floor(space.metric(), row);
+            let mut places = kernels.reaching(&products[..count], (&group.flat, &group.steep), floor);
             while places != 0 {
-                let row = from + chunk * WITHIN + places.trailing_zeros() as usize;
+                let at = places.trailing_zeros() as usize;
                 places &= places - 1;
+                let query = &group.queries[at * space.dim()..][..space.dim()];
+                let top = &mut group.tops[at];
                 top.extend(std::iter::once((row as u32, space.score_one(query, row))));
+                group.flat[at] = self.flat(space.metric(), group.squared[at], top.worst());
             }
+        }
+    }
+
+    /// What the product of a query with a row must reach, but for what depends on the query; and the row's length where that plays a
+    /// part.
+    fn floor(&self, metric: Metric, row: usize) -> (f32, f32) {
+        match metric {
+            Metric::L2 => ((1.0 - self.error) * self.lengths[row] / 2.0, 0.0),
+            Metric::InnerProduct => (0.0, self.lengths[row]),
+            Metric::Cosine => (0.0, 0.0),
+        }
+    }
+
+    /// What a query need not reach of it, given its squared length and the distance that a row must not exceed.
+    fn flat(&self, metric: Metric, squared: f32, worst: f32) -> f32 {
+        match metric {
+            Metric::L2 => (worst - (1.0 - self.error) * squared) / 2.0,
+            Metric::InnerProduct => worst,
+            Metric::Cosine => worst - (1.0 - 2.0 * self.error),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nearlab_simd::WITHIN;
+
     use super::*;
     use crate::Neighbor;
     use crate::random::SplitMix64;
@@ -87,22 +152,23 @@ mod tests {
                 }
             }
             let (space, sieve) = (Space::new(&data, dim, metric), Sieve::of(&data, dim, metric));
-            for query in data.chunks_exact(dim).step_by(9) {
-                let (mut sieved, mut all) = (TopK::default(), TopK::default());
-                sieved.begin(10);
+            let queries: Vec<f32> = data.chunks_exact(dim).step_by(9).flatten().copied().collect();
+            let (mut group, mut tile) = (Group::default(), vec![0.0; 100 * WITHIN]);
+            group.begin(&sieve, space, &queries, 10);
+            for from in (0..500).step_by(100) {
+                let products = 100 * group.width();
+                sieve.pass(space, from, &mut group, &mut tile[..products]);
+            }
+            for (query, sieved) in queries.chunks_exact(dim).zip(&mut group.tops) {
+                let mut all = TopK::default();
                 all.begin(10);
-                for from in (0..500).step_by(100) {
-                    let mut products = vec![0.0; 100];
-                    code_kernels().products_tile(query, space.rows(from, 100), dim, &mut products);
-                    sieve.pass(space, (query, from), &mut products, &mut sieved);
-                    all.extend((from..from + 100).map(|row| (row as u32, space.score_one(query, row))));
-                }
-                let finish = |mut top: TopK| {
+                all.extend((0..500).map(|row| (row as u32, space.score_one(query, row))));
+                let finish = |top: &mut TopK| {
                     let mut found: Vec<Neighbor> = Vec::new();
                     top.finish(&mut found);
                     found
                 };
-                assert_eq!(finish(sieved), finish(all), "{metric} {dim}");
+                assert_eq!(finish(sieved), finish(&mut all), "{metric} {dim}");
             }
         }
     }

@@ -13,8 +13,14 @@ pub(super) trait Isa: Copy {
 
     /// Whole registers of `v`, and the elements after the last whole one.
     fn chunks(v: &[f32]) -> (&[Self::Chunk], &[f32]);
+    /// The same where all of it is whole registers, to be written.
+    fn chunks_mut(v: &mut [f32]) -> &mut [Self::Chunk];
     /// All lanes 0.
     fn zero(self) -> Self::Vector;
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::Vector;
+    /// Writes the lanes to a chunk, of any alignment.
+    fn store(self, v: Self::Vector, chunk: &mut Self::Chunk);
     /// The elements of a chunk, of any alignment.
     fn load(self, chunk: &Self::Chunk) -> Self::Vector;
     /// The elements of `rest`, fewer than there are lanes, then zeros. Reads nothing after `rest`.
@@ -27,11 +33,6 @@ pub(super) trait Isa: Copy {
     fn fmadd(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The sum of the lanes, added as a tree whose shape never changes.
     fn reduce(self, v: Self::Vector) -> f32;
-    /// The sum of the lanes of each, added in whatever order is fastest.
-    #[inline(always)]
-    fn reduce_rows<const R: usize>(self, rows: [Self::Vector; R]) -> [f32; R] {
-        rows.map(|v| self.reduce(v))
-    }
 }
 
 /// What is computed of a pair of vectors: a sum over their elements, and what is made of that sum.

@@ -1,8 +1,9 @@
 //! Sums of numbers looked up in tables, and the distances that such tables are made of: product quantisation. Plain loops,
 //! which the compiler turns into what the caller's instruction set has.
 
+use super::prefetch::prefetch;
 use super::rows::row;
-use crate::codes::{CENTROIDS, LUT4_CHUNK, LUT4_TABLE};
+use crate::codes::{CENTROIDS, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINE_TABLE, LUT4_TABLE};
 
 /// Rows whose sums of `f32` are made at the same time: an addition of one waits for that before it.
 const ROWS: usize = 4;
@@ -26,6 +27,25 @@ fn sum_of_chunk(table: &[u8; LUT4_TABLE], chunk: &[u8; LUT4_CHUNK]) -> u32 {
         }
     }
     sum
+}
+
+/// See [`CodeKernels::lut4_blocks`](crate::CodeKernels::lut4_blocks).
+pub(super) fn lut4_blocks(table: &[u8], blocks: &[u8], ahead: &[u8], out: &mut [f32]) {
+    prefetch(ahead.as_ptr(), ahead.len());
+    let tables = table.as_chunks::<LUT4_LINE_TABLE>().0;
+    let blocks = blocks.as_chunks::<LINE_BYTES>().0.chunks_exact(tables.len());
+    for (out, lines) in out.as_chunks_mut::<LUT4_BLOCK>().0.iter_mut().zip(blocks) {
+        let mut sums = [0_u16; LUT4_BLOCK];
+        for (table, line) in tables.iter().zip(lines) {
+            let (low, high) = table.as_chunks::<16>().0.split_at(LUT4_LINE / 2);
+            for ((low, high), bytes) in low.iter().zip(high).zip(line.as_chunks::<LUT4_BLOCK>().0) {
+                for (sum, byte) in sums.iter_mut().zip(bytes) {
+                    *sum += u16::from(low[usize::from(byte & 15)]) + u16::from(high[usize::from(byte >> 4)]);
+                }
+            }
+        }
+        *out = sums.map(f32::from);
+    }
 }
 
 /// See [`CodeKernels::lut8_by_id`](crate::CodeKernels::lut8_by_id).

@@ -44,6 +44,21 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn chunks_mut(v: &mut [f32]) -> &mut [Self::Chunk] {
+        v.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Vector {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::Vector, chunk: &mut Self::Chunk) {
+        *chunk = v;
+    }
+
+    #[inline(always)]
     fn zero(self) -> Self::Vector {
         [0.0; LANES]
     }

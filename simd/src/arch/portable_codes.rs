@@ -2,10 +2,10 @@
 
 use super::hadamard::hadamard;
 use super::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
-use super::lut::{centroid_distances, lut4};
+use super::lut::{centroid_distances, lut4, lut4_blocks};
 use super::planes::{PlaneIsa, planes_by_id};
-use super::portable_pick::{insert_key, minima, within};
-use super::products::products;
+use super::portable_pick::{insert_key, minima, reaching, within};
+use super::products::ProductTile;
 use crate::codes::CodeKernels;
 use crate::kernels::Tier;
 use crate::tile_columns::TILE_COLUMNS;
@@ -22,6 +22,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     dot8: |query, codes, ids, out| by_id(Dot8(Portable), query, codes, ids, out),
     planes: |query, rows, ids, out| planes_by_id(Portable, query, rows, ids, out),
     lut4: |table, codes, ids, out| lut4(table, codes, ids, out),
+    lut4_blocks: |table, blocks, ahead, out| lut4_blocks(table, blocks, ahead, out),
     centroid_distances: |vector, centroids, sub_dim, out| centroid_distances(vector, centroids, sub_dim, out),
     u8i8_products: |vectors, rows, width, out| {
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut((rows.len() / width).max(1))) {
@@ -38,7 +39,10 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
     within: |scores, bound| within(scores, bound),
     insert_key: |keys, key| insert_key(keys, key),
     hadamard: |vector| hadamard(vector),
-    products: |queries, rows, d, out| products::<_, 2, 2>(super::portable::Portable, queries, rows, d, out),
+    products: |columns, rows, d, out| {
+        ProductTile::new(columns, rows, d, out).products::<_, 4, 4, 2>(super::portable::Portable, 0);
+    },
+    reaching: |products, lines, floor| reaching(products, lines, floor),
 };
 
 fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {

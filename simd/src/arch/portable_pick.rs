@@ -25,6 +25,16 @@ pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
     scores.iter().enumerate().fold(0, |places, (i, &score)| places | u64::from(is_within(score)) << i)
 }
 
+/// See [`CodeKernels::reaching`](crate::CodeKernels::reaching).
+#[inline(always)]
+pub(super) fn reaching(products: &[f32], (flat, steep): (&[f32], &[f32]), (height, length): (f32, f32)) -> u64 {
+    let lines = products.iter().zip(flat).zip(steep).enumerate();
+    let reaches = |product: f32, flat: f32, steep: f32| {
+        product.partial_cmp(&(height - flat - steep * length)) != Some(Ordering::Less)
+    };
+    lines.fold(0, |places, (i, ((&product, &flat), &steep))| places | u64::from(reaches(product, flat, steep)) << i)
+}
+
 /// See [`CodeKernels::insert_key`](crate::CodeKernels::insert_key).
 #[inline(always)]
 pub(super) fn insert_key(keys: &mut [u64], key: u64) -> usize {

@@ -1,103 +1,115 @@
-//! Inner products of many vectors with many, in the order of summation that is fastest: one register of partial sums for each
-//! pair, as many pairs at a time as there are registers. Beside the kernels of `generic`, whose result for a pair never
-//! depends on its company, this is a sieve: what passes is scored again.
+//! Inner products of many vectors with many, in the order of summation that is fastest: a lane of a register for each pair, so
+//! that nothing is added up across lanes. Beside the kernels of `generic`, whose result for a pair never depends on its company,
+//! this is a sieve: what passes is scored again.
+//!
+//! Vectors that are met by many rows stand side by side, component by component ([`Columns`](crate::Columns)); a row is read as it
+//! lies, each component of it once for all columns that have a register. After Goto and van de Geijn, "Anatomy of high-performance
+//! matrix multiplication" (ACM TOMS 2008), without the packing of rows.
 
-use super::generic::{consecutive, panels};
 use super::isa::Isa;
-use super::prefetch::prefetch;
+use crate::columns::{COLUMN_GROUP, PANEL};
 
-/// How far ahead rows are asked for when the first queries meet them: rows met some at a time do not look like one stream to
-/// the hardware's prefetchers.
-const PREFETCH_AHEAD: usize = 4096;
-
-/// The products of all `queries` with all `rows`, `Q` x `R` at a time, to `out`, which is queries x rows. The shapes fit.
-#[inline(always)]
-pub(super) fn products<I: Isa, const Q: usize, const R: usize>(
-    isa: I,
-    queries: &[f32],
-    rows: &[f32],
+/// Rows of `d` components, the columns that they meet, and their products, rows x columns. The shapes fit.
+pub(super) struct ProductTile<'a> {
+    columns: &'a [[f32; COLUMN_GROUP]],
+    rows: &'a [f32],
     d: usize,
-    out: &mut [f32],
-) {
-    let (query_count, row_count) = (queries.len() / d, rows.len() / d);
-    let (query_panel, row_panel) = panels(d, Q, R);
-    for q_start in (0..query_count).step_by(query_panel) {
-        let q_end = (q_start + query_panel).min(query_count);
-        for r_start in (0..row_count).step_by(row_panel) {
-            let r_end = (r_start + row_panel).min(row_count);
-            let whole = r_end - (r_end - r_start) % R;
-            for q in (q_start..q_end).step_by(Q) {
-                let count = Q.min(q_end - q);
-                for r in (r_start..whole).step_by(R) {
-                    if q == q_start {
-                        let ahead = rows.as_ptr().wrapping_add(r * d).cast::<u8>().wrapping_add(PREFETCH_AHEAD);
-                        prefetch(ahead, R * d * size_of::<f32>());
-                    }
-                    let rows = consecutive::<R>(&rows[r * d..], d);
-                    if count == Q {
-                        let products = block::<I, Q, R>(isa, consecutive(&queries[q * d..], d), rows);
-                        for i in 0..Q {
-                            out[(q + i) * row_count + r..][..R].copy_from_slice(&products[i]);
-                        }
-                    } else {
-                        for q in q..q + count {
-                            let [products] = block::<I, 1, R>(isa, consecutive(&queries[q * d..], d), rows);
-                            out[q * row_count + r..][..R].copy_from_slice(&products);
-                        }
-                    }
-                }
-                for r in whole..r_end {
-                    for q in q..q + count {
-                        let row = consecutive(&rows[r * d..], d);
-                        [[out[q * row_count + r]]] = block::<I, 1, 1>(isa, consecutive(&queries[q * d..], d), row);
-                    }
-                }
+    out: &'a mut [f32],
+}
+
+impl<'a> ProductTile<'a> {
+    pub(super) fn new(columns: &'a [f32], rows: &'a [f32], d: usize, out: &'a mut [f32]) -> Self {
+        Self { columns: columns.as_chunks().0, rows, d, out }
+    }
+
+    /// The products with the columns of groups from `group` on, `W` registers of them by `R` rows at a time, `V` registers being a
+    /// group; the first group that is left because there are not so many more.
+    #[inline(always)]
+    pub(super) fn products<I: Isa, const V: usize, const W: usize, const R: usize>(
+        &mut self,
+        isa: I,
+        group: usize,
+    ) -> usize {
+        let Self { columns, rows, d, ref mut out } = *self;
+        let (count, at_once) = (columns.len() / d, W / V);
+        let until = group + (count - group) / at_once * at_once;
+        for panel in (0..d).step_by(PANEL) {
+            let shape = Shape { d, width: count * COLUMN_GROUP, from: panel, until: (panel + PANEL).min(d) };
+            for group in (group..until).step_by(at_once) {
+                over_rows::<I, V, W, R>(isa, (columns, group), rows, shape, out);
             }
         }
+        until
     }
 }
 
+/// Components from `from` up to `until` of rows of `d`, for `width` columns.
+#[derive(Clone, Copy)]
+struct Shape {
+    d: usize,
+    width: usize,
+    from: usize,
+    until: usize,
+}
+
 #[inline(always)]
-fn block<I: Isa, const Q: usize, const R: usize>(isa: I, queries: [&[f32]; Q], rows: [&[f32]; R]) -> [[f32; R]; Q] {
-    let d = queries[0].len();
-    let (first, _) = I::chunks(queries[0]);
-    let count = first.len();
-    let mut query_chunks = [first; Q];
-    let mut row_chunks = [first; R];
-    for q in 0..Q {
-        query_chunks[q] = &I::chunks(queries[q]).0[..count];
+fn over_rows<I: Isa, const V: usize, const W: usize, const R: usize>(
+    isa: I,
+    columns: (&[[f32; COLUMN_GROUP]], usize),
+    rows: &[f32],
+    shape: Shape,
+    out: &mut [f32],
+) {
+    let (blocks, rest) = (rows.chunks_exact(R * shape.d), rows.chunks_exact(R * shape.d).remainder());
+    let done = out.len() - rest.len() / shape.d * shape.width;
+    let (whole, rest_out) = out.split_at_mut(done);
+    for (rows, out) in blocks.zip(whole.chunks_exact_mut(R * shape.width)) {
+        block::<I, V, W, R>(isa, columns, rows, shape, out);
+    }
+    for (row, out) in rest.chunks_exact(shape.d).zip(rest_out.chunks_exact_mut(shape.width)) {
+        block::<I, V, W, 1>(isa, columns, row, shape, out);
+    }
+}
+
+/// Adds the products of the components of `R` rows to what `out` has of earlier ones.
+#[inline(always)]
+fn block<I: Isa, const V: usize, const W: usize, const R: usize>(
+    isa: I,
+    (groups, group): (&[[f32; COLUMN_GROUP]], usize),
+    rows: &[f32],
+    shape: Shape,
+    out: &mut [f32],
+) {
+    let Shape { d, width, from, until } = shape;
+    let count = until - from;
+    // Cut to one length, so that the compiler sees that no index below needs a check.
+    let mut row = [&rows[..0]; R];
+    for r in 0..R {
+        row[r] = &rows[r * d + from..][..count];
+    }
+    let mut column = [&groups[..0]; W];
+    for w in 0..W {
+        column[w] = &groups[(group + w / V) * d + from..][..count];
+    }
+    let mut sums = [[isa.zero(); W]; R];
+    for k in 0..count {
+        let mut b = [isa.zero(); W];
+        for w in 0..W {
+            b[w] = isa.load(&I::chunks(&column[w][k]).0[w % V]);
+        }
+        for r in 0..R {
+            let a = isa.splat(row[r][k]);
+            for w in 0..W {
+                sums[r][w] = isa.fmadd(a, b[w], sums[r][w]);
+            }
+        }
     }
     for r in 0..R {
-        row_chunks[r] = &I::chunks(rows[r]).0[..count];
-    }
-    let mut sums = [[isa.zero(); R]; Q];
-    let mut b = [isa.zero(); R];
-    for c in 0..count {
-        for r in 0..R {
-            b[r] = isa.load(&row_chunks[r][c]);
-        }
-        for q in 0..Q {
-            let a = isa.load(&query_chunks[q][c]);
-            for r in 0..R {
-                sums[q][r] = isa.fmadd(a, b[r], sums[q][r]);
-            }
+        let out = &mut out[r * width + group * COLUMN_GROUP..][..W / V * COLUMN_GROUP];
+        let out = I::chunks_mut(out);
+        for w in 0..W {
+            let sum = if from == 0 { sums[r][w] } else { isa.add(isa.load(&out[w]), sums[r][w]) };
+            isa.store(sum, &mut out[w]);
         }
     }
-    let done = count * (size_of::<I::Chunk>() / size_of::<f32>());
-    if done < d {
-        for r in 0..R {
-            b[r] = isa.load_partial(&rows[r][done..d]);
-        }
-        for q in 0..Q {
-            let a = isa.load_partial(&queries[q][done..d]);
-            for r in 0..R {
-                sums[q][r] = isa.fmadd(a, b[r], sums[q][r]);
-            }
-        }
-    }
-    let mut products = [[0.0; R]; Q];
-    for q in 0..Q {
-        products[q] = isa.reduce_rows(sums[q]);
-    }
-    products
 }

@@ -1,6 +1,6 @@
 //! Sums of numbers looked up, and distances to centroids.
 
-use nearlab_simd::{CENTROIDS, LUT4_CHUNK, available_codes};
+use nearlab_simd::{CENTROIDS, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINES, available_codes};
 
 use super::{ROWS, bytes, check, numbers};
 
@@ -21,6 +21,37 @@ fn numbers_that_four_bits_name_are_added_exactly() {
             check("lut4", &expected, 0.0, |k, ids, out| k.lut4_by_id(&table, &codes, ids, out));
         }
     }
+}
+
+#[test]
+fn numbers_that_codes_side_by_side_name_are_added_exactly() {
+    for (lines, most) in [(1, 128), (2, 128), (7, 128), (LUT4_LINES, 128), (LUT4_LINES, 1)] {
+        let width = lines * LINE_BYTES;
+        let codes = bytes(9 * width, 256, 57);
+        // All 127 where `most` is 1: then nothing larger can be added.
+        let table: Vec<u8> = bytes(lines * LUT4_LINE * 16, most, 58).into_iter().map(|x| 127 - x).collect();
+        let number = |row: usize, code: usize| {
+            let (line, within) = (code / LUT4_LINE, code % LUT4_LINE);
+            let byte = codes[row / LUT4_BLOCK * width + line * LINE_BYTES + within % 4 * LUT4_BLOCK + row % LUT4_BLOCK];
+            f64::from(table[code * 16 + usize::from(if within < 4 { byte & 15 } else { byte >> 4 })])
+        };
+        let sum = |row: usize| (0..lines * LUT4_LINE).map(|code| number(row, code)).sum::<f64>() as f32;
+        for blocks in [0, 1, 3, 4, 9] {
+            let expected: Vec<f32> = (0..blocks * LUT4_BLOCK).map(sum).collect();
+            for kernels in available_codes() {
+                let mut out = vec![f32::NAN; expected.len()];
+                kernels.lut4_blocks(&table, &codes[..blocks * width], &codes[..13 * lines], &mut out);
+                assert_eq!(out, expected, "{} {lines} {blocks}", kernels.tier());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "tables of 256 bytes and blocks of 128 do not make 32 sums")]
+fn blocks_that_are_not_whole_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.lut4_blocks(&[0; 256], &[0; 128], &[], &mut [0.0; 32]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 
-use std::arch::aarch64::{float32x4_t, vaddq_f32, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vsubq_f32};
+use std::arch::aarch64::{float32x4_t, vaddq_f32, vaddvq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f32, vsubq_f32};
 use std::arch::is_aarch64_feature_detected;
 
 use crate::arch::generic;
@@ -76,6 +76,23 @@ impl Isa for Neon {
     #[inline(always)]
     fn chunks(v: &[f32]) -> (&[Self::Chunk], &[f32]) {
         v.as_chunks()
+    }
+
+    #[inline(always)]
+    fn chunks_mut(v: &mut [f32]) -> &mut [Self::Chunk] {
+        v.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        // SAFETY: `self` proves NEON.
+        unsafe { vdupq_n_f32(x) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: float32x4_t, chunk: &mut Self::Chunk) {
+        // SAFETY: `self` proves NEON; the chunk is 4 writable floats, and the store asks for no more than their alignment.
+        unsafe { vst1q_f32(chunk.as_mut_ptr(), v) }
     }
 
     #[inline(always)]

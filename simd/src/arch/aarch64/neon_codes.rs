@@ -20,7 +20,7 @@ use super::neon::Neon;
 use super::{neon_pick, neon_tiles};
 use crate::arch::PORTABLE_CODES;
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
-use crate::arch::products::products;
+use crate::arch::products::ProductTile;
 use crate::codes::{Below, ById, CodeKernels, Products, Sieve, Tile, Within};
 use crate::kernels::Tier;
 
@@ -135,10 +135,10 @@ type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
 
-/// 6 x 4 pairs at a time: their sums, a register of each row and one of a query.
+/// 6 rows by 16 columns at a time: their sums, four registers of columns and one of a row.
 #[target_feature(enable = "neon")]
-fn sieve(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
-    products::<_, 6, 4>(Neon::new(), queries, rows, d, out);
+fn sieve(columns: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
+    ProductTile::new(columns, rows, d, out).products::<_, 4, 4, 6>(Neon::new(), 0);
 }
 
 /// Lines of codes, with one way to multiply bytes.

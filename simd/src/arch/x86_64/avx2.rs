@@ -5,7 +5,8 @@
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps,
     _mm256_castps256_ps128, _mm256_cmpgt_epi32, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_maskload_ps, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_sub_ps,
+    _mm256_maskload_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps,
+    _mm256_sub_ps,
 };
 
 use crate::arch::generic;
@@ -79,6 +80,23 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn chunks(v: &[f32]) -> (&[Self::Chunk], &[f32]) {
         v.as_chunks()
+    }
+
+    #[inline(always)]
+    fn chunks_mut(v: &mut [f32]) -> &mut [Self::Chunk] {
+        v.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: `self` proves AVX.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256, chunk: &mut Self::Chunk) {
+        // SAFETY: `self` proves AVX; the chunk is as many writable floats, and the store asks for no alignment.
+        unsafe { _mm256_storeu_ps(chunk.as_mut_ptr(), v) }
     }
 
     #[inline(always)]

@@ -16,13 +16,14 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::avx2_pick::{below, insert_key, minima, within};
+use super::avx2_pick::{below, insert_key, minima, reaching, within};
 use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::arch::products::ProductTile;
 use crate::codes::{
-    Below, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products,
-    Sieve, Tile, Within,
+    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById,
+    Products, Reaching, Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
 
@@ -50,6 +51,8 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     lut4: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(lut4) },
     // SAFETY: as above.
+    lut4_blocks: unsafe { transmute::<UnprovenBlocks, Blocks>(lut4_blocks) },
+    // SAFETY: as above.
     centroid_distances: unsafe { transmute::<UnprovenDistances, CentroidDistances>(centroid_distances) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
@@ -67,6 +70,8 @@ static CODES: CodeKernels = CodeKernels {
     hadamard: unsafe { transmute::<UnprovenHadamard, Hadamard>(hadamard) },
     // SAFETY: as above.
     products: unsafe { transmute::<UnprovenSieve, Sieve>(products) },
+    // SAFETY: as above.
+    reaching: unsafe { transmute::<UnprovenReaching, Reaching>(reaching) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
@@ -75,8 +80,10 @@ type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
+type UnprovenReaching = unsafe fn(&[f32], (&[f32], &[f32]), (f32, f32)) -> u64;
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
+type UnprovenBlocks = unsafe fn(&[u8], &[u8], &[u8], &mut [f32]);
 type UnprovenDistances = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
@@ -133,6 +140,11 @@ fn lut4(table: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn lut4_blocks(table: &[u8], blocks: &[u8], ahead: &[u8], out: &mut [f32]) {
+    super::avx2_lut::lut4_blocks(Avx2::new(), table, blocks, ahead, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn centroid_distances(vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
     crate::arch::lut::centroid_distances(vector, centroids, sub_dim, out);
 }
@@ -144,8 +156,8 @@ fn hadamard(vector: &mut [f32]) {
 
 /// 4 x 3 pairs at a time: their sums, a register of each row and one of a query.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
-    crate::arch::products::products::<_, 4, 3>(super::avx2::Avx2::new(), queries, rows, d, out);
+fn products(columns: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
+    ProductTile::new(columns, rows, d, out).products::<_, 2, 2, 6>(super::avx2::Avx2::new(), 0);
 }
 
 /// Proof that the running CPU has AVX2, FMA and F16C.

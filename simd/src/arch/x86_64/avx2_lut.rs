@@ -8,17 +8,18 @@
 #![expect(clippy::unused_self, reason = "`self` is that proof")]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128,
-    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_loadu2_m128i,
-    _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi32,
-    _mm256_unpacklo_epi8, _mm256_unpacklo_epi32,
+    __m256i, _mm_add_epi16, _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi8, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32,
+    _mm256_extracti128_si256, _mm256_loadu2_m128i, _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi16,
+    _mm256_unpackhi_epi8, _mm256_unpackhi_epi32, _mm256_unpacklo_epi8, _mm256_unpacklo_epi32,
 };
 
 use super::avx2_codes::Avx2;
 use crate::arch::lut;
+use crate::arch::prefetch::prefetch;
 use crate::arch::rows::row;
-use crate::codes::{LUT4_CHUNK, LUT4_TABLE};
+use crate::codes::{LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE_TABLE, LUT4_TABLE};
 
 /// Rows looked up at a time.
 const ROWS: usize = 16;
@@ -51,7 +52,58 @@ pub(super) fn lut4(isa: Avx2, table: &[u8], codes: &[u8], ids: &[u32], out: &mut
     }
 }
 
+/// See [`CodeKernels::lut4_blocks`](crate::CodeKernels::lut4_blocks).
+#[inline(always)]
+pub(super) fn lut4_blocks(isa: Avx2, table: &[u8], blocks: &[u8], ahead: &[u8], out: &mut [f32]) {
+    prefetch(ahead.as_ptr(), ahead.len());
+    let tables = table.as_chunks::<LUT4_LINE_TABLE>().0;
+    let blocks = blocks.as_chunks::<LINE_BYTES>().0.chunks_exact(tables.len());
+    for (out, lines) in out.as_chunks_mut::<LUT4_BLOCK>().0.iter_mut().zip(blocks) {
+        *out = isa.sums_of_block(tables, lines);
+    }
+}
+
 impl Avx2 {
+    /// The sums of the rows of a block. A register has two codes of each in its low halves, and two in its high ones.
+    #[inline(always)]
+    fn sums_of_block(self, tables: &[[u8; LUT4_LINE_TABLE]], lines: &[[u8; LINE_BYTES]]) -> [f32; LUT4_BLOCK] {
+        // SAFETY: `self` proves AVX.
+        let mut sums = [unsafe { _mm256_setzero_si256() }; 2];
+        for (table, line) in tables.iter().zip(lines) {
+            let (tables, halves) = (table.as_chunks::<32>().0, line.as_chunks::<32>().0);
+            for half in 0..2 {
+                // SAFETY: `self` proves AVX2.
+                unsafe {
+                    let (codes, mask) = (self.load(&halves[half]), _mm256_set1_epi8(15));
+                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), mask);
+                    let of_low = _mm256_shuffle_epi8(self.load(&tables[half]), _mm256_and_si256(codes, mask));
+                    let of_high = _mm256_shuffle_epi8(self.load(&tables[half + 2]), high);
+                    sums = self.added(sums, _mm256_add_epi8(of_low, of_high));
+                }
+            }
+        }
+        let [both, odd] = sums;
+        let mut out = [0.0; LUT4_BLOCK];
+        // SAFETY: `self` proves AVX2; `out` is 16 writable floats.
+        unsafe {
+            let even = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(odd));
+            let halved = |v| _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            let (even, odd) = (halved(even), halved(odd));
+            let (first, second) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(first)));
+            _mm256_storeu_ps(out[8..].as_mut_ptr(), _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(second)));
+        }
+        out
+    }
+
+    /// Adds bytes, found for rows side by side, to the sums of all rows, in which those of odd rows are 256 times too large, and
+    /// to the sums of odd rows.
+    #[inline(always)]
+    fn added(self, [both, odd]: [__m256i; 2], found: __m256i) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_add_epi16(both, found), _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(found))] }
+    }
+
     #[inline(always)]
     fn sums_of_rows(self, tables: &[[u8; LUT4_TABLE]], rows: [&[[u8; LUT4_CHUNK]]; ROWS]) -> [f32; ROWS] {
         // SAFETY: `self` proves AVX.
@@ -92,11 +144,11 @@ impl Avx2 {
     }
 
     /// Adds what the low and the high halves of turned bytes name in their tables, two for the halves of a register, to sums of
-    /// 16 bits. The first also hold, in their upper bytes, what the second do: the sums of every other row.
+    /// 16 bits, as [`added`](Self::added) does.
     #[inline(always)]
     fn look_up(
         self,
-        [mut both, mut second]: [__m256i; 2],
+        mut sums: [__m256i; 2],
         [low, high]: [[&[u8; LUT4_TABLE / 8]; 2]; 2],
         turned: [__m256i; 8],
     ) -> [__m256i; 2] {
@@ -110,12 +162,10 @@ impl Avx2 {
                 let mask = _mm256_set1_epi8(15);
                 let of_low = _mm256_shuffle_epi8(table(low), _mm256_and_si256(bytes, mask));
                 let of_high = _mm256_shuffle_epi8(table(high), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask));
-                let found = _mm256_add_epi8(of_low, of_high);
-                both = _mm256_add_epi16(both, found);
-                second = _mm256_add_epi16(second, _mm256_srli_epi16::<8>(found));
+                sums = self.added(sums, _mm256_add_epi8(of_low, of_high));
             }
         }
-        [both, second]
+        sums
     }
 
     /// Adds the narrow sums to the wide ones of even and of odd rows.

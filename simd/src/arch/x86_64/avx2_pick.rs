@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "loads through pointers")]
 
 use std::arch::x86_64::{
-    _CMP_NGT_UQ, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_movemask_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _CMP_NGT_UQ, _CMP_NLT_UQ, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_fnmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_sub_ps,
 };
 
 use crate::arch::portable_pick;
@@ -46,6 +46,26 @@ pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
         return places;
     }
     places | portable_pick::within(rest, bound) << (scores.len() - rest.len())
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn reaching(products: &[f32], (flat, steep): (&[f32], &[f32]), (height, length): (f32, f32)) -> u64 {
+    let (chunks, rest) = products.as_chunks::<8>();
+    let (heights, lengths) = (_mm256_set1_ps(height), _mm256_set1_ps(length));
+    let mut places = 0;
+    for (i, ((chunk, flat), steep)) in
+        chunks.iter().zip(flat.as_chunks::<8>().0).zip(steep.as_chunks::<8>().0).enumerate()
+    {
+        // SAFETY: each is 8 readable numbers.
+        let [product, flat, steep] = [chunk, flat, steep].map(|numbers| unsafe { _mm256_loadu_ps(numbers.as_ptr()) });
+        let floor = _mm256_fnmadd_ps(steep, lengths, _mm256_sub_ps(heights, flat));
+        places |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(product, floor)) as u64) << (8 * i);
+    }
+    let done = products.len() - rest.len();
+    if rest.is_empty() {
+        return places;
+    }
+    places | portable_pick::reaching(rest, (&flat[done..], &steep[done..]), (height, length)) << done
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -3,10 +3,10 @@
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 
 use std::arch::x86_64::{
-    __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_add_ps,
+    __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps,
     _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_ps, _mm512_castps512_ps256, _mm512_extractf32x8_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_ps, _mm512_sub_ps,
-    _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm512_sub_ps,
 };
 
 use crate::arch::generic;
@@ -87,6 +87,23 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn chunks_mut(v: &mut [f32]) -> &mut [Self::Chunk] {
+        v.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m512, chunk: &mut Self::Chunk) {
+        // SAFETY: `self` proves AVX-512F; the chunk is as many writable floats, and the store asks for no alignment.
+        unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
     fn zero(self) -> __m512 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_setzero_ps() }
@@ -132,30 +149,5 @@ impl Isa for Avx512 {
             let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
         }
-    }
-
-    /// Four at a time: shuffles bring the lanes of all four together, so that most additions serve all of them.
-    #[inline(always)]
-    fn reduce_rows<const R: usize>(self, rows: [__m512; R]) -> [f32; R] {
-        let mut sums = [0.0; R];
-        let (fours, rest) = rows.as_chunks::<4>();
-        let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<4>();
-        for (&[a, b, c, d], sums) in fours.iter().zip(sums_of_fours) {
-            // SAFETY: `self` proves AVX-512F and DQ; the store has room for four floats.
-            unsafe {
-                let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-                let (low, high) =
-                    (_mm512_shuffle_ps::<0b01_00_01_00>(ab, cd), _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd));
-                let v = _mm512_add_ps(low, high);
-                let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
-                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-                _mm_storeu_ps(sums.as_mut_ptr(), v);
-            }
-        }
-        for (sum, &v) in sums_of_rest.iter_mut().zip(rest) {
-            *sum = self.reduce(v);
-        }
-        sums
     }
 }

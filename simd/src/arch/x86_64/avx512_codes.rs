@@ -10,18 +10,20 @@ use std::arch::x86_64::{
     _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
     _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_popcnt_epi64, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_sub_ps,
+    _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_epi8, _mm512_sub_ps,
 };
 use std::mem::transmute;
 
+use super::avx512_blocks::lut4_blocks;
 use super::avx512_lut::lut4;
-use super::avx512_pick::{below, insert_key, minima, within};
+use super::avx512_pick::{below, insert_key, minima, reaching, within};
 use super::avx512_planes::planes;
 use super::avx512_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
+use crate::arch::products::ProductTile;
 use crate::codes::{
-    Below, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById, Products,
-    Sieve, Tile, Within,
+    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById,
+    Products, Reaching, Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
 
@@ -49,6 +51,8 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     lut4: unsafe { transmute::<UnprovenById<u8, u8>, ById<u8, u8>>(lut4) },
     // SAFETY: as above.
+    lut4_blocks: unsafe { transmute::<UnprovenBlocks, Blocks>(lut4_blocks) },
+    // SAFETY: as above.
     centroid_distances: unsafe { transmute::<UnprovenDistances, CentroidDistances>(centroid_distances) },
     // SAFETY: as above.
     u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
@@ -66,6 +70,8 @@ static CODES: CodeKernels = CodeKernels {
     hadamard: unsafe { transmute::<UnprovenHadamard, Hadamard>(hadamard) },
     // SAFETY: as above.
     products: unsafe { transmute::<UnprovenSieve, Sieve>(products) },
+    // SAFETY: as above.
+    reaching: unsafe { transmute::<UnprovenReaching, Reaching>(reaching) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
@@ -74,8 +80,10 @@ type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
+type UnprovenReaching = unsafe fn(&[f32], (&[f32], &[f32]), (f32, f32)) -> u64;
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);
+type UnprovenBlocks = unsafe fn(&[u8], &[u8], &[u8], &mut [f32]);
 type UnprovenDistances = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);
@@ -144,10 +152,14 @@ fn hadamard(vector: &mut [f32]) {
     crate::arch::hadamard::hadamard(vector);
 }
 
-/// 6 x 4 pairs at a time: their sums, a register of each row and one of a query.
+/// 6 rows by 64 columns at a time: their sums, four registers of columns and one of a row. What is left of the columns meets more rows
+/// at a time, so that as many sums are under way.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
-fn products(queries: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
-    crate::arch::products::products::<_, 6, 4>(super::avx512::Avx512::new(), queries, rows, d, out);
+fn products(columns: &[f32], rows: &[f32], d: usize, out: &mut [f32]) {
+    let (isa, mut tile) = (super::avx512::Avx512::new(), ProductTile::new(columns, rows, d, out));
+    let group = tile.products::<_, 1, 4, 6>(isa, 0);
+    let group = tile.products::<_, 1, 2, 12>(isa, group);
+    tile.products::<_, 1, 1, 12>(isa, group);
 }
 
 /// Proof that the running CPU has AVX-512 F, BW, VL, DQ, VNNI, VPOPCNTDQ and VBMI, and GFNI.
@@ -177,6 +189,14 @@ impl Vnni {
         const { assert!(size_of::<T>() == 1) }
         // SAFETY: `self` proves AVX-512F; the line is 64 readable bytes, and the load asks for no alignment.
         unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn lanes(self, v: __m512) -> [f32; 16] {
+        let mut lanes = [0.0; 16];
+        // SAFETY: `self` proves AVX-512F; `lanes` is 16 writable floats.
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), v) };
+        lanes
     }
 
     /// The sums of the lanes in four lanes.

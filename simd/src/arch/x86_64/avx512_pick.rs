@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    _CMP_NGT_UQ, _mm512_cmp_ps_mask, _mm512_cmplt_epi32_mask, _mm512_cmplt_epu64_mask, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi64,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_si512,
+    _CMP_NGT_UQ, _CMP_NLT_UQ, _mm512_cmp_ps_mask, _mm512_cmplt_epi32_mask, _mm512_cmplt_epu64_mask, _mm512_fnmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi64,
+    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 
 use crate::arch::portable_pick;
@@ -50,6 +50,26 @@ pub(super) fn within(scores: &[f32], bound: f32) -> u64 {
     // SAFETY: the mask admits the lanes below `rest.len()`, and no other lane is read.
     let rest = unsafe { _mm512_maskz_loadu_ps(present, rest.as_ptr()) };
     places | u64::from(_mm512_mask_cmp_ps_mask::<_CMP_NGT_UQ>(present, rest, bounds)) << (16 * chunks.len())
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+pub(super) fn reaching(products: &[f32], (flat, steep): (&[f32], &[f32]), (height, length): (f32, f32)) -> u64 {
+    let (chunks, rest) = products.as_chunks::<16>();
+    let (heights, lengths) = (_mm512_set1_ps(height), _mm512_set1_ps(length));
+    let mut places = 0;
+    for (i, ((chunk, flat), steep)) in
+        chunks.iter().zip(flat.as_chunks::<16>().0).zip(steep.as_chunks::<16>().0).enumerate()
+    {
+        // SAFETY: each is 16 readable numbers.
+        let [product, flat, steep] = [chunk, flat, steep].map(|numbers| unsafe { _mm512_loadu_ps(numbers.as_ptr()) });
+        let floor = _mm512_fnmadd_ps(steep, lengths, _mm512_sub_ps(heights, flat));
+        places |= u64::from(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(product, floor)) << (16 * i);
+    }
+    let done = products.len() - rest.len();
+    if rest.is_empty() {
+        return places;
+    }
+    places | portable_pick::reaching(rest, (&flat[done..], &steep[done..]), (height, length)) << done
 }
 
 /// From the back, eight keys at a time: those above `key` move up by one place, in one store.

@@ -7,6 +7,7 @@ mod avx2_pick;
 mod avx2_planes;
 mod avx2_tiles;
 mod avx512;
+mod avx512_blocks;
 mod avx512_codes;
 mod avx512_lut;
 mod avx512_pick;
