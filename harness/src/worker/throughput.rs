@@ -1,10 +1,12 @@
 //! Throughput mode: all queries at once over a fixed number of threads, one wall clock.
 //!
 //! Threads, their searchers, their output memory and the warm-up passes all exist before the clock starts. Work is
-//! claimed in runs of queries, so a slow query holds up one thread only. The wall time is the latest end minus
+//! claimed in runs of queries that shrink towards the end (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on
+//! Computers 1987), so a slow query holds up one thread only. The wall time is the latest end minus
 //! the earliest start over the threads themselves: a coordinating thread's own wake-up is in neither.
 
 use std::{
+    ops::Range,
     sync::{
         Barrier,
         atomic::{AtomicUsize, Ordering},
@@ -20,16 +22,16 @@ use super::{Pass, engine::Job, usage::Usage};
 /// Most queries that a thread claims at once. An index may work on several queries of a call side by side, and has less to do
 /// so with at the end of each call; peers get all queries in one.
 const MAX_RUN: usize = 1024;
-/// Runs per thread that there should be at least where there are several, so that threads finish together.
-const RUNS_PER_THREAD: usize = 16;
+/// Fewest, where there are more.
+const MIN_RUN: usize = 16;
 
 /// What one thread did in the timed pass.
 struct Share {
     started: Instant,
     ended: Instant,
     counters: Counters,
-    /// First query of each run claimed, in order; `neighbors` holds them one after another.
-    runs: Vec<usize>,
+    /// The runs claimed, in order; `neighbors` holds them one after another.
+    runs: Vec<Range<usize>>,
     neighbors: Vec<Neighbor>,
 }
 
@@ -38,11 +40,9 @@ pub(super) fn measure<I: Index>(index: &I, params: &I::SearchParams, job: &Job<'
     let (queries, k, threads) = (job.queries.len(), job.request.k, job.request.threads.max(1));
     // Refused parameters must be known before threads wait for each other.
     drop(index.searcher(params)?);
-    let runs = if threads > 1 { threads * RUNS_PER_THREAD } else { 1 };
-    let run = queries.div_ceil(runs).clamp(1, MAX_RUN);
     let passes: Vec<AtomicUsize> = (0..=job.request.warmup).map(|_| AtomicUsize::new(0)).collect();
     let (warm, go) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
-    let plan = Plan { index, params, job, run, passes: &passes, warm: &warm, go: &go };
+    let plan = Plan { index, params, job, threads, passes: &passes, warm: &warm, go: &go };
     let (before, shares, after) = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| plan.work())).collect();
         warm.wait();
@@ -66,7 +66,7 @@ pub(super) fn measure<I: Index>(index: &I, params: &I::SearchParams, job: &Job<'
     };
     for share in &shares {
         pass.counters += share.counters;
-        scatter(share, run, k, &mut pass.ids);
+        scatter(share, k, &mut pass.ids);
     }
     Ok(pass)
 }
@@ -75,7 +75,7 @@ struct Plan<'a, I: Index> {
     index: &'a I,
     params: &'a I::SearchParams,
     job: &'a Job<'a>,
-    run: usize,
+    threads: usize,
     /// Next unclaimed query of each pass; the last pass is the timed one.
     passes: &'a [AtomicUsize],
     warm: &'a Barrier,
@@ -88,7 +88,7 @@ impl<I: Index> Plan<'_, I> {
         let searcher = self.index.searcher(self.params);
         // Every page of the output is touched here, not under the clock.
         let mut neighbors = vec![Neighbor::NONE; queries.len() * k];
-        let mut runs = Vec::with_capacity(queries.len().div_ceil(self.run));
+        let mut runs = Vec::with_capacity(queries.len().div_ceil(MIN_RUN));
         let Ok(mut searcher) = searcher else {
             self.warm.wait();
             self.go.wait();
@@ -97,7 +97,7 @@ impl<I: Index> Plan<'_, I> {
         let total = (queries.len() * self.passes.len()) as u64;
         let (timed, warmups) = self.passes.split_last().expect("there is always the timed pass");
         for (number, pass) in warmups.iter().enumerate() {
-            while let Some(range) = claim(pass, self.run, queries.len()) {
+            while let Some(range) = claim(pass, self.threads, queries.len()) {
                 (self.job.progress)((number * queries.len() + range.start) as u64, total);
                 let out = &mut neighbors[..range.len() * k];
                 searcher.search_batch(queries.rows(range), k, out);
@@ -110,8 +110,8 @@ impl<I: Index> Plan<'_, I> {
         let mut counters = Counters::default();
         let mut filled = 0;
         let started = Instant::now();
-        while let Some(range) = claim(timed, self.run, queries.len()) {
-            runs.push(range.start);
+        while let Some(range) = claim(timed, self.threads, queries.len()) {
+            runs.push(range.clone());
             let end = filled + range.len() * k;
             counters += searcher.search_batch(queries.rows(range), k, &mut neighbors[filled..end]);
             filled = end;
@@ -121,20 +121,44 @@ impl<I: Index> Plan<'_, I> {
     }
 }
 
-fn claim(next: &AtomicUsize, run: usize, queries: usize) -> Option<std::ops::Range<usize>> {
-    let start = next.fetch_add(run, Ordering::Relaxed);
-    (start < queries).then(|| start..(start + run).min(queries))
+/// Half of a thread's fair share of the queries left; all of them where there is one thread.
+fn claim(next: &AtomicUsize, threads: usize, queries: usize) -> Option<Range<usize>> {
+    let run = |start: usize| {
+        let left = queries.saturating_sub(start);
+        let share = if threads > 1 { left.div_ceil(2 * threads) } else { left };
+        share.clamp(MIN_RUN, MAX_RUN).min(left)
+    };
+    let claimed = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |start| {
+        let run = run(start);
+        (run > 0).then_some(start + run)
+    });
+    claimed.ok().map(|start| start..start + run(start))
 }
 
 /// Puts one thread's neighbours where their queries are.
-fn scatter(share: &Share, run: usize, k: usize, ids: &mut [i32]) {
-    let mut from = 0;
-    for &start in &share.runs {
-        let end = (start + run).min(ids.len() / k);
-        let count = (end - start) * k;
-        for (id, neighbor) in ids[start * k..end * k].iter_mut().zip(&share.neighbors[from..from + count]) {
+fn scatter(share: &Share, k: usize, ids: &mut [i32]) {
+    let mut neighbors = share.neighbors.iter();
+    for run in &share.runs {
+        for (id, neighbor) in ids[run.start * k..run.end * k].iter_mut().zip(&mut neighbors) {
             *id = if *neighbor == Neighbor::NONE { -1 } else { neighbor.id as i32 };
         }
-        from += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_query_is_claimed_once_in_runs_that_shrink() {
+        for (queries, threads) in [(0, 1), (1, 2), (15, 1), (1000, 1), (1000, 2), (10_000, 1), (10_000, 3), (17, 8)] {
+            let next = AtomicUsize::new(0);
+            let runs: Vec<_> = std::iter::from_fn(|| claim(&next, threads, queries)).collect();
+            assert!(runs.iter().cloned().flatten().eq(0..queries), "{queries} {threads}: {runs:?}");
+            assert!(runs.is_sorted_by(|a, b| a.len() >= b.len()), "{queries} {threads}: {runs:?}");
+            assert!(runs.iter().all(|run| run.len() <= MAX_RUN), "{queries} {threads}: {runs:?}");
+        }
+        let next = AtomicUsize::new(0);
+        assert_eq!((claim(&next, 2, 1000), claim(&next, 2, 1000)), (Some(0..250), Some(250..438)));
     }
 }
