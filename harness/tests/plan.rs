@@ -373,6 +373,7 @@ fn an_index_over_codes_is_as_large_as_its_codes() {
         ("m: 16, codes: sq4, components: 32, rerank_codes: sq8", 16 + 128),
         ("m: 16, codes: sq4, components: 65536", 64),
         ("m: 16, codes: pq4, rerank_codes: f16", 32 + 256),
+        ("m: 16, codes: pq4-blocks, rerank_codes: f16", 33 * 32 + 256),
         ("m: 16, codes: pq8, sub_dim: 8, rerank_codes: f16", 16 + 256),
     ] {
         assert_eq!(bytes(params), 10_000 * per_vector, "{params}");

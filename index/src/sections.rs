@@ -132,6 +132,11 @@ impl Reader {
         OpenError::Corrupt { path: self.0.path().to_owned(), place: Place::Section(section), expected, found }
     }
 
+    /// Refuses the file because what searches need besides it finds no memory.
+    pub(crate) fn refuse_memory(&self) -> OpenError {
+        OpenError::Io { path: self.0.path().to_owned(), cause: std::io::ErrorKind::OutOfMemory.into() }
+    }
+
     /// Refuses the file because of its header.
     pub(crate) fn refuse_header(&self, expected: String, found: String) -> OpenError {
         self.refuse(HEADER, expected, found)

@@ -122,7 +122,7 @@ fn searches_allocate_nothing<I: Index>(name: &str, index: &I, params: &I::Search
     assert!(index.scratch_bytes() > 0);
 }
 
-fn every_kind_of_codes() -> [HnswParams; 8] {
+fn every_kind_of_codes() -> [HnswParams; 9] {
     let with = |codes, rerank_codes, components| {
         let params =
             HnswParams { m: 8, ef_construction: 60, construction: Construction::Bulk, ..HnswParams::default() };
@@ -137,6 +137,7 @@ fn every_kind_of_codes() -> [HnswParams; 8] {
         with(TraversalCodes::Rabitq4, RerankCodes::F32, 0),
         with(TraversalCodes::Pq4, RerankCodes::Sq8, 0),
         with(TraversalCodes::Pq8, RerankCodes::F16, 0),
+        with(TraversalCodes::Pq4Blocks, RerankCodes::F32, 0),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
 use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
-use nearlab_index::{Build, BuildError, Index, Neighbor, Persist, Progress, Searcher, Stage};
+use nearlab_index::{Build, BuildError, IdSet, Index, Mutable, Neighbor, Persist, Progress, Searcher, Stage};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
@@ -60,6 +60,7 @@ fn combinations() -> impl Iterator<Item = HnswParams> {
         (TraversalCodes::Rabitq8, 0, RerankCodes::None),
         (TraversalCodes::Pq4, 0, RerankCodes::Sq8),
         (TraversalCodes::Pq8, 0, RerankCodes::F16),
+        (TraversalCodes::Pq4Blocks, 0, RerankCodes::F32),
     ];
     Construction::ALL.into_iter().flat_map(move |construction| {
         codes.map(|(codes, components, rerank_codes)| HnswParams {
@@ -163,6 +164,46 @@ fn one_query_at_a_time_finds_what_a_batch_finds() {
             searcher.search(queries.row(i), K, &mut found);
             assert_eq!(found, batch, "{params:?}");
         }
+    }
+}
+
+#[test]
+fn codes_of_neighbours_side_by_side_find_what_they_find_row_by_row() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let among: IdSet = (0..N as u32).filter(|id| id % 3 == 0).collect();
+    for (metric, m) in [(Metric::L2, 7), (Metric::Cosine, 12), (Metric::InnerProduct, 24)] {
+        let rows =
+            HnswParams { m, codes: TraversalCodes::Pq4, rerank_codes: RerankCodes::F16, ..HnswParams::default() };
+        let blocks = HnswParams { codes: TraversalCodes::Pq4Blocks, ..rows };
+        let [rows, blocks] = [rows, blocks].map(|params| build(base, metric, &params, 2));
+        assert_eq!(rows.digest(), blocks.digest());
+        let of_blocks = |hnsw: &Hnsw| hnsw.memory().0.get("neighbor_codes").copied();
+        let lines = DIM.div_ceil(2).div_ceil(8);
+        assert_eq!(of_blocks(&rows), None);
+        assert_eq!(of_blocks(&blocks), Some((N * (2 * m).div_ceil(16) * lines * 64) as u64));
+        for ef_search in [10, 70, N] {
+            let params = HnswSearchParams::new(ef_search);
+            assert_eq!(search(&rows, queries, params), search(&blocks, queries, params), "{metric} {ef_search}");
+            let found = |hnsw: &Hnsw| {
+                let mut found = Vec::new();
+                hnsw.searcher(&params).unwrap().search_among(queries.row(3), K, &among, &mut found);
+                found
+            };
+            assert_eq!(found(&rows), found(&blocks), "{metric} {ef_search}");
+        }
+        // Changed, and frozen again.
+        let changed = |hnsw: Hnsw| {
+            let live = hnsw.into_live(&pool(2)).unwrap();
+            live.delete(&(0..400).collect::<Vec<u32>>());
+            live.insert(queries, &pool(2)).unwrap();
+            live.freeze(&pool(2), &()).unwrap()
+        };
+        let [rows, blocks] = [rows, blocks].map(changed);
+        assert!(of_blocks(&blocks).is_some());
+        let params = HnswSearchParams::new(70);
+        assert_eq!(search(&rows, queries, params), search(&blocks, queries, params), "{metric}");
     }
 }
 

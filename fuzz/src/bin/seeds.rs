@@ -64,6 +64,7 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             ("rabitq8", TraversalCodes::Rabitq8, 0, RerankCodes::F16),
             ("pq4", TraversalCodes::Pq4, 0, RerankCodes::Sq8),
             ("pq8", TraversalCodes::Pq8, 0, RerankCodes::F16),
+            ("pq4-blocks", TraversalCodes::Pq4Blocks, 0, RerankCodes::F32),
             ("sq4-pca", TraversalCodes::Sq4, 2, RerankCodes::F32),
         ] {
             let construction = if form == "f32" { Construction::Incremental } else { Construction::Bulk };

@@ -88,12 +88,13 @@ fn code_bytes(build: &Params, d: usize) -> Option<f64> {
     let params = Hnsw::build_params(build, 0).ok()?;
     let spaces = |default: usize| d.div_ceil(if params.sub_dim == 0 { default } else { params.sub_dim });
     let kept = match params.codes {
-        TraversalCodes::Pq4 => spaces(2),
+        TraversalCodes::Pq4 | TraversalCodes::Pq4Blocks => spaces(2),
         TraversalCodes::Pq8 => spaces(4),
         _ if params.components == 0 => d,
         _ => d.min(params.components),
     };
-    Some((params.codes.bytes(kept) + params.rerank_codes.bytes(d)) as f64)
+    let copies = if params.codes == TraversalCodes::Pq4Blocks { 1 + 2 * params.m } else { 1 };
+    Some((copies * params.codes.bytes(kept) + params.rerank_codes.bytes(d)) as f64)
 }
 
 /// Estimate of one timed pass over all queries with its warm-up, in seconds.

@@ -133,7 +133,7 @@ const HNSW_BUILD: &[Parameter] = &[
     Parameter {
         name: "sub_dim",
         domain: Domain::Number { min: 0, max: 64, default: 0 },
-        meaning: "Components per sub-space of pq4 and pq8 codes; 0 chooses 2 for pq4, 4 for pq8.",
+        meaning: "Components per sub-space of pq4, pq4-blocks and pq8 codes; 0 chooses 2 for the former two, 4 for pq8.",
     },
     THREADS,
 ];

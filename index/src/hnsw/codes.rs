@@ -3,11 +3,12 @@
 
 use super::HnswParams;
 use super::forms::{RerankCodes, TraversalCodes};
+use super::graph::Links;
 use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::{
-    Affine, Codes, Euclid, F32, Form, Half, HalfKind, HalfRows, Length, Lifted, Pq, Projection, Source, Sq4, Sq8,
-    Sq8Rows,
+    Affine, BlockRows, Blocks, Codes, Euclid, F32, Form, Half, HalfKind, HalfRows, Length, Lifted, Pq, Projection,
+    Source, Sq4, Sq8, Sq8Rows,
 };
 use crate::scatter::score_scattered;
 use crate::space::Space;
@@ -33,6 +34,21 @@ pub(super) enum Walked<'a> {
     Sq4(&'a Sq4),
     Affine(&'a Affine),
     Pq(&'a Pq),
+    /// Those of a node's neighbours side by side too.
+    Blocks(Lent<'a>),
+}
+
+/// Codes that lie in groups too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lent<'a> {
+    pub(super) pq: &'a Pq,
+    pub(super) blocks: &'a Blocks,
+}
+
+impl<'a> Lent<'a> {
+    pub(super) fn rows(self) -> BlockRows<'a> {
+        BlockRows::new(self.pq, self.blocks)
+    }
 }
 
 /// Base vectors as the last candidates are scored.
@@ -84,6 +100,16 @@ impl Traversal {
             Self::Sq4(sq4) => Walked::Sq4(sq4),
             Self::Affine(affine) => Walked::Affine(affine),
             Self::Pq(pq) => Walked::Pq(pq),
+        }
+    }
+
+    /// The codes of the neighbours of each node, where they are to lie side by side. On the rayon pool it is called in.
+    pub(super) fn blocks(&self, params: &HnswParams, links: Links<'_>) -> Result<Option<Blocks>, BuildError> {
+        match self {
+            Self::Pq(pq) if params.codes == TraversalCodes::Pq4Blocks => {
+                Blocks::of(pq, links.base, links.width(0)).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

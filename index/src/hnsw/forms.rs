@@ -42,11 +42,15 @@ pub enum TraversalCodes {
     Pq4 = 15,
     /// 1 byte per sub-space: the nearest of 256 centroids.
     Pq8 = 16,
+    /// As `Pq4`, and once more for each link that leads to a vector: the codes of a node's neighbours side by side. The same
+    /// results sooner, for `m` bytes more per vector and sub-space.
+    #[serde(rename = "pq4-blocks")]
+    Pq4Blocks = 17,
 }
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -64,9 +68,11 @@ impl TraversalCodes {
         Self::Rabitq8,
         Self::Pq4,
         Self::Pq8,
+        Self::Pq4Blocks,
     ];
 
-    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1` to `rabitq8`, `pq4` or `pq8`.
+    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1` to `rabitq8`, `pq4`, `pq8` or
+    /// `pq4-blocks`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -86,6 +92,7 @@ impl TraversalCodes {
             Self::Rabitq8 => "rabitq8",
             Self::Pq4 => "pq4",
             Self::Pq8 => "pq8",
+            Self::Pq4Blocks => "pq4-blocks",
         }
     }
 
@@ -104,7 +111,7 @@ impl TraversalCodes {
             Self::Rabitq7 => 7,
             Self::Rabitq6 => 6,
             Self::Rabitq5 => 5,
-            Self::Sq4 | Self::Lvq4 | Self::Rabitq4 | Self::Pq4 => 4,
+            Self::Sq4 | Self::Lvq4 | Self::Rabitq4 | Self::Pq4 | Self::Pq4Blocks => 4,
             Self::Rabitq3 => 3,
             Self::Rabitq2 => 2,
             Self::Rabitq1 => 1,
@@ -114,7 +121,9 @@ impl TraversalCodes {
     /// The kind of affine codes, where they are such, and bits per component.
     pub(super) const fn affine(self) -> Option<(AffineKind, u32)> {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 | Self::Sq8 | Self::Sq4 | Self::Pq4 | Self::Pq8 => None,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Sq8 | Self::Sq4 | Self::Pq4 | Self::Pq8 | Self::Pq4Blocks => {
+                None
+            }
             Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
             _ => Some((AffineKind::Rabitq, self.bits())),
         }
@@ -122,7 +131,7 @@ impl TraversalCodes {
 
     /// Whether they are of product quantisation.
     pub(super) const fn is_pq(self) -> bool {
-        matches!(self, Self::Pq4 | Self::Pq8)
+        matches!(self, Self::Pq4 | Self::Pq8 | Self::Pq4Blocks)
     }
 }
 

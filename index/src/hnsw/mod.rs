@@ -15,6 +15,7 @@
 //! | Aguerrebere et al. 2023, LVQ | `lvq`, `AffineRows` | `../quant/fit.rs`, `../quant/affine.rs` |
 //! | Gao and Long 2024, Gao et al. 2025, `RaBitQ` | `rabitq`, `Rotation`, `AffineRows` | `../quant/fit.rs`, `../quant/rotation.rs` |
 //! | Jégou et al. 2011, André et al. 2015, product quantisation | `PqRows` | `../quant/pq.rs` |
+//! | NGT-QG; Gou et al. 2025, `SymphonyQG`: codes of neighbours side by side | `Blocks`, `Walk::scan` | `../quant/blocks.rs`, `walk.rs` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
@@ -101,12 +102,12 @@ pub(crate) use search::Scratch;
 
 use crate::index::Clock;
 use crate::memory::Capacity;
-use crate::quant::{Euclid, Form, Lifted};
+use crate::quant::{Blocks, Euclid, Form, Lifted};
 use crate::scratch::Idle;
 use crate::space::{check_base, step};
 use crate::{Build, BuildError, Counters, IdSet, Index, Memory, ParamError, Progress, Stage};
 use batch::Batches;
-use codes::{Rerank, Traversal};
+use codes::{Lent, Rerank, Traversal, Walked};
 use graph::Graph;
 use grow::grow;
 use pace::{Tuned, measured};
@@ -120,6 +121,8 @@ pub struct Hnsw {
     traversal: Traversal,
     rerank: Rerank,
     graph: Graph,
+    /// The codes of the neighbours of each node, where they lie side by side.
+    blocks: Option<Blocks>,
     /// Ids that nothing leads to, in an index that was changed.
     deleted: IdSet,
     build_counters: Counters,
@@ -149,10 +152,17 @@ impl Hnsw {
         Ok(self)
     }
 
+    fn walked(&self) -> Walked<'_> {
+        match (&self.traversal, &self.blocks) {
+            (Traversal::Pq(pq), Some(blocks)) => Walked::Blocks(Lent { pq, blocks }),
+            (traversal, _) => traversal.lent(),
+        }
+    }
+
     fn searched(&self) -> Searched<'_> {
         Searched {
             euclid: &self.euclid,
-            traversal: self.traversal.lent(),
+            traversal: self.walked(),
             rerank: &self.rerank,
             links: self.graph.links(),
             entry_point: self.graph.entry_point,
@@ -180,12 +190,14 @@ impl Hnsw {
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
         let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
+        let blocks = traversal.blocks(params, graph.links())?;
         Ok(Self {
             params: *params,
             euclid,
             traversal,
             rerank,
             graph,
+            blocks,
             deleted: IdSet::new(),
             build_counters,
             tuned: Tuned::default(),
@@ -226,7 +238,7 @@ impl Index for Hnsw {
     }
 
     /// `vectors` or `codes`, what searches walk over; `base_graph`, `upper_graph` (links and where they begin), `levels`; and where
-    /// there are any, `rerank_codes`; `quantizers`, what codes have learnt; `deleted`, the set of ids without a vector.
+    /// there are any, `neighbor_codes`, those of each node's neighbours side by side; `rerank_codes`; `quantizers`, what codes have learnt; `deleted`, the set of ids without a vector.
     fn memory(&self) -> Memory {
         let graph = &self.graph;
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
@@ -236,6 +248,7 @@ impl Index for Hnsw {
             ("upper_graph", size_of_val(&*graph.upper) + size_of_val(&*graph.upper_offsets)),
             ("levels", size_of_val(&*graph.levels)),
         ]);
+        memory.add("neighbor_codes", self.blocks.as_ref().map_or(0, Blocks::bytes));
         let rerank = self.rerank.form();
         memory.add("rerank_codes", rerank.map_or(0, |form| form.codes().bytes()));
         let quantizers = [Some(self.traversal.form()), rerank].into_iter().flatten().map(Form::quantizer_bytes);
@@ -264,7 +277,8 @@ impl Index for Hnsw {
 
     /// What a search of one query asks for ahead: up to 0.2 s, and nothing where the caches hold the graph.
     fn tune(&self, vectors: Vectors<'_, f32>, clock: Clock<'_>) {
-        let read = self.traversal.form().codes().bytes() + size_of_val(&*self.graph.base);
+        let codes = self.blocks.as_ref().map_or_else(|| self.traversal.form().codes().bytes(), Blocks::bytes);
+        let read = codes + size_of_val(&*self.graph.base);
         self.tuned.settle(measured(self, read, vectors, clock));
     }
 

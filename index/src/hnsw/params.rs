@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::forms::{Construction, RerankCodes, TraversalCodes};
 use super::pace::{Ahead, MOST_INTERLEAVED};
 use crate::ParamError;
-use crate::quant::PqShape;
+use crate::quant::{MOST_GROUPED_SPACES, PqShape};
 
 /// What is fixed by the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct HnswParams {
     /// Principal components that `sq4` codes keep, 1 to the dimension; 0 keeps the vectors as they are. From some 300
     /// dimensions on a sixth of them, in multiples of 128, find the same candidates for a fraction of the memory traffic.
     pub components: usize,
-    /// Components per sub-space of `pq4` and `pq8` codes, 1 to 64; 0 chooses 2 for `pq4`, 4 for `pq8`. Twice as many halve the
+    /// Components per sub-space of `pq4`, `pq4-blocks` and `pq8` codes, 1 to 64; 0 chooses 2 for the former two, 4 for `pq8`. Twice as many halve the
     /// codes, and take about twice as many candidates to rank anew.
     pub sub_dim: usize,
     /// What the best candidates are scored by in the end.
@@ -91,6 +91,12 @@ impl HnswParams {
 
     /// Refuses vectors, of `width` components when lifted, that are too long for codes.
     pub(super) fn validate_width(&self, width: usize) -> Result<(), ParamError> {
+        if let Some(shape) = self.pq_shape(width).filter(|_| self.codes == TraversalCodes::Pq4Blocks)
+            && width.div_ceil(shape.sub_dim) > MOST_GROUPED_SPACES
+        {
+            let expected = format!("enough for {MOST_GROUPED_SPACES} sub-spaces at most, with pq4-blocks");
+            return Err(ParamError { name: "sub_dim", expected, found: format!("{} for {width}", shape.sub_dim) });
+        }
         let coded = self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk;
         if !coded || width <= MOST_CODED {
             return Ok(());
@@ -125,7 +131,7 @@ impl HnswParams {
         if self.codes.is_pq() {
             ParamError::check("sub_dim", self.sub_dim, 0, MOST_SUB_DIM)?;
         } else if self.sub_dim != 0 {
-            return refuse("sub_dim", "0 for codes other than pq4 and pq8", self.sub_dim.to_string());
+            return refuse("sub_dim", "0 for codes other than pq4, pq4-blocks and pq8", self.sub_dim.to_string());
         }
         if self.rerank_codes != RerankCodes::None && self.rerank_codes.bits() <= self.bits() {
             let found = format!("{} after {}", self.rerank_codes.name(), self.codes.name());
@@ -223,6 +229,12 @@ mod tests {
         assert_eq!(product.validate_live(), Ok(()));
         let alone = HnswParams { rerank_codes: RerankCodes::None, ..product };
         assert_eq!(alone.validate_live().unwrap_err().name, "codes");
+        let blocks = HnswParams { codes: TraversalCodes::Pq4Blocks, sub_dim: 2, ..product };
+        assert_eq!((blocks.validate(), blocks.validate_width(1024)), (Ok(()), Ok(())));
+        assert_eq!(
+            blocks.validate_width(1025).unwrap_err().to_string(),
+            "parameter `sub_dim` must be enough for 512 sub-spaces at most, with pq4-blocks, found 2 for 1025"
+        );
         assert_eq!(good.validate_width(100_000), Ok(()));
         assert_eq!(quantised.validate_width(1 << 16), Ok(()));
         let error = quantised.validate_width((1 << 16) + 1).unwrap_err();

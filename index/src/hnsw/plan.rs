@@ -12,7 +12,7 @@ use super::graph::View;
 use super::pace::{MOST_INTERLEAVED, Pace};
 use super::params::{HnswSearchParams, Layers};
 use super::search::Searched;
-use super::walk::{Patience, Route, Walk};
+use super::walk::{Patience, Route, Walk, Wanted};
 use crate::index::fill_row;
 use crate::memory::Capacity;
 use crate::quant::{Codes, Euclid, Length};
@@ -125,7 +125,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
             self.begin(slot, queries.row(i), k);
             if i >= half {
-                slot.walk.step_asking(self.view, &[]);
+                slot.walk.step_asking(self.view, Wanted::Nothing);
             }
             *walking = Some(i);
         }
@@ -142,7 +142,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
                 walking[now] = (begun < queries.len()).then_some(begun);
                 if let Some(query) = walking[now] {
                     self.begin(slot, queries.row(query), k);
-                    slot.walk.step_asking(self.view, &[]);
+                    slot.walk.step_asking(self.view, Wanted::Nothing);
                     begun += 1;
                 }
             }
@@ -209,16 +209,16 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     /// Takes one step; whether it was the last.
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
-        let over = self.step_asking(slot, query, &[]);
+        let over = self.step_asking(slot, query, Wanted::Nothing);
         slot.walk.ask(self.view, self.pace.ahead);
         over
     }
 
-    /// Takes one step, and asks for the rows `others`; whether it was the last.
+    /// Takes one step, and asks for the codes `others`; whether it was the last.
     #[inline]
-    fn step_asking(&self, slot: &mut Slot<C::Query>, query: &[f32], others: &[u32]) -> bool {
+    fn step_asking(&self, slot: &mut Slot<C::Query>, query: &[f32], others: Wanted<'_>) -> bool {
         if slot.arrived {
-            self.view.codes.prefetch_all(others);
+            others.prefetch(self.view.codes);
             self.rank(slot, query);
             return true;
         }

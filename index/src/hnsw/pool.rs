@@ -70,13 +70,21 @@ impl Pool {
     /// Offers nodes that the pool has not been offered before.
     #[inline]
     pub(super) fn offer(&mut self, ids: &[u32], distances: &[f32]) {
+        self.offer_if(ids, distances, |_| true);
+    }
+
+    /// Offers nodes, of which those that are not too far are asked whether the pool has not been offered them before.
+    #[inline]
+    pub(super) fn offer_if(&mut self, ids: &[u32], distances: &[f32], mut new: impl FnMut(u32) -> bool) {
         for (ids, distances) in ids.chunks(WITHIN).zip(distances.chunks(WITHIN)) {
             // Most are farther than all that the pool holds: one comparison of many lanes, and no branch for each.
             let mut places = self.kernels.within(distances, self.farthest());
             while places != 0 {
                 let place = places.trailing_zeros() as usize;
                 places &= places - 1;
-                self.insert(ids[place], distances[place]);
+                if new(ids[place]) {
+                    self.insert(ids[place], distances[place]);
+                }
             }
         }
     }

@@ -125,7 +125,7 @@ macro_rules! with_plan {
     ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr) => {
         with_plan!(
             ($scratch, $searched, $entry_point, $params, |$plan, $slots| $search),
-            F32 plain, Half plain, Sq8 plain, Sq4 sq4, Affine affine, Pq pq
+            F32 plain, Half plain, Sq8 plain, Sq4 sq4, Affine affine, Pq pq, Blocks pq
         )
     };
     (

@@ -7,6 +7,8 @@
 //! asks for the codes, a few at a time between its own work: memory answers so many requests at once and no more, and whoever
 //! makes more at a time waits.
 
+use nearlab_simd::LUT4_BLOCK;
+
 use super::graph::{NO_LINK, View};
 use super::pace::Ahead;
 use super::pool::Pool;
@@ -49,6 +51,28 @@ enum Next {
     Gather(u32, u8),
     /// Score what was read there.
     Score(u8),
+    /// Read the links of a node on the base layer, and score its neighbours, whose codes lie side by side.
+    Scan(u32),
+}
+
+/// The codes that a step reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Nothing,
+    Rows(&'a [u32]),
+    /// Those of a node's neighbours, which lie side by side.
+    Group(u32),
+}
+
+impl Wanted<'_> {
+    #[inline]
+    pub(super) fn prefetch<C: Codes>(self, codes: C) {
+        match self {
+            Self::Nothing => (),
+            Self::Rows(ids) => codes.prefetch_all(ids),
+            Self::Group(node) => codes.prefetch_group(node),
+        }
+    }
 }
 
 /// The memory and the state of one search.
@@ -90,7 +114,7 @@ impl<Q: Default> Walk<Q> {
             visited: Visited::default(),
             ids: vec![0; 2 * m],
             gathered: 0,
-            scores: vec![0.0; 2 * m],
+            scores: vec![0.0; (2 * m).next_multiple_of(LUT4_BLOCK)],
             counters: Counters::default(),
         }
     }
@@ -123,7 +147,7 @@ impl<Q: Default> Walk<Q> {
     /// complete, are in the pool.
     #[inline]
     pub(super) fn step<C: Codes<Query = Q>>(&mut self, view: View<'_, C>) -> bool {
-        let over = self.step_asking(view, &[]);
+        let over = self.step_asking(view, Wanted::Nothing);
         self.ask(view, Ahead::Links);
         over
     }
@@ -132,9 +156,9 @@ impl<Q: Default> Walk<Q> {
     /// one is found, first its links, then the codes that they lead to.
     #[inline]
     pub(super) fn ask<C: Codes<Query = Q>>(&self, view: View<'_, C>, ahead: Ahead) {
+        self.wanted().prefetch(view.codes);
         match self.next {
             Next::Score(layer) => {
-                view.codes.prefetch_all(self.wanted());
                 if ahead == Ahead::Codes && layer == self.route.layer {
                     let links = self.pool.next_nearest().into_iter().flat_map(|id| view.links.of(id, layer));
                     links.filter(|&id| !self.visited.contains(id)).for_each(|id| view.codes.prefetch(id));
@@ -143,23 +167,40 @@ impl<Q: Default> Walk<Q> {
             Next::Gather(_, layer) if layer == self.route.layer && ahead != Ahead::Nothing => {
                 self.pool.next_nearest().into_iter().for_each(|id| view.links.prefetch(id, layer));
             }
-            Next::Gather(..) => (),
+            Next::Scan(_) if ahead != Ahead::Nothing => {
+                if let Some(id) = self.pool.next_nearest() {
+                    view.links.prefetch(id, 0);
+                    if ahead == Ahead::Codes {
+                        view.codes.prefetch_group(id);
+                    }
+                }
+            }
+            Next::Gather(..) | Next::Scan(_) => (),
         }
     }
 
-    /// The rows that the next step scores.
-    pub(super) fn wanted(&self) -> &[u32] {
-        if matches!(self.next, Next::Score(_)) { &self.ids[..self.gathered] } else { &[] }
+    /// The codes that the next step scores.
+    #[inline]
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        match self.next {
+            Next::Gather(..) => Wanted::Nothing,
+            Next::Score(_) => Wanted::Rows(&self.ids[..self.gathered]),
+            Next::Scan(node) => Wanted::Group(node),
+        }
     }
 
-    /// Takes one step as [`step`](Self::step) does, but asks for the rows `others` that another walk [wants](Self::wanted) instead of
+    /// Takes one step as [`step`](Self::step) does, but asks for the codes `others` that another walk [wants](Self::wanted) instead of
     /// its own.
     #[inline]
-    pub(super) fn step_asking<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, others: &[u32]) -> bool {
+    pub(super) fn step_asking<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, others: Wanted<'_>) -> bool {
         if matches!(self.next, Next::Gather(..)) {
-            view.codes.prefetch_all(others);
+            others.prefetch(view.codes);
         }
         match self.next {
+            Next::Scan(node) => {
+                self.scan(view, node, others);
+                return !self.expand(view, 0);
+            }
             Next::Gather(id, layer) => {
                 if layer > self.route.layer {
                     self.gather_all(view, id, layer);
@@ -231,7 +272,7 @@ impl<Q: Default> Walk<Q> {
         }
         let Some(Neighbor { id, .. }) = self.pool.expand_nearest() else { return false };
         view.links.prefetch(id, layer);
-        self.next = Next::Gather(id, layer);
+        self.next = if C::GROUPED && layer == 0 { Next::Scan(id) } else { Next::Gather(id, layer) };
         true
     }
 
@@ -267,17 +308,48 @@ impl<Q: Default> Walk<Q> {
         links
     }
 
+    /// Scores all neighbours of a node, and offers those to the pool that were not offered before: what was too far once stays so.
+    #[inline]
+    fn scan<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, node: u32, others: Wanted<'_>) {
+        let row = view.links.row(node, 0);
+        let links = row.iter().filter(|&&link| link != NO_LINK).count();
+        let scores = &mut self.scores[..links.next_multiple_of(LUT4_BLOCK)];
+        let ahead = if let Wanted::Group(node) = others {
+            Some(node)
+        } else {
+            others.prefetch(view.codes);
+            None
+        };
+        view.codes.score_group(&self.query, node, scores, ahead);
+        let Self { pool, visited, .. } = self;
+        pool.offer_if(&row[..links], &self.scores[..links], |id| {
+            let new = visited.insert(id);
+            if new {
+                visited.remember(&[id]);
+            }
+            new
+        });
+        self.counters.add_scored(links, view.codes.row_bytes());
+        self.count_hop(view, 0);
+    }
+
     /// Scores what was collected, and asks for `others` meanwhile.
     #[inline]
-    pub(super) fn score<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) {
+    pub(super) fn score<C: Codes<Query = Q>>(&mut self, codes: C, others: Wanted<'_>) {
         let scores = &mut self.scores[..self.gathered];
+        let others = if let Wanted::Rows(ids) = others {
+            ids
+        } else {
+            others.prefetch(codes);
+            &[]
+        };
         codes.score_asking(&self.query, &self.ids[..self.gathered], scores, others);
         self.counters.add_scored(self.gathered, codes.row_bytes());
     }
 
     /// Scores what was collected; the nearest of it.
     #[inline]
-    fn score_nearest<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) -> Option<Neighbor> {
+    fn score_nearest<C: Codes<Query = Q>>(&mut self, codes: C, others: Wanted<'_>) -> Option<Neighbor> {
         self.score(codes, others);
         let scored = self.ids[..self.gathered].iter().zip(&self.scores);
         scored.map(|(&id, &distance)| Neighbor { id, distance }).min()
@@ -285,7 +357,7 @@ impl<Q: Default> Walk<Q> {
 
     /// Scores what was collected, and offers it to the pool.
     #[inline]
-    fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C, others: &[u32]) {
+    fn score_to_pool<C: Codes<Query = Q>>(&mut self, codes: C, others: Wanted<'_>) {
         self.score(codes, others);
         self.pool.offer(&self.ids[..self.gathered], &self.scores[..self.gathered]);
     }

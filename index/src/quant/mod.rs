@@ -13,11 +13,13 @@
 //! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
 //! | [`Affine`] | 12 and 1 to 8 bits per component | products with 8-bit numbers, or 4-bit where there is one bit | `RaBitQ` |
 //! | [`Pq`] | 4 or 8 bits per sub-space | a table of distances | product quantisation |
+//! | [`Blocks`] | the same 4 bits for each group that the vector is in | the same | codes that are scored together, side by side |
 //! | [`Sq4`] | d / 2, or p / 2 after a projection to p components | 7-bit levels | the same with 16 levels |
 //!
 //! Rows are padded to whole cache lines, those of [`Pq`] to half ones.
 
 mod affine;
+mod blocks;
 mod euclid;
 mod f32;
 mod fit;
@@ -33,6 +35,7 @@ mod sq8;
 pub(crate) use affine::{
     Affine, AffineQuery, FACTORS as AFFINE_FACTORS, Kind as AffineKind, row_bytes as affine_row_bytes,
 };
+pub(crate) use blocks::{BlockRows, Blocks, MOST_SPACES as MOST_GROUPED_SPACES};
 pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f32::F32;
 pub(crate) use half::{Half, HalfKind, HalfRows};
@@ -65,6 +68,8 @@ const ASKED_AT_ONCE: usize = 16;
 pub(crate) trait Codes: Copy + Send + Sync {
     /// Whether queries must be lifted before they are made ready.
     const LIFTED: bool = true;
+    /// Whether codes that are scored together lie side by side too, in groups.
+    const GROUPED: bool = false;
     /// A query made ready. Its memory is kept from one query to the next.
     type Query: Default + Send + Debug + Capacity;
 
@@ -95,6 +100,16 @@ pub(crate) trait Codes: Copy + Send + Sync {
             self.prefetch(id);
         }
     }
+    /// Scores of the rows of a group, where codes lie in groups, as [`score`](Self::score) gives them: of as many as `out` has room
+    /// for, a multiple of [`LUT4_BLOCK`](nearlab_simd::LUT4_BLOCK); those beyond the rows of the group are of no meaning. Asks
+    /// meanwhile for the group `ahead`.
+    #[inline]
+    fn score_group(&self, _query: &Self::Query, _group: u32, _out: &mut [f32], _ahead: Option<u32>) {
+        unreachable!("codes that lie in no groups")
+    }
+    /// Asks for a group that will be scored soon.
+    #[inline]
+    fn prefetch_group(&self, _group: u32) {}
     /// Scores as [`score`](Self::score) does, and asks meanwhile for the rows `others`: for as many at a time as it scores.
     #[inline]
     fn score_asking(&self, query: &Self::Query, ids: &[u32], out: &mut [f32], others: &[u32]) {

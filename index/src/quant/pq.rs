@@ -6,7 +6,7 @@
 //! centroids the numbers are rounded to 7 bits and looked up in registers (André, Kermarrec and Le Scouarnec, VLDB 2015); with
 //! 256 they are `f32`. The last part may be shorter. Not here: a rotation before (OPQ), residuals.
 
-use nearlab_simd::{CENTROIDS, CodeKernels, LUT4_CHUNK, code_kernels, prefetch};
+use nearlab_simd::{CENTROIDS, CodeKernels, LUT4_CHUNK, LUT4_LINE, code_kernels, prefetch};
 use nearlab_storage::{Buffer, Vectors};
 use rayon::prelude::*;
 
@@ -34,7 +34,7 @@ pub(crate) struct PqShape {
 }
 
 impl PqShape {
-    fn spaces(self) -> usize {
+    pub(super) fn spaces(self) -> usize {
         self.width.div_ceil(self.sub_dim)
     }
 
@@ -232,6 +232,24 @@ fn extreme(numbers: &[f32; CENTROIDS], before: impl Fn(f32, f32) -> bool) -> f32
     left[0]
 }
 
+impl PqQuery {
+    /// Scores of the rows of blocks of `lines` lines.
+    #[inline]
+    pub(super) fn score_blocks(&self, lines: usize, (blocks, ahead): (&[u8], &[u8]), out: &mut [f32]) {
+        let tables = &self.table[..lines * LUT4_LINE * CENTROIDS];
+        code_kernels().lut4_blocks(tables, blocks, ahead, out);
+        self.unround(out);
+    }
+
+    /// Makes distances of sums.
+    #[inline]
+    fn unround(&self, sums: &mut [f32]) {
+        for sum in sums {
+            *sum = self.lowest + self.step * *sum;
+        }
+    }
+}
+
 impl Codes for PqRows<'_> {
     type Query = PqQuery;
 
@@ -256,9 +274,7 @@ impl Codes for PqRows<'_> {
             return self.kernels.lut8_by_id(&query.distances, (self.codes, self.row_bytes), ids, out);
         }
         self.kernels.lut4_by_id(&query.table, self.codes, ids, out);
-        for out in out {
-            *out = query.lowest + query.step * *out;
-        }
+        query.unround(out);
     }
 
     #[inline]

@@ -87,7 +87,7 @@ struct Hnsw {
     #[arg(long, help = or("hnsw: principal components that sq4 codes keep, 0 for none but the vectors as they are",
         HnswParams::default().components))]
     components: Option<usize>,
-    #[arg(long, help = or("hnsw: components per sub-space of pq4 and pq8 codes, 0 for 2 and 4", HnswParams::default().sub_dim))]
+    #[arg(long, help = or("hnsw: components per sub-space of pq4, pq4-blocks and pq8 codes, 0 for 2, 2 and 4", HnswParams::default().sub_dim))]
     sub_dim: Option<usize>,
     #[arg(long, value_parser = one_of(&Construction::ALL, Construction::name))]
     #[arg(help = or("hnsw: how a build finds neighbours", HnswParams::default().construction.name()))]

@@ -5,7 +5,7 @@ use nearlab_simd::{WITHIN, code_kernels};
 use super::cost::Costs;
 use super::{Among, Matched};
 use crate::hnsw::graph::{NO_LINK, View};
-use crate::hnsw::walk::Walk;
+use crate::hnsw::walk::{Walk, Wanted};
 use crate::quant::Codes;
 
 /// Nodes met before the share of matches among them says anything, for each of `m`.
@@ -84,7 +84,7 @@ impl<Q: Default> Walk<Q> {
             }
             done.links += self.gather_new(view, candidate.id, 0) as u64;
             view.codes.prefetch_all(&self.ids[..self.gathered]);
-            self.score(view.codes, &[]);
+            self.score(view.codes, Wanted::Nothing);
             done.rows += 1;
             done.scored += self.gathered as u64;
             let (ids, scores) = (&self.ids[..self.gathered], &self.scores[..self.gathered]);

@@ -9,7 +9,7 @@ use super::{
     SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED, half_section,
 };
 use crate::hnsw::HnswParams;
-use crate::hnsw::codes::{Rerank, Walked};
+use crate::hnsw::codes::{Lent, Rerank, Walked};
 use crate::hnsw::graph::{Links, NO_LINK};
 use crate::quant::{Affine, Euclid, Levels, Pq, Sq4, Sq8};
 use crate::sections::{Header, Writer};
@@ -65,7 +65,7 @@ impl Saved<'_> {
             Walked::Sq8(sq8) => save_sq8(&mut writer, sq8)?,
             Walked::Sq4(sq4) => save_sq4(&mut writer, sq4)?,
             Walked::Affine(affine) => save_affine(&mut writer, affine)?,
-            Walked::Pq(pq) => save_pq(&mut writer, pq)?,
+            Walked::Pq(pq) | Walked::Blocks(Lent { pq, .. }) => save_pq(&mut writer, pq)?,
         }
         match self.rerank {
             Rerank::None => (),

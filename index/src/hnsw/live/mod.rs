@@ -82,7 +82,7 @@ impl Hnsw {
     }
 
     fn thawed(self) -> Result<LiveHnsw, BuildError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle } = self;
+        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle, .. } = self;
         let forms = Forms::of(&euclid, traversal, &rerank)?;
         let growth = match &forms {
             Forms::Plain(f32) => Growth::thawed(&graph, f32.rows()),
@@ -120,7 +120,8 @@ impl LiveHnsw {
             state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let build_counters = writer.into_inner().unwrap_or_else(PoisonError::into_inner).counters;
         let (traversal, graph) = (forms.into_traversal(), growth.freeze());
-        Ok(Hnsw { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle })
+        let blocks = pool.install(|| traversal.blocks(&params, graph.links()))?;
+        Ok(Hnsw { params, euclid, traversal, rerank, graph, blocks, deleted, build_counters, tuned, idle })
     }
 
     /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not.
