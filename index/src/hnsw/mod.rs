@@ -19,6 +19,7 @@
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
+//! | (not in the papers) how many candidates to rank anew | `Finish` | `finish.rs` |
 //! | (not in the papers) what to do among some | `Plan::one_among` | `among/` |
 //! | (not in the papers) reachability | `connect` | `connect.rs` |
 //!
@@ -68,6 +69,7 @@ mod changes;
 mod codes;
 mod connect;
 mod file;
+mod finish;
 mod forms;
 mod graph;
 mod grow;

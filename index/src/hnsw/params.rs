@@ -170,8 +170,9 @@ pub struct HnswSearchParams {
     /// Candidates kept during a search, 1 to 2^31 - 1; raised to `k` where it is smaller. Time grows a little less than
     /// in proportion, recall towards 1.
     pub ef_search: usize,
-    /// Candidates scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits 4-bit
-    /// codes. After `rabitq` codes, those whose bound shows that they are too far are left out.
+    /// Candidates that may be scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits
+    /// 4-bit codes. Those that are surely too far are left out, by the bound of `rabitq` codes or by the error that others have on the
+    /// first `2 k`: so more than need be cost little.
     pub rerank: usize,
     /// Nodes expanded since one of the candidates that count last changed, at which a search without a filter ends; those that count are
     /// the `k` nearest, or those that are scored anew. 0 goes on until all `ef_search` are expanded.

@@ -7,7 +7,8 @@
 use nearlab_storage::Vectors;
 
 use super::among::Matched;
-use super::codes::{EndQuery, Finish, RerankRows};
+use super::codes::RerankRows;
+use super::finish::{EndQuery, Finish};
 use super::graph::View;
 use super::pace::{MOST_INTERLEAVED, Pace};
 use super::params::{HnswSearchParams, Layers};
@@ -199,11 +200,11 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         }
     }
 
-    /// Leaves the `k` best of the candidates, which have arrived, in the slot.
-    pub(super) fn rank(&self, slot: &mut Slot<C::Query>, query: &[f32]) {
+    /// Leaves the `k` best of the candidates, which have arrived, in the slot; or asks for more of these, and is to be called again.
+    pub(super) fn rank(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
         let query = EndQuery { raw: query, lifted: &slot.lifted, length: slot.length };
         let unit = C::LIFTED.then(|| self.view.codes.unit());
-        slot.finish.rank((self.rerank_rows, self.euclid), query, (unit, slot.k), &mut slot.walk.counters);
+        slot.finish.rank((self.rerank_rows, self.euclid), query, (unit, slot.k), &mut slot.walk.counters)
     }
 
     /// Takes one step; whether it was the last.
@@ -219,8 +220,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     fn step_asking(&self, slot: &mut Slot<C::Query>, query: &[f32], others: Wanted<'_>) -> bool {
         if slot.arrived {
             others.prefetch(self.view.codes);
-            self.rank(slot, query);
-            return true;
+            return self.rank(slot, query);
         }
         if slot.walk.step_asking(self.view, others) {
             let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));

@@ -25,7 +25,8 @@
 mod cost;
 mod walks;
 
-use super::codes::{EndQuery, RerankRows};
+use super::codes::RerankRows;
+use super::finish::EndQuery;
 use super::plan::{Plan, Slot};
 use super::pool::Pool;
 use crate::memory::Capacity;
@@ -115,7 +116,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         if walks && self.walk_among(slot, among, (ef, scan)) {
             let scored = (self.view.codes, &slot.walk.query, k);
             slot.finish.begin(self.rerank_rows, slot.matched.pool.iter().take(self.kept(k)), scored);
-            self.rank(slot, query);
+            while !self.rank(slot, query) {}
         } else if finely || !self.scan_coarsely(slot, query, among, matches) {
             self.scan_finely(slot, query, among);
         }
@@ -183,7 +184,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             });
             let scored = (self.view.codes, &slot.walk.query, slot.k);
             slot.finish.begin(self.rerank_rows, slot.matched.pool.iter(), scored);
-            self.rank(slot, query);
+            while !self.rank(slot, query) {}
             if ranked && slot.matched.pool.len() == room && !self.bears_out(slot) {
                 return false;
             }
