@@ -33,6 +33,7 @@ use crate::Tier;
 use crate::arch;
 use crate::columns::{Columns, PANEL};
 use crate::kernels::kernels;
+use crate::pick::MINIMA;
 use crate::tile_columns::TileColumns;
 
 /// Bytes of a cache line, and of the unit in which rows of codes are measured.
@@ -118,12 +119,6 @@ pub struct PlaneRows<'a> {
     /// Bits of a level, 1 to 7.
     pub bits: u32,
 }
-
-/// Most scores that [`CodeKernels::within`] looks at.
-pub const WITHIN: usize = 64;
-
-/// Groups of which [`CodeKernels::minima`] finds the smallest scores.
-pub const MINIMA: usize = 64;
 
 /// Bytes of a row that [`CodeKernels::lut4_by_id`] takes at a time: 64 codes of 4 bits.
 pub const LUT4_CHUNK: usize = 32;
@@ -306,28 +301,6 @@ impl CodeKernels {
         (self.u7_tile)(rows, &columns.levels, &columns.norms, out);
     }
 
-    /// The smallest score of each of 64 groups, every 64th score being of the same one; a group without scores has the
-    /// largest number. The k-th smallest of them is no smaller than the k-th smallest of all scores.
-    #[inline]
-    pub fn minima(&self, scores: &[i32]) -> [i32; MINIMA] {
-        let mut out = [i32::MAX; MINIMA];
-        (self.minima)(scores, &mut out);
-        out
-    }
-
-    /// Appends to `out` the places, counted from `first`, of the scores below `bound`.
-    #[inline]
-    pub fn below(&self, scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-        (self.below)(scores, bound, first, out);
-    }
-
-    /// Bit `i` is set where score `i`, of at most 64, is not above `bound`; for NaN it is set.
-    #[inline]
-    pub fn within(&self, scores: &[f32], bound: f32) -> u64 {
-        assert!(scores.len() <= WITHIN, "{} scores are more than {WITHIN}", scores.len());
-        (self.within)(scores, bound)
-    }
-
     /// Inner products of all `rows` with all `columns`, of as many components, to `out`, which is rows x
     /// [`count`](Columns::count): faster than [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from
     /// the exact product by up to [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.
@@ -342,34 +315,12 @@ impl CodeKernels {
         (self.products)(&columns.components, rows, d, out);
     }
 
-    /// Bit `i` is set where product `i`, of at most 64, reaches its floor, `floor.0 - lines.0[i] - lines.1[i] * floor.1`; where
-    /// either is NaN it is set.
-    #[inline]
-    pub fn reaching(&self, products: &[f32], lines: (&[f32], &[f32]), floor: (f32, f32)) -> u64 {
-        assert!(
-            products.len() <= WITHIN && lines.0.len() == products.len() && lines.1.len() == products.len(),
-            "{} products, of at most {WITHIN}, do not meet {} and {} lines",
-            products.len(),
-            lines.0.len(),
-            lines.1.len()
-        );
-        (self.reaching)(products, lines, floor)
-    }
-
     /// Replaces a vector, whose length is a power of two, by its Walsh and Hadamard transform: component `i` becomes the sum of
     /// all components `j`, negated where `i & j` has an odd number of bits. Its length grows by the root of that of the vector.
     #[inline]
     pub fn hadamard(&self, vector: &mut [f32]) {
         assert!(vector.len().is_power_of_two(), "{} components are no power of two", vector.len());
         (self.hadamard)(vector);
-    }
-
-    /// Puts `key` in its place among all `keys` but the last, which ascend, and moves those that are larger up by one, over the
-    /// last; the place. Among equal keys it comes first.
-    #[inline]
-    pub fn insert_key(&self, keys: &mut [u64], key: u64) -> usize {
-        assert!(!keys.is_empty(), "there is no room for a key");
-        (self.insert_key)(keys, key)
     }
 }
 

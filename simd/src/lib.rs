@@ -49,14 +49,16 @@ mod columns;
 mod kernels;
 mod metric;
 mod normalize;
+mod pick;
 mod tile_columns;
 
 pub use codes::{
-    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINES, MINIMA, PlaneRows, WITHIN,
-    available_codes, code_kernels, prefetch, products_error, u4_query_level,
+    CENTROIDS, CodeKernels, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINES, PlaneRows, available_codes,
+    code_kernels, prefetch, products_error, u4_query_level,
 };
 pub use columns::Columns;
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};
+pub use pick::{MINIMA, WITHIN};
 pub use tile_columns::{TILE_COLUMNS, TileColumns};

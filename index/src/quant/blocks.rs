@@ -9,7 +9,8 @@ use nearlab_simd::{LINE_BYTES, LUT4_BLOCK, LUT4_LINE, LUT4_LINES, prefetch};
 use nearlab_storage::{Buffer, Resident};
 use rayon::prelude::*;
 
-use super::pq::{Pq, PqQuery, PqRows, PqShape};
+use super::pq::{Pq, PqRows, PqShape};
+use super::pq_query::PqQuery;
 use super::{Bytes, Codes};
 use crate::BuildError;
 

@@ -12,7 +12,7 @@
 //! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
-//! | `*_codes`, `*_planes`, `*_lut`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; look-ups; codes against codes; picking from scores |
+//! | `*_codes`, `*_planes`, `*_lut`, `*_blocks`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; look-ups, of rows anywhere and side by side; codes against codes; picking from scores |
 //! | `aarch64/dot` | products of bytes, with the instruction for them and without |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::codes::MINIMA;
+use crate::pick::MINIMA;
 
 /// Left to the compiler, which makes of it what the caller's instruction set has.
 #[inline(always)]

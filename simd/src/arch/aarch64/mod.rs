@@ -3,6 +3,7 @@
 mod dot;
 mod neon;
 mod neon_codes;
+mod neon_lut;
 mod neon_pick;
 mod neon_tiles;
 

@@ -17,11 +17,11 @@ use std::mem::transmute;
 
 use super::dot::{Dot, Dotprod, Widening};
 use super::neon::Neon;
-use super::{neon_pick, neon_tiles};
+use super::{neon_lut, neon_pick, neon_tiles};
 use crate::arch::PORTABLE_CODES;
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::ProductTile;
-use crate::codes::{Below, ById, CodeKernels, Products, Sieve, Tile, Within};
+use crate::codes::{Below, Blocks, ById, CodeKernels, Products, Sieve, Tile, Within};
 use crate::kernels::Tier;
 
 /// The table, where the CPU can run it: the only way to it. With dot products where it has them.
@@ -35,9 +35,9 @@ macro_rules! table {
     ($name:ident, $features:literal, $proof:ident) => {
         mod $name {
             use super::{
-                Below, Bf16, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve, Tier,
-                Tile, U4, U7, U8, UnprovenBelow, UnprovenById, UnprovenProducts, UnprovenSieve, UnprovenTile,
-                UnprovenWithin, Within, by_id, neon_pick, neon_tiles, sieve, transmute, $proof,
+                Below, Bf16, Blocks, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve,
+                Tier, Tile, U4, U7, U8, UnprovenBelow, UnprovenBlocks, UnprovenById, UnprovenProducts, UnprovenSieve,
+                UnprovenTile, UnprovenWithin, Within, by_id, neon_lut, neon_pick, neon_tiles, sieve, transmute, $proof,
             };
 
             pub(super) static CODES: CodeKernels = CodeKernels {
@@ -59,6 +59,8 @@ macro_rules! table {
                 dot4: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot4) },
                 // SAFETY: as above.
                 dot8: unsafe { transmute::<UnprovenById<i8, u8>, ById<i8, u8>>(dot8) },
+                // SAFETY: as above.
+                lut4_blocks: unsafe { transmute::<UnprovenBlocks, Blocks>(neon_lut::lut4_blocks) },
                 // SAFETY: as above.
                 u8i8_products: unsafe { transmute::<UnprovenProducts, Products>(u8i8_products) },
                 // SAFETY: as above.
@@ -131,6 +133,7 @@ table!(with_dotprod, "neon,dotprod", Dotprod);
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
 type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
+type UnprovenBlocks = unsafe fn(&[u8], &[u8], &[u8], &mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenProducts = unsafe fn(&[u8], &[i8], usize, &mut [i32]);
 type UnprovenById<Q, C> = unsafe fn(&[Q], &[C], &[u32], &mut [f32]);

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use crate::arch::portable_pick;
-use crate::codes::MINIMA;
+use crate::pick::MINIMA;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {

@@ -22,10 +22,11 @@ use super::avx512_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::ProductTile;
 use crate::codes::{
-    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, MINIMA, Minima, PlaneRows, PlanesById,
-    Products, Reaching, Sieve, Tile, Within,
+    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, Minima, PlaneRows, PlanesById, Products,
+    Reaching, Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
+use crate::pick::MINIMA;
 
 static CODES: CodeKernels = CodeKernels {
     tier: Tier::Avx512,

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 
 use crate::arch::portable_pick;
-use crate::codes::MINIMA;
+use crate::pick::MINIMA;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
 pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
