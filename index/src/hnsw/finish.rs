@@ -277,7 +277,7 @@ mod tests {
         let (mut coded, mut own, mut lifted) = (C::Query::default(), Vec::new(), Vec::new());
         let mut scores = vec![0.0; ids.len()];
         let (mut finish, mut counters, mut lost) = (Finish::default(), Counters::default(), 0);
-        for query in queries.iter() {
+        for query in queries {
             let length = euclid.lift_query(query, &mut lifted);
             codes.prepare(&lifted, &mut coded);
             codes.score(&coded, &ids, &mut scores);
