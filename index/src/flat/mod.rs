@@ -211,7 +211,7 @@ impl Searcher for FlatSearcher<'_> {
         counters
     }
 
-    /// Sieves tiles of queries x rows; see the [module](self).
+    /// Sieves tiles of rows x queries; see the [module](self).
     fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
         assert_batch(queries.len(), k, out.len());
         let mut counters = Counters::default();

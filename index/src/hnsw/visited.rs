@@ -51,6 +51,16 @@ impl Visited {
         new
     }
 
+    /// Adds a node, and notes it where it is new; whether it is.
+    #[inline]
+    pub(super) fn meet(&mut self, id: u32) -> bool {
+        let new = self.insert(id);
+        if new {
+            self.remember(&[id]);
+        }
+        new
+    }
+
     /// Whether a node is in the set.
     #[inline]
     pub(super) fn contains(&self, id: u32) -> bool {

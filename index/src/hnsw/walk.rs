@@ -5,7 +5,7 @@
 //! one before asked for: one reads a node's links and collects those not met yet; the other scores their codes, and asks for the
 //! links of the next node. Between the two another walk may take its turn while the memory comes. It is that one's step which
 //! asks for the codes, a few at a time between its own work: memory answers so many requests at once and no more, and whoever
-//! makes more at a time waits.
+//! makes more at a time waits. Where the codes of a node's neighbours lie side by side, a hop is one step.
 
 use nearlab_simd::LUT4_BLOCK;
 
@@ -257,9 +257,7 @@ impl<Q: Default> Walk<Q> {
     fn begin_layer<C: Codes<Query = Q>>(&mut self, view: View<'_, C>, layer: u8) {
         self.visited.clear();
         for entry in self.pool.iter() {
-            if self.visited.insert(entry.id) {
-                self.visited.remember(&[entry.id]);
-            }
+            self.visited.meet(entry.id);
         }
         self.expand(view, layer);
     }
@@ -322,13 +320,7 @@ impl<Q: Default> Walk<Q> {
         };
         view.codes.score_group(&self.query, node, scores, ahead);
         let Self { pool, visited, .. } = self;
-        pool.offer_if(&row[..links], &self.scores[..links], |id| {
-            let new = visited.insert(id);
-            if new {
-                visited.remember(&[id]);
-            }
-            new
-        });
+        pool.offer_if(&row[..links], &self.scores[..links], |id| visited.meet(id));
         self.counters.add_scored(links, view.codes.row_bytes());
         self.count_hop(view, 0);
     }

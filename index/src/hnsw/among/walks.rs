@@ -69,7 +69,7 @@ impl<Q: Default> Walk<Q> {
         self.pool.begin((most / costs.walked) as usize + ef);
         self.visited.clear();
         for start in [self.nearest, self.first] {
-            if self.meet(start.id) {
+            if self.visited.meet(start.id) {
                 self.pool.insert(start.id, start.distance);
                 if among.admits(start.id) {
                     results.insert(start.id, start.distance);
@@ -127,7 +127,7 @@ impl<Q: Default> Walk<Q> {
         self.visited.clear();
         let mut done = Done::default();
         for start in [self.nearest, self.first] {
-            if self.meet(start.id) {
+            if self.visited.meet(start.id) {
                 if among.admits(start.id) {
                     matched.pool.insert(start.id, start.distance);
                 } else {
@@ -158,7 +158,7 @@ impl<Q: Default> Walk<Q> {
         failing.clear();
         for link in view.links.of(id, 0) {
             if among.admits(link) {
-                if self.meet(link) {
+                if self.visited.meet(link) {
                     view.codes.prefetch(link);
                     ids.push(link);
                 }
@@ -175,12 +175,12 @@ impl<Q: Default> Walk<Q> {
                 break;
             }
             // Its matches are met once and for all.
-            self.meet(through);
+            self.visited.meet(through);
             for &link in view.links.row(through, 0) {
                 if link == NO_LINK {
                     break;
                 }
-                if among.admits(link) && self.meet(link) {
+                if among.admits(link) && self.visited.meet(link) {
                     view.codes.prefetch(link);
                     ids.push(link);
                 }
@@ -193,15 +193,5 @@ impl<Q: Default> Walk<Q> {
         self.counters.add_scored(ids.len(), view.codes.row_bytes());
         done.scored += ids.len() as u64;
         pool.offer(ids, scores);
-    }
-
-    /// Marks a node as met; whether it had not been.
-    #[inline]
-    fn meet(&mut self, id: u32) -> bool {
-        let new = self.visited.insert(id);
-        if new {
-            self.visited.remember(&[id]);
-        }
-        new
     }
 }
