@@ -1,9 +1,12 @@
-//! What searches and inserts allocate once they are warm: nothing, but for what ADR 17 names. Counted by dhat, which is the allocator of
-//! this process; so there is one test in it, and nothing runs beside what is counted.
+//! What searches, inserts and changes allocate once they are warm: nothing, but for what ADR 17 names. Counted by dhat, which is the
+//! allocator of this process; so there is one test in it, and nothing runs beside what is counted: not libtest either, which allocates when it
+//! says that a test has been running for a minute. So this is a program, and fails by panicking.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::print_stdout, reason = "it reports as tests do")]
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Barrier;
 
 use nearlab_index::collection::{Collection, CollectionConfig, Hit, IndexConfig, Records, SearchOptions};
@@ -13,7 +16,9 @@ use nearlab_index::ivf::{Ivf, IvfParams, IvfSearchParams};
 use nearlab_index::{Build, IdSet, Index, Mutable, Neighbor, Searcher};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
-use nearlab_storage::store::{Durability, ElementKind, IdKind};
+use nearlab_storage::store::{
+    Change, Committed, Durability, ElementKind, IdKind, Ids, Shape, StoreOptions, VectorStore,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 #[global_allocator]
@@ -205,8 +210,68 @@ fn searches_of_a_collection_allocate_nothing(name: &str, collection: &Collection
     assert_eq!(one, 1, "{name}: the answer itself");
 }
 
-#[test]
-fn searches_and_inserts_allocate_nothing_once_they_are_warm() {
+/// As those of a collection, under a snapshot that is taken between two changes.
+fn changes_of_a_store_allocate_nothing(folder: &Path) {
+    let shape = Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers };
+    let store = VectorStore::create(folder, &StoreOptions::new(shape)).unwrap();
+    let (ids, rows): (Vec<u64>, Vec<f32>) = ((0..12_000).collect(), vectors(12_000, 5));
+    let rows = Vectors::new(&rows, DIM);
+    store.write(&ids[..], rows, Durability::None).unwrap();
+    let (mut snapshot, mut committed) = (store.snapshot(), Committed::default());
+    let mut change = |turns: Range<usize>| {
+        for turn in turns {
+            let ids = [(turn * 7919 % 12_000) as u64];
+            let mut commit = |put: Ids<'_>, delete| {
+                let change =
+                    Change { put, rows: rows.rows(turn..turn + put.len()).into(), delete, attachment: b"said" };
+                store.commit_into(&change, Durability::Flush, &mut committed).unwrap();
+                snapshot = store.snapshot();
+            };
+            if turn % 2 == 0 {
+                commit(Ids::NONE, (&ids).into());
+            }
+            commit((&ids).into(), Ids::NONE);
+        }
+    };
+    change(0..200);
+    let changed = blocks(|| change(200..400));
+    assert!(changed <= 1, "{changed} blocks for 300 changes of a store");
+}
+
+/// A record is put in place of another, or deleted and put again. What it adds is allocated: a checksum of each change, in an array that
+/// doubles.
+fn changes_of_a_collection_allocate_nothing(name: &str, collection: &Collection) {
+    let rows = vectors(400, 9);
+    let rows = Vectors::new(&rows, DIM);
+    let change = |turns: Range<usize>| {
+        for turn in turns {
+            // All over the ids, and so over the pages that hold them.
+            let ids = [(turn * 7919 % 12_000) as u64];
+            let records = Records { ids: (&ids).into(), vectors: rows.rows(turn..turn + 1), documents: &[] };
+            if turn % 2 == 0 {
+                collection.upsert(&records, Durability::Flush).unwrap();
+            } else {
+                collection.delete(&ids, Durability::Flush).unwrap();
+                collection.insert(&records, Durability::Flush).unwrap();
+            }
+        }
+    };
+    change(0..200);
+    let changed = blocks(|| change(200..400));
+    assert!(changed <= 1, "{name}: {changed} blocks for 300 changes");
+}
+
+fn main() {
+    const NAME: &str = "searches_and_changes_allocate_nothing_once_they_are_warm";
+    if std::env::args().any(|arg| arg == "--list") {
+        println!("{NAME}: test");
+        return;
+    }
+    searches_and_changes_allocate_nothing_once_they_are_warm();
+    println!("test {NAME} ... ok");
+}
+
+fn searches_and_changes_allocate_nothing_once_they_are_warm() {
     let pool = pool(1);
     let data = vectors(4000, 1);
     let data = Vectors::new(&data, DIM);
@@ -232,6 +297,7 @@ fn searches_and_inserts_allocate_nothing_once_they_are_warm() {
     });
 
     let _profiler = dhat::Profiler::builder().testing().build();
+    changes_of_a_store_allocate_nothing(&folder.path().join("store"));
     searches_allocate_nothing("flat", &flat, &FlatSearchParams {});
     searches_allocate_nothing("ivf", &ivf, &IvfSearchParams { nprobe: 4 });
     for (name, frozen, live, small) in graphs {
@@ -241,6 +307,7 @@ fn searches_and_inserts_allocate_nothing_once_they_are_warm() {
     }
     for (name, collection) in &collections {
         searches_of_a_collection_allocate_nothing(name, collection);
+        changes_of_a_collection_allocate_nothing(name, collection);
     }
     drop(collections);
     let read_only = Collection::open_read_only(folder.path().join("hnsw")).unwrap();

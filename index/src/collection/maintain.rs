@@ -15,9 +15,8 @@ use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
 use super::open::{METADATA, VECTORS, io};
-use super::snapshot::Era;
 use super::sync::yield_now;
-use super::{Collection, CollectionError, IndexConfig};
+use super::{Collection, CollectionError, IndexConfig, State};
 use crate::hnsw::{Construction, HnswParams};
 use crate::memory::Capacity;
 use crate::{Clock, IdSet, Mutable, Progress};
@@ -107,10 +106,10 @@ impl Collection {
                 {
                     let mut state = self.write();
                     state.changing = true;
-                    let era = std::mem::take(&mut state.era);
-                    state.fading.push_back((era, Vec::new()));
+                    let State { fading, era, .. } = &mut *state;
+                    fading.end(era, std::iter::empty());
                 }
-                while self.read().fading.iter().any(|(era, _)| Era::is_searched(era)) {
+                while self.read().fading.is_searched() {
                     // Searches of an earlier moment are still under way. Those of snapshots look for the nodes that count too.
                     yield_now();
                 }
@@ -172,7 +171,11 @@ impl Collection {
         let store = self.store.stats();
         let graph = self.read().graph.clone();
         let metadata = self.metadata.as_ref().map(MetadataStore::cache_bytes);
-        let scratch = self.idle.capacity_bytes() as u64 + graph.as_ref().map_or(0, |graph| graph.scratch_bytes());
+        // Not that of a change that is being made.
+        let writer = self.writer.as_ref().and_then(|writer| writer.try_lock().ok());
+        let changes = writer.map_or(0, |writer| writer.scratch_bytes());
+        let searches = graph.as_ref().map_or(0, |graph| graph.scratch_bytes());
+        let scratch = (self.idle.capacity_bytes() + changes) as u64 + searches;
         let state = self.read();
         let mut memory = BTreeMap::from([
             ("ids", store.memory_bytes),

@@ -9,53 +9,53 @@ use super::CollectionError;
 use crate::memory::Capacity;
 use crate::top_k::TopK;
 
-/// Vectors in the form in which they are kept.
-pub(super) enum Kept<'a> {
-    F32(Vectors<'a, f32>),
-    F16(Vec<f16>, usize),
-    U8(Vec<u8>, usize),
+/// The memory in which vectors are brought into the form in which they are kept.
+#[derive(Debug, Default)]
+pub(super) struct Forms {
+    halves: Vec<f16>,
+    bytes: Vec<u8>,
+    back: Vec<f32>,
 }
 
-impl<'a> Kept<'a> {
-    /// Vectors of finite components, if they can be kept so.
-    pub(super) fn of(element: ElementKind, vectors: Vectors<'a, f32>) -> Result<Self, CollectionError> {
-        let components = vectors.as_slice();
-        Ok(match element {
-            ElementKind::F32 => Self::F32(vectors),
+impl Forms {
+    /// Vectors of finite components as they are kept, and as they come back, if they can be kept so.
+    pub(super) fn of<'a>(
+        &'a mut self,
+        element: ElementKind,
+        vectors: Vectors<'a, f32>,
+    ) -> Result<(Rows<'a>, Vectors<'a, f32>), CollectionError> {
+        let (components, dim) = (vectors.as_slice(), vectors.dim());
+        let Self { halves, bytes, back } = self;
+        back.clear();
+        let rows = match element {
+            ElementKind::F32 => return Ok((vectors.into(), vectors)),
             ElementKind::F16 => {
-                let halves: Vec<f16> = components.iter().copied().map(f16::from_f32).collect();
+                halves.clear();
+                halves.extend(components.iter().copied().map(f16::from_f32));
                 if let Some(at) = halves.iter().position(|x| !x.is_finite()) {
-                    let (row, column) = (at / vectors.dim(), at % vectors.dim());
-                    return Err(CollectionError::NotF16 { row, column, value: components[at] });
+                    return Err(CollectionError::NotF16 { row: at / dim, column: at % dim, value: components[at] });
                 }
-                Self::F16(halves, vectors.dim())
+                back.extend(halves.iter().map(|x| x.to_f32()));
+                Vectors::new(&halves[..], dim).into()
             }
             ElementKind::U8 => {
                 let whole = |&x: &f32| (0.0..=255.0).contains(&x) && x.fract() == 0.0;
                 if let Some(at) = components.iter().position(|x| !whole(x)) {
-                    let (row, column) = (at / vectors.dim(), at % vectors.dim());
-                    return Err(CollectionError::NotU8 { row, column, value: components[at] });
+                    return Err(CollectionError::NotU8 { row: at / dim, column: at % dim, value: components[at] });
                 }
-                Self::U8(components.iter().map(|&x| x as u8).collect(), vectors.dim())
+                bytes.clear();
+                bytes.extend(components.iter().map(|&x| x as u8));
+                back.extend_from_slice(components);
+                Vectors::new(&bytes[..], dim).into()
             }
-        })
+        };
+        Ok((rows, Vectors::new(&back[..], dim)))
     }
+}
 
-    pub(super) fn rows(&self) -> Rows<'_> {
-        match self {
-            Self::F32(vectors) => (*vectors).into(),
-            Self::F16(components, dim) => Vectors::new(components, *dim).into(),
-            Self::U8(components, dim) => Vectors::new(components, *dim).into(),
-        }
-    }
-
-    /// The components as they come back.
-    pub(super) fn components(&self) -> std::borrow::Cow<'a, [f32]> {
-        match self {
-            Self::F32(vectors) => vectors.as_slice().into(),
-            Self::F16(components, _) => components.iter().map(|x| x.to_f32()).collect(),
-            Self::U8(components, _) => components.iter().map(|&x| f32::from(x)).collect(),
-        }
+impl Capacity for Forms {
+    fn capacity_bytes(&self) -> usize {
+        self.halves.capacity_bytes() + self.bytes.capacity_bytes() + self.back.capacity_bytes()
     }
 }
 

@@ -40,6 +40,7 @@
 
 mod begin;
 mod config;
+mod era;
 mod error;
 mod graph;
 mod maintain;
@@ -51,7 +52,6 @@ mod snapshot;
 mod sync;
 mod write;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -69,10 +69,10 @@ pub use write::Records;
 
 use crate::IdSet;
 use crate::scratch::Idle;
+use era::{Era, Fading};
 use graph::Graph;
 use nodes::Nodes;
 use search::SearchScratch;
-use snapshot::Era;
 use sync::atomic::AtomicU64;
 use sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use write::Writer;
@@ -111,14 +111,13 @@ struct State {
     changing: bool,
     /// Held by searches and snapshots that see this state.
     era: Arc<Era>,
-    /// Nodes whose vectors are gone, but which the graph still finds, because searches of their era may want them.
-    fading: VecDeque<(Arc<Era>, Vec<u32>)>,
+    fading: Fading,
 }
 
 impl State {
     fn new(snapshot: Snapshot, graph: Option<Arc<Graph>>, nodes: Nodes, tail: IdSet) -> Self {
         let nodes = Arc::new(nodes);
-        Self { snapshot, graph, nodes, tail, changing: false, era: Arc::default(), fading: VecDeque::new() }
+        Self { snapshot, graph, nodes, tail, changing: false, era: Arc::default(), fading: Fading::default() }
     }
 }
 

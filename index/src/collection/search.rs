@@ -5,10 +5,11 @@ use std::sync::Arc;
 use nearlab_storage::metadata::{Document, Filter, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
+use super::era::Era;
 use super::graph::{Graph, IndexScratch};
 use super::measure::Measure;
 use super::nodes::Nodes;
-use super::snapshot::{CollectionSnapshot, Era};
+use super::snapshot::CollectionSnapshot;
 use super::sync::atomic::Ordering;
 use super::sync::yield_now;
 use super::{Collection, CollectionError, State};

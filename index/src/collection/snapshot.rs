@@ -8,26 +8,12 @@ use std::sync::Arc;
 use nearlab_storage::metadata::{Document, Filter, MetadataSnapshot, MetadataStore, RoaringBitmap};
 use nearlab_storage::store::{Id, Ids, Snapshot};
 
+use super::era::Era;
 use super::graph::Graph;
 use super::nodes::Nodes;
 use super::search::{Shown, ids};
-use super::sync::atomic::{AtomicUsize, Ordering};
 use super::{Collection, CollectionError, CollectionSearcher, Record, records};
 use crate::IdSet;
-
-/// The time between two changes, as those who look at it hold it.
-#[derive(Debug, Default)]
-pub(super) struct Era {
-    /// Of those who hold it.
-    snapshots: AtomicUsize,
-}
-
-impl Era {
-    /// Whether searches of this era, which somebody else keeps, are under way, other than those of snapshots.
-    pub(super) fn is_searched(era: &Arc<Self>) -> bool {
-        Arc::strong_count(era) > 1 + era.snapshots.load(Ordering::Acquire)
-    }
-}
 
 /// A collection as it was when this was taken, whatever changes since: any number of threads may read and search it. Taking one costs
 /// a copy of the set of records that the index does not hold; the first change afterwards copies which node holds which record, some 20
@@ -63,7 +49,7 @@ impl Collection {
         self.settled(|state| {
             let metadata = self.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
             let era = Arc::clone(&state.era);
-            era.snapshots.fetch_add(1, Ordering::AcqRel);
+            era.begin_snapshot();
             let (snapshot, graph, nodes) = (state.snapshot.clone(), state.graph.clone(), Arc::clone(&state.nodes));
             let moment = Moment { snapshot, graph, nodes, tail: state.tail.clone(), era };
             Ok(CollectionSnapshot { collection: self, metadata, moment })
@@ -75,7 +61,7 @@ impl Drop for CollectionSnapshot<'_> {
     /// Lets the graph forget what only this wanted, unless somebody is changing the collection, who will.
     fn drop(&mut self) {
         let era = std::mem::take(&mut self.moment.era);
-        era.snapshots.fetch_sub(1, Ordering::AcqRel);
+        era.end_snapshot();
         drop(era);
         if let Some(Ok(_one)) = self.collection.writer.as_ref().map(|writer| writer.try_lock()) {
             self.collection.fade();

@@ -8,11 +8,12 @@ use nearlab_storage::metadata::{Change as MetadataChange, Document, Durability a
 use nearlab_storage::store::{Change, Committed, Durability, Ids, Past};
 
 use super::graph::Graph;
-use super::measure::Kept;
+use super::measure::Forms;
 use super::open::VECTORS;
 use super::sync::atomic::Ordering;
 use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig, Nodes, State};
 use crate::Mutable;
+use crate::memory::Capacity;
 use crate::space::check_base_on;
 
 /// Bytes that may wait before the metadata is made durable.
@@ -49,12 +50,38 @@ pub(super) struct Writer {
     waiting: usize,
     /// Why nothing can be changed any more.
     behind: Option<String>,
+    /// Memory that changes are worked out in.
+    scratch: Scratch,
+}
+
+/// Bytes of scratch that are kept for the next change, so that a bulk load leaves none behind.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// What a change is worked out in.
+#[derive(Debug, Default)]
+struct Scratch {
+    forms: Forms,
+    committed: Committed,
+    /// Nodes that the index has given to vectors.
+    taken: Vec<u32>,
+}
+
+impl Capacity for Scratch {
+    fn capacity_bytes(&self) -> usize {
+        let Self { forms, committed: Committed { slots, freed, .. }, taken } = self;
+        forms.capacity_bytes() + slots.capacity_bytes() + freed.capacity_bytes() + taken.capacity_bytes()
+    }
 }
 
 impl Writer {
     /// Of a collection whose index is of this generation.
     pub(super) fn at(generation: u64) -> Self {
         Self { generation, ..Self::default() }
+    }
+
+    /// Bytes of memory that changes are worked out in.
+    pub(super) fn scratch_bytes(&self) -> usize {
+        self.scratch.capacity_bytes()
     }
 }
 
@@ -99,25 +126,29 @@ impl Collection {
     ) -> Result<u64, CollectionError> {
         let documents = self.encoded(records)?;
         check_base_on(&self.pool, records.vectors)?;
-        let kept = Kept::of(self.config.element, records.vectors)?;
         let attachment = attach(&documents);
         let mut writer = self.lock_writer()?;
         self.check(&writer)?;
         if how == How::Insert {
             self.refuse_known(records.ids)?;
         }
-        let change = Change { put: records.ids, rows: kept.rows(), delete, attachment: &attachment };
-        let committed = self.store.commit(&change, durability)?;
-        if committed.slots.is_empty() && committed.freed.is_empty() {
-            return Ok(committed.sequence);
+        let mut scratch = std::mem::take(&mut writer.scratch);
+        let Scratch { forms, committed, taken } = &mut scratch;
+        let (rows, vectors) = forms.of(self.config.element, records.vectors)?;
+        let change = Change { put: records.ids, rows, delete, attachment: &attachment };
+        self.store.commit_into(&change, durability, committed)?;
+        if !committed.slots.is_empty() || !committed.freed.is_empty() {
+            writer.waiting += attachment.len() + size_of_val(&committed.freed[..]);
+            let vectors = (how != How::Load).then_some(vectors);
+            let follow = self.follow(committed, vectors, &documents, taken);
+            let outcome = follow.and_then(|()| self.keep_up(&mut writer, how));
+            outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
         }
-        writer.waiting += attachment.len() + size_of_val(&committed.freed[..]);
-        let vectors = kept.components();
-        let vectors = (how != How::Load).then(|| Vectors::new(&vectors, self.config.dim));
-        let follow = self.follow(&committed, vectors, &documents);
-        let outcome = follow.and_then(|()| self.keep_up(&mut writer, how));
-        outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
-        Ok(committed.sequence)
+        let sequence = committed.sequence;
+        if scratch.capacity_bytes() <= KEPT_BYTES {
+            writer.scratch = scratch;
+        }
+        Ok(sequence)
     }
 
     /// The documents as they are kept; none in a collection without fields.
@@ -138,55 +169,50 @@ impl Collection {
     }
 
     fn refuse_known(&self, ids: Ids<'_>) -> Result<(), CollectionError> {
-        let snapshot = self.store.snapshot();
-        let known = snapshot.slots_of(ids)?.into_iter().flatten().next();
-        match known.and_then(|slot| snapshot.id(slot)) {
+        match self.store.snapshot().first_known(ids)? {
             Some(id) => Err(CollectionError::Taken(id.to_string())),
             None => Ok(()),
         }
     }
 
-    /// Does what follows from a change: the index takes the vectors in, if they are for it, then documents and nodes change in one turn.
+    /// Does what follows from a change: the index takes the vectors in, if they are for it, as nodes that are noted in `taken`, then
+    /// documents and nodes change in one turn.
     fn follow(
         &self,
         committed: &Committed,
         vectors: Option<Vectors<'_, f32>>,
         documents: &[Vec<u8>],
+        taken: &mut Vec<u32>,
     ) -> Result<(), CollectionError> {
         let graph = self.read().graph.clone();
-        let inserted = match (graph.as_deref(), vectors) {
+        let indexed = match (graph.as_deref(), vectors) {
             (Some(Graph::Live(live)), Some(vectors)) if !vectors.is_empty() => {
                 self.write().changing = true;
-                Some(live.insert(vectors, &self.pool)?)
+                live.insert_into(vectors, &self.pool, taken)?;
+                true
             }
-            _ => None,
+            _ => false,
         };
         self.part_nodes();
         self.turns.fetch_add(1, Ordering::AcqRel);
         let applied = self.apply(committed, documents);
         let mut state = self.write();
-        let State { nodes, tail, .. } = &mut *state;
+        let State { nodes, tail, fading, era, .. } = &mut *state;
         let nodes = Arc::make_mut(nodes);
-        let gone: Vec<u32> = committed
-            .freed
-            .iter()
-            .filter_map(|&slot| {
-                tail.remove(slot);
-                nodes.remove(slot)
-            })
-            .collect();
+        let gone = committed.freed.iter().filter_map(|&slot| {
+            tail.remove(slot);
+            nodes.remove(slot)
+        });
+        fading.end_with(era, gone);
         for (i, &slot) in committed.slots.iter().enumerate() {
-            match &inserted {
-                Some(taken) => nodes.put(taken[i], slot, committed.sequence),
-                None => drop(tail.insert(slot)),
+            if indexed {
+                nodes.put(taken[i], slot, committed.sequence);
+            } else {
+                tail.insert(slot);
             }
         }
         state.snapshot = self.store.snapshot();
         state.changing = false;
-        if !gone.is_empty() {
-            let era = std::mem::take(&mut state.era);
-            state.fading.push_back((era, gone));
-        }
         drop(state);
         self.turns.fetch_add(1, Ordering::AcqRel);
         self.fade();
@@ -205,19 +231,15 @@ impl Collection {
 
     /// Lets the graph forget nodes that no search can want any more.
     pub(super) fn fade(&self) {
-        loop {
+        while self.read().fading.is_due() {
             let (graph, gone) = {
-                let state = self.read();
-                match state.fading.front() {
-                    // The eras before this one are over: their nodes would stand before these.
-                    Some((era, gone)) if Arc::strong_count(era) == 1 => (state.graph.clone(), gone.clone()),
-                    _ => return,
-                }
+                let mut state = self.write();
+                (state.graph.clone(), state.fading.due().unwrap_or_default())
             };
             if let Some(Graph::Live(live)) = graph.as_deref() {
                 live.delete(&gone);
             }
-            self.write().fading.pop_front();
+            self.write().fading.done(gone);
         }
     }
 

@@ -124,9 +124,8 @@ pub enum StoreError {
 
 impl StoreError {
     /// An error of the system, with what was being done to which file.
-    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |cause| Self::Io { doing, path, cause }
+    pub(super) fn io<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> Self + use<'p> {
+        move |cause| Self::Io { doing, path: path.to_owned(), cause }
     }
 
     pub(super) fn param(name: &'static str, expected: &'static str, found: impl fmt::Display) -> Self {

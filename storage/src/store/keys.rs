@@ -10,14 +10,28 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::linear::LinearHash;
+use super::linear::{HashSpare, LinearHash};
 use super::log::OwnedIds;
-use super::paged::Paged;
+use super::paged::{Paged, PagedSpare};
 use super::shape::{Id, IdKind, Ids};
 use super::view::Place;
 
 /// Ids that are looked up together.
 pub(super) const TOGETHER: usize = 64;
+
+/// Memory that changes of ids are made in; of one kind it has none.
+#[derive(Debug, Default)]
+pub(super) struct KeySpare {
+    numbers: TableSpare<u64>,
+    names: TableSpare<Arc<str>>,
+}
+
+impl KeySpare {
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.numbers.memory() + self.names.memory()
+    }
+}
 
 /// The ids of a store.
 #[derive(Debug, Clone)]
@@ -69,10 +83,11 @@ impl Keys {
     }
 
     /// Lets the row of a slot, which has one, lie elsewhere.
-    pub(super) fn put(&mut self, slot: u32, place: Place) {
+    pub(super) fn put(&mut self, slot: u32, place: Place, spare: &mut KeySpare) {
+        let slot = slot as usize;
         match self {
-            Self::Numbers(table) => table.known.get_mut(slot as usize).place = place,
-            Self::Names(table) => table.known.get_mut(slot as usize).place = place,
+            Self::Numbers(table) => table.known.get_mut(slot, &mut spare.numbers.known).place = place,
+            Self::Names(table) => table.known.get_mut(slot, &mut spare.names.known).place = place,
         }
     }
 
@@ -85,10 +100,10 @@ impl Keys {
     }
 
     /// Forgets the id of a slot that has one, and where its row lies.
-    pub(super) fn forget(&mut self, slot: u32) {
+    pub(super) fn forget(&mut self, slot: u32, spare: &mut KeySpare) {
         match self {
-            Self::Numbers(table) => table.forget(slot),
-            Self::Names(table) => table.forget(slot),
+            Self::Numbers(table) => table.forget(slot, &mut spare.numbers),
+            Self::Names(table) => table.forget(slot, &mut spare.names),
         }
     }
 
@@ -99,10 +114,11 @@ impl Keys {
         slots: &[u32],
         ids: &OwnedIds,
         places: impl Iterator<Item = Place>,
+        spare: &mut KeySpare,
     ) -> Result<(), String> {
         match (self, ids) {
-            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.learn(slots, ids, places),
-            (Self::Names(table), OwnedIds::Names(ids)) => table.learn(slots, ids, places),
+            (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.learn(slots, ids, places, &mut spare.numbers),
+            (Self::Names(table), OwnedIds::Names(ids)) => table.learn(slots, ids, places, &mut spare.names),
             (keys, ids) => Err(format!("ids that are {}, not {}", ids.kind(), keys.kind())),
         }
     }
@@ -113,6 +129,23 @@ impl Keys {
             (Self::Numbers(table), OwnedIds::Numbers(ids)) => table.load(ids, places),
             (Self::Names(table), OwnedIds::Names(ids)) => table.load(ids, places),
             (keys, ids) => Err(format!("ids that are {}, not {}", ids.kind(), keys.kind())),
+        }
+    }
+
+    /// Becomes a copy of others, of the same kind.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Numbers(table), Self::Numbers(other)) => table.copy_from(other),
+            (Self::Names(table), Self::Names(other)) => table.copy_from(other),
+            (keys, other) => *keys = other.clone(),
+        }
+    }
+
+    /// Becomes one to copy into; what nobody shares is kept.
+    pub(super) fn give_up(&mut self, spare: &mut KeySpare) {
+        match self {
+            Self::Numbers(table) => table.give_up(&mut spare.numbers),
+            Self::Names(table) => table.give_up(&mut spare.names),
         }
     }
 
@@ -150,6 +183,19 @@ struct Known<K> {
     place: Place,
 }
 
+/// Memory that changes of a [`Table`] are made in.
+#[derive(Debug, Default)]
+struct TableSpare<K> {
+    slots: HashSpare,
+    known: PagedSpare<Known<K>>,
+}
+
+impl<K> TableSpare<K> {
+    fn memory(&self) -> usize {
+        self.slots.memory() + self.known.memory()
+    }
+}
+
 /// Ids of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Table<K> {
@@ -177,7 +223,7 @@ impl<K: Key> Table<K> {
 
     #[inline]
     fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u32 {
-        (self.hasher.hash_one(key) >> 32) as u32
+        hash_of(&self.hasher, key)
     }
 
     #[inline]
@@ -240,7 +286,13 @@ impl<K: Key> Table<K> {
         keys.clone().next().is_none_or(above) && keys.is_sorted_by(|a, b| a < b)
     }
 
-    fn learn(&mut self, slots: &[u32], keys: &[K], places: impl Iterator<Item = Place>) -> Result<(), String> {
+    fn learn(
+        &mut self,
+        slots: &[u32],
+        keys: &[K],
+        places: impl Iterator<Item = Place>,
+        spare: &mut TableSpare<K>,
+    ) -> Result<(), String> {
         let known = self.known.len();
         let given = slots.partition_point(|&slot| (slot as usize) < known);
         let mut learned = keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place });
@@ -248,42 +300,67 @@ impl<K: Key> Table<K> {
             if self.known.get(slot as usize).is_none_or(|known| known.place != Place::NONE) {
                 return Err(format!("a vector for slot {slot} of {known}, which is not free"));
             }
-            *self.known.get_mut(slot as usize) = learned;
+            *self.known.get_mut(slot as usize, &mut spare.known) = learned;
         }
-        self.known.extend(learned);
-        self.lead(slots, |i, _| &keys[i])
+        self.known.extend(learned, &mut spare.known);
+        self.lead(slots, |i, _| &keys[i], &mut spare.slots)
     }
 
     fn load(&mut self, keys: &[K], places: impl Iterator<Item = Place> + Clone) -> Result<(), String> {
         let live: Vec<u32> =
             (0..).zip(places.clone()).filter(|(_, place)| *place != Place::NONE).map(|(slot, _)| slot).collect();
-        self.known.extend(keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place }));
-        self.lead(&live, |_, slot| &keys[slot as usize])
+        let known = keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place });
+        self.known.extend(known, &mut PagedSpare::default());
+        self.lead(&live, |_, slot| &keys[slot as usize], &mut HashSpare::default())
     }
 
     /// Lets the key of each slot lead to it: `key` gives that of the `i`-th.
-    fn lead<'k>(&mut self, slots: &[u32], key: impl Fn(usize, u32) -> &'k K + Copy) -> Result<(), String>
+    fn lead<'k>(
+        &mut self,
+        slots: &[u32],
+        key: impl Fn(usize, u32) -> &'k K + Copy,
+        spare: &mut HashSpare,
+    ) -> Result<(), String>
     where
         K: 'k,
     {
-        let keys = (0..).zip(slots).map(|(i, &slot)| key(i, slot));
+        let keys = (0..slots.len()).zip(slots).map(|(i, &slot)| key(i, slot));
         if let Some(highest) =
             keys.clone().max().filter(|&key| self.highest.as_ref().is_none_or(|highest| highest < key))
         {
             self.highest = Some(highest.clone());
         }
-        let entries: Vec<(u32, u32)> = keys.map(|key| self.hash(key)).zip(slots.iter().copied()).collect();
-        let known = |slot: u32| &self.known.get(slot as usize).expect("the slot has an id").key;
-        let met = self.slots.extend(&entries, |slot, other| known(slot) == known(other));
+        let Self { slots: table, known, hasher, .. } = self;
+        let entries = keys.map(|key| hash_of(hasher, key)).zip(slots.iter().copied());
+        let key = |slot: u32| &known.get(slot as usize).expect("the slot has an id").key;
+        let met = table.extend(entries, |slot, other| key(slot) == key(other), spare);
         met.map_err(|(slot, other)| format!("id {:?} for slot {slot}, which slot {other} has", self.key(slot)))
     }
 
-    fn forget(&mut self, slot: u32) {
-        let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize));
-        self.slots.remove(self.hash(&key), slot);
+    fn forget(&mut self, slot: u32, spare: &mut TableSpare<K>) {
+        let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize, &mut spare.known));
+        self.slots.remove(self.hash(&key), slot, &mut spare.slots);
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        self.slots.copy_from(&other.slots);
+        self.known.copy_from(&other.known);
+        self.highest.clone_from(&other.highest);
+        self.hasher.clone_from(&other.hasher);
+    }
+
+    fn give_up(&mut self, spare: &mut TableSpare<K>) {
+        self.slots.give_up(&mut spare.slots);
+        self.known.give_up(&mut spare.known);
+        self.highest = None;
     }
 
     fn memory(&self) -> usize {
         self.slots.memory() + self.known.memory()
     }
+}
+
+#[inline]
+fn hash_of<Q: Hash + ?Sized>(hasher: &RandomState, key: &Q) -> u32 {
+    (hasher.hash_one(key) >> 32) as u32
 }

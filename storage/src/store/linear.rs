@@ -12,11 +12,14 @@ use std::iter;
 use std::sync::Arc;
 
 use super::paged::{BRANCH, Pages};
+use super::spare::{KEPT_BYTES, Spare};
 
 /// Entries of a bucket, on average, at which one is split: they have as many when they were, and twice as many before.
 const MEAN: usize = 512;
 /// Entries of a group.
 const WIDTH: usize = 8;
+/// The number of a bucket's groups is a multiple of this: what one leaves is of use to many.
+const STEP: usize = 16;
 /// Stands where a slot would, where there is none.
 const NO_SLOT: u32 = u32::MAX;
 
@@ -100,8 +103,8 @@ impl Bucket {
     }
 
     /// Takes an entry out that is there.
-    fn remove(&mut self, hash: u32, slot: u32) {
-        let groups = Arc::make_mut(&mut self.groups);
+    fn remove(&mut self, hash: u32, slot: u32, spare: &mut Spare<[Group]>) {
+        let groups = spare.own_slice(&mut self.groups);
         let len = groups.len();
         let mut hole = home(hash, len);
         let i = loop {
@@ -133,7 +136,8 @@ impl Bucket {
 
 /// Groups of these entries, of which there may be `used`, so that half of the room is.
 fn room(entries: impl Iterator<Item = (u32, u32)>, used: usize) -> Arc<[Group]> {
-    let mut groups: Arc<[Group]> = iter::repeat_n(Group::EMPTY, used / (WIDTH / 2) + 1).collect();
+    let len = (used / (WIDTH / 2) + 1).next_multiple_of(STEP);
+    let mut groups: Arc<[Group]> = iter::repeat_n(Group::EMPTY, len).collect();
     let room = Arc::make_mut(&mut groups);
     entries.for_each(|entry| place(room, entry));
     groups
@@ -174,6 +178,24 @@ fn place_in(group: &mut Group, (hash, slot): (u32, u32)) {
     (group.hashes[end], group.slots[end]) = (hash, slot);
 }
 
+/// Memory that changes of a table are made in.
+#[derive(Debug, Default)]
+pub(super) struct HashSpare {
+    branches: Spare<[Bucket; BRANCH]>,
+    groups: Spare<[Group]>,
+    /// None, which stand where a bucket's were.
+    none: Arc<[Group]>,
+    /// Entries to put, each with its bucket.
+    order: Vec<(usize, (u32, u32))>,
+}
+
+impl HashSpare {
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.branches.memory() + self.groups.memory() + self.order.capacity() * size_of::<(usize, (u32, u32))>()
+    }
+}
+
 /// Slots by hash.
 #[derive(Debug, Clone)]
 pub(super) struct LinearHash {
@@ -187,7 +209,7 @@ pub(super) struct LinearHash {
 impl LinearHash {
     pub(super) fn new() -> Self {
         let mut buckets = Pages::default();
-        buckets.push(Bucket::of(iter::empty(), 0));
+        buckets.push(Bucket::of(iter::empty(), 0), &mut Spare::default());
         Self { buckets, mask: 0, len: 0 }
     }
 
@@ -206,21 +228,27 @@ impl LinearHash {
 
     /// Puts slots, each with the hash of its id, bucket by bucket. Where `same` says that the id of one is that of another of the
     /// same hash, these two are given back, and some of the others are there.
-    pub(super) fn extend(&mut self, entries: &[(u32, u32)], same: impl Fn(u32, u32) -> bool) -> Result<(), (u32, u32)> {
+    pub(super) fn extend(
+        &mut self,
+        entries: impl ExactSizeIterator<Item = (u32, u32)>,
+        same: impl Fn(u32, u32) -> bool,
+        spare: &mut HashSpare,
+    ) -> Result<(), (u32, u32)> {
         while self.len + entries.len() > self.buckets.len() * MEAN {
-            self.split();
+            self.split(spare);
         }
-        let mut order: Vec<(usize, &(u32, u32))> =
-            entries.iter().map(|entry| (self.bucket_of(entry.0), entry)).collect();
+        let HashSpare { branches, groups: spare, order, .. } = spare;
+        order.clear();
+        order.extend(entries.map(|entry| (self.bucket_of(entry.0), entry)));
         order.sort_unstable_by_key(|(bucket, _)| *bucket);
         for entries in order.chunk_by(|a, b| a.0 == b.0) {
-            let bucket = self.buckets.at_mut(entries[0].0);
+            let bucket = self.buckets.at_mut(entries[0].0, branches);
             bucket.reserve(entries.len());
-            let groups = Arc::make_mut(&mut bucket.groups);
+            let groups = spare.own_slice(&mut bucket.groups);
             for (_, (hash, _)) in entries {
                 nearlab_simd::prefetch(std::slice::from_ref(&groups[home(*hash, groups.len())]));
             }
-            for &(_, &(hash, slot)) in entries {
+            for &(_, (hash, slot)) in entries {
                 if let Some(other) = find(groups, hash, |other| same(slot, other)) {
                     return Err((slot, other));
                 }
@@ -229,14 +257,30 @@ impl LinearHash {
             bucket.used += entries.len() as u32;
             self.len += entries.len();
         }
+        if size_of_val(&order[..]) > KEPT_BYTES {
+            *order = Vec::new();
+        }
         Ok(())
     }
 
     /// Takes a slot out that is there.
-    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+    pub(super) fn remove(&mut self, hash: u32, slot: u32, spare: &mut HashSpare) {
         let bucket = self.bucket_of(hash);
-        self.buckets.at_mut(bucket).remove(hash, slot);
+        self.buckets.at_mut(bucket, &mut spare.branches).remove(hash, slot, &mut spare.groups);
         self.len -= 1;
+    }
+
+    /// Becomes a copy of another.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.buckets.copy_from(&other.buckets);
+        (self.mask, self.len) = (other.mask, other.len);
+    }
+
+    /// Becomes one to copy into; what nobody shares is kept.
+    pub(super) fn give_up(&mut self, spare: &mut HashSpare) {
+        let HashSpare { branches, groups, none, .. } = spare;
+        self.buckets.give_up(branches, |bucket| groups.offer(std::mem::replace(&mut bucket.groups, Arc::clone(none))));
+        (self.mask, self.len) = (0, 0);
     }
 
     /// Bytes of memory, about.
@@ -252,17 +296,17 @@ impl LinearHash {
     }
 
     /// Splits the next bucket.
-    fn split(&mut self) {
+    fn split(&mut self, spare: &mut HashSpare) {
         let new = self.buckets.len();
         if new > self.mask {
             self.mask = 2 * self.mask + 1;
         }
-        let old = self.buckets.at_mut(new & (self.mask >> 1));
+        let old = self.buckets.at_mut(new & (self.mask >> 1), &mut spare.branches);
         let goes = |entry: &(u32, u32)| entry.0 as usize & self.mask == new;
         let going = old.iter().filter(goes).count();
         let gone = Bucket::of(old.iter().filter(goes), going);
         *old = Bucket::of(old.iter().filter(|entry| !goes(entry)), old.used as usize - going);
-        self.buckets.push(gone);
+        self.buckets.push(gone, &mut spare.branches);
     }
 }
 
@@ -289,14 +333,20 @@ mod tests {
         ) {
             // Hashes that share their upper bits meet in one place of a bucket, at its end too.
             let hash = |of: u32| u32::MAX - of / 20 - (of % 20) * (of % 3) * 0x0500_0001;
-            let mut table = LinearHash::new();
+            let (mut table, mut spare) = (LinearHash::new(), HashSpare::default());
+            let mut old = table.clone();
             let mut model = std::collections::BTreeSet::new();
             for (put, of, slot) in changes {
                 let (hash, slot) = (hash(of), of * 4 + slot);
                 if put && model.insert((hash, slot)) {
-                    prop_assert_eq!(table.extend(&[(hash, slot)], |_, _| false), Ok(()));
+                    prop_assert_eq!(table.extend([(hash, slot)].into_iter(), |_, _| false, &mut spare), Ok(()));
                 } else if !put && model.remove(&(hash, slot)) {
-                    table.remove(hash, slot);
+                    table.remove(hash, slot, &mut spare);
+                }
+                // As a store's views follow one another.
+                if of % 7 == 0 {
+                    old.give_up(&mut spare);
+                    old.copy_from(&table);
                 }
             }
             for of in 0..40 {
@@ -309,12 +359,14 @@ mod tests {
     #[test]
     fn it_grows_by_splitting_and_a_copy_keeps_what_it_had() {
         let hash = |slot: u32| slot.wrapping_mul(0x9e37_79b9);
-        let mut table = LinearHash::new();
-        let entries = |slots: std::ops::Range<u32>| slots.map(|slot| (hash(slot), slot)).collect::<Vec<_>>();
-        table.extend(&entries(0..100_000), |_, _| false).unwrap();
+        let (mut table, mut spare) = (LinearHash::new(), HashSpare::default());
+        let entries = |slots: std::ops::Range<u32>| {
+            (slots.start as usize..slots.end as usize).map(|slot| (hash(slot as u32), slot as u32))
+        };
+        table.extend(entries(0..100_000), |_, _| false, &mut spare).unwrap();
         let copy = table.clone();
-        (0..100_000).step_by(3).for_each(|slot| table.remove(hash(slot), slot));
-        table.extend(&entries(100_000..200_000), |_, _| false).unwrap();
+        (0..100_000).step_by(3).for_each(|slot| table.remove(hash(slot), slot, &mut spare));
+        table.extend(entries(100_000..200_000), |_, _| false, &mut spare).unwrap();
         for slot in 0..200_000 {
             let expected = (slot % 3 != 0 || slot >= 100_000).then_some(slot);
             assert_eq!(slots(&table, hash(slot)), Vec::from_iter(expected));
@@ -325,12 +377,12 @@ mod tests {
 
     #[test]
     fn more_of_one_hash_than_a_bucket_has_on_average_are_kept() {
-        let mut table = LinearHash::new();
-        let entries: Vec<(u32, u32)> = (0..5000).map(|slot| (7, slot)).collect();
-        table.extend(&entries, |_, _| false).unwrap();
-        assert_eq!(table.extend(&[(7, 5000)], |a, b| a - b == 4000), Err((5000, 1000)));
+        let (mut table, mut spare) = (LinearHash::new(), HashSpare::default());
+        table.extend((0..5000_usize).map(|slot| (7, slot as u32)), |_, _| false, &mut spare).unwrap();
+        let one_more = [(7, 5000)].into_iter();
+        assert_eq!(table.extend(one_more, |a, b| a - b == 4000, &mut spare), Err((5000, 1000)));
         assert!(slots(&table, 7).into_iter().eq(0..5000));
-        (0..5000).for_each(|slot| table.remove(7, slot));
+        (0..5000).for_each(|slot| table.remove(7, slot, &mut spare));
         assert!(slots(&table, 7).is_empty());
     }
 }

@@ -57,6 +57,7 @@ mod relocate;
 mod segment;
 mod shape;
 mod snapshot;
+mod spare;
 mod stamp;
 mod stats;
 mod view;

@@ -83,7 +83,7 @@ impl VectorStore {
         let unfinished = disk.path(manifest::UNFINISHED);
         disk.rename(manifest::UNFINISHED, manifest::NAME).map_err(StoreError::io("rename", &unfinished))?;
         disk.sync_folder().map_err(StoreError::io("sync", disk.folder()))?;
-        let writer = Writer::new(log, 2, options.checkpoint_bytes);
+        let writer = Writer::new(log, 2, options.checkpoint_bytes, options.shape.ids);
         Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
     }
 
@@ -112,7 +112,7 @@ impl VectorStore {
             logs.any(|log| log == name) || view.segments.iter().any(|segment| name == segment_name(segment.number()))
         };
         remove_strays(&disk, &names, used);
-        let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes));
+        let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes), meta.shape.ids);
         writer.kept = kept;
         writer.active = view.segments.iter().rev().find(|segment| segment.grows()).cloned();
         writer.free = (0..view.keys.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();

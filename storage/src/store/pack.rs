@@ -73,7 +73,7 @@ impl VectorStore {
     }
 
     /// Gives back the memory that rows of packed segments were unpacked into, but for what snapshots keep; how many bytes. Waits
-    /// for a compaction or packing at work.
+    /// for a change, compaction or packing at work.
     pub fn cool(&self) -> Result<u64, StoreError> {
         let _one = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.read_view().segments.clone();
@@ -86,6 +86,9 @@ impl VectorStore {
             if let Some(known) = view.segments.iter_mut().find(|known| known.number() == segment.number()) {
                 *known = Arc::new(cooled);
             }
+        }
+        if given_back > 0 && self.writer.is_some() {
+            self.lock_writer()?.past.clear();
         }
         Ok(given_back)
     }

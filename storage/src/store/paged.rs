@@ -6,6 +6,8 @@
 use std::array;
 use std::sync::Arc;
 
+use super::spare::Spare;
+
 /// Elements that are copied at once when one of them changes while another array shares them.
 const PAGE: usize = 512;
 /// Pages whose pointers are copied at once.
@@ -35,16 +37,33 @@ impl<T: Clone + Default, const N: usize> Pages<T, N> {
         &self.pages[i / N][i % N]
     }
 
-    pub(super) fn at_mut(&mut self, i: usize) -> &mut T {
-        &mut Arc::make_mut(&mut self.pages[i / N])[i % N]
+    pub(super) fn at_mut(&mut self, i: usize, spare: &mut Spare<[T; N]>) -> &mut T {
+        &mut spare.own(&mut self.pages[i / N])[i % N]
     }
 
-    pub(super) fn push(&mut self, value: T) {
+    pub(super) fn push(&mut self, value: T, spare: &mut Spare<[T; N]>) {
         if self.len.is_multiple_of(N) {
             self.pages.push(Arc::new(array::from_fn(|_| T::default())));
         }
         self.len += 1;
-        *self.at_mut(self.len - 1) = value;
+        *self.at_mut(self.len - 1, spare) = value;
+    }
+
+    /// Becomes a copy of another.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.pages.clone_from(&other.pages);
+        self.len = other.len;
+    }
+
+    /// Becomes empty. Pages that nobody shares are kept, and what their elements lead to is for `take` first.
+    pub(super) fn give_up(&mut self, spare: &mut Spare<[T; N]>, mut take: impl FnMut(&mut T)) {
+        for mut page in self.pages.drain(..) {
+            if let Some(own) = Arc::get_mut(&mut page) {
+                own.iter_mut().for_each(&mut take);
+                spare.offer(page);
+            }
+        }
+        self.len = 0;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -59,6 +78,26 @@ impl<T: Clone + Default, const N: usize> Pages<T, N> {
 
 /// A page, unless it is one of those with which a branch is filled up.
 type Page<T> = Option<Arc<[T; PAGE]>>;
+
+/// Pages and branches that nobody shares.
+#[derive(Debug)]
+pub(super) struct PagedSpare<T> {
+    branches: Spare<[Page<T>; BRANCH]>,
+    pages: Spare<[T; PAGE]>,
+}
+
+impl<T> Default for PagedSpare<T> {
+    fn default() -> Self {
+        Self { branches: Spare::default(), pages: Spare::default() }
+    }
+}
+
+impl<T> PagedSpare<T> {
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.branches.memory() + self.pages.memory()
+    }
+}
 
 /// A growing array of small elements.
 #[derive(Debug, Clone)]
@@ -86,8 +125,21 @@ impl<T: Clone + Default> Paged<T> {
         Some(&self.pages.at(i / PAGE).as_ref()?[i % PAGE])
     }
 
-    pub(super) fn get_mut(&mut self, i: usize) -> &mut T {
-        &mut self.page_mut(i / PAGE)[i % PAGE]
+    pub(super) fn get_mut(&mut self, i: usize, spare: &mut PagedSpare<T>) -> &mut T {
+        &mut self.page_mut(i / PAGE, spare)[i % PAGE]
+    }
+
+    /// Becomes a copy of another.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.pages.copy_from(&other.pages);
+        self.len = other.len;
+    }
+
+    /// Becomes empty; what nobody shares is kept.
+    pub(super) fn give_up(&mut self, spare: &mut PagedSpare<T>) {
+        let PagedSpare { branches, pages } = spare;
+        self.pages.give_up(branches, |page| page.take().into_iter().for_each(|page| pages.offer(page)));
+        self.len = 0;
     }
 
     /// Asks for the memory of an element.
@@ -98,15 +150,15 @@ impl<T: Clone + Default> Paged<T> {
         }
     }
 
-    pub(super) fn extend(&mut self, values: impl Iterator<Item = T>) {
+    pub(super) fn extend(&mut self, values: impl Iterator<Item = T>, spare: &mut PagedSpare<T>) {
         let mut values = values.peekable();
         while values.peek().is_some() {
             let used = self.len % PAGE;
             if used == 0 {
-                self.pages.push(Some(Arc::new(array::from_fn(|_| T::default()))));
+                self.pages.push(Some(Arc::new(array::from_fn(|_| T::default()))), &mut spare.branches);
             }
             let mut added = 0;
-            let free = &mut self.page_mut(self.len / PAGE)[used..];
+            let free = &mut self.page_mut(self.len / PAGE, spare)[used..];
             // In this order: a page that is full takes no value.
             for (place, value) in free.iter_mut().zip(values.by_ref()) {
                 *place = value;
@@ -125,8 +177,9 @@ impl<T: Clone + Default> Paged<T> {
         self.pages.len() * size_of::<[T; PAGE]>() + self.pages.memory()
     }
 
-    fn page_mut(&mut self, page: usize) -> &mut [T; PAGE] {
-        Arc::make_mut(self.pages.at_mut(page).as_mut().expect("pages are there up to the length"))
+    fn page_mut(&mut self, page: usize, spare: &mut PagedSpare<T>) -> &mut [T; PAGE] {
+        let page = self.pages.at_mut(page, &mut spare.branches).as_mut();
+        spare.pages.own(page.expect("pages are there up to the length"))
     }
 }
 
@@ -136,11 +189,11 @@ mod tests {
 
     #[test]
     fn a_copy_keeps_what_it_had_and_shares_the_rest() {
-        let mut array = Paged::default();
-        array.extend(0..30_000_u32);
+        let (mut array, mut spare) = (Paged::default(), PagedSpare::default());
+        array.extend(0..30_000_u32, &mut spare);
         let copy = array.clone();
-        *array.get_mut(2500) = 7;
-        array.extend(30_000..30_100);
+        *array.get_mut(2500, &mut spare) = 7;
+        array.extend(30_000..30_100, &mut spare);
         assert_eq!(
             (array.len(), array.get(2500), array.get(30_099), array.get(30_100)),
             (30_100, Some(&7), Some(&30_099), None)
@@ -150,5 +203,26 @@ mod tests {
         for shared in [5, 2500 - PAGE, 2500 + PAGE, 20_000] {
             assert_eq!(array.get(shared).map(std::ptr::from_ref), copy.get(shared).map(std::ptr::from_ref));
         }
+    }
+
+    #[test]
+    fn what_an_older_copy_leaves_is_where_the_next_change_is_copied_to() {
+        let (mut array, mut spare) = (Paged::default(), PagedSpare::default());
+        array.extend(0..30_000_u32, &mut spare);
+        let mut old = array.clone();
+        *array.get_mut(2500, &mut spare) = 7;
+        let left = old.get(2500).map(std::ptr::from_ref).unwrap();
+        old.give_up(&mut spare);
+        assert_eq!((old.len(), spare.pages.memory()), (0, PAGE * size_of::<u32>()));
+        old.copy_from(&array);
+        *array.get_mut(29_000, &mut spare) = 8;
+        assert_eq!(spare.memory(), 0, "one page and one branch changed hands");
+        assert_eq!(std::ptr::from_ref(array.get(29_000 / PAGE * PAGE + 2500 % PAGE).unwrap()), left);
+        assert_eq!((array.get(29_000), old.get(29_000), old.get(2500)), (Some(&8), Some(&29_000), Some(&7)));
+        assert!(array.iter().copied().eq((0..30_000).map(|i| match i {
+            2500 => 7,
+            29_000 => 8,
+            i => i,
+        })));
     }
 }

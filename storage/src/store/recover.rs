@@ -8,7 +8,7 @@ use super::StoreError;
 use super::log::{Entry, Replayed, Span, key_of, log_name, replay};
 use super::manifest::{self, KeptLog, Manifest, Meta, SegmentMeta};
 use super::segment::{ROWS_AT, Segment, segment_name};
-use super::view::View;
+use super::view::{View, ViewSpare};
 use crate::disk::Disk;
 use crate::mmap::Map;
 
@@ -73,9 +73,10 @@ fn load(disk: &dyn Disk, manifest: &Manifest, segments: Vec<Arc<Segment>>, log: 
     let wrong = |path: &str, at, found: String| StoreError::corrupt(&disk.path(path), at, "what fits together", found);
     view.load(&manifest.slots, &manifest.ids).map_err(|found| wrong(manifest::NAME, 0, found))?;
     view.sequence = manifest.sequence;
+    let mut spare = ViewSpare::default();
     for (at, entry) in &log.entries {
         if let Entry::Commit(commit) = entry {
-            view.apply(commit).map_err(|found| wrong(&log_name(manifest.meta.log), *at, found))?;
+            view.apply(commit, &mut spare).map_err(|found| wrong(&log_name(manifest.meta.log), *at, found))?;
         }
     }
     Ok(view)

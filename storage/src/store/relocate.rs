@@ -112,7 +112,7 @@ impl VectorStore {
             rows.by_ref().take(at_once).try_for_each(|row| row.map(|row| bytes.extend_from_slice(row)))?;
             let first = copy.rows();
             copy.write(first, &bytes)?;
-            copy.spans(first, &bytes).into_iter().for_each(|span| copy.extend(span));
+            copy.spans(first, &bytes).for_each(|span| copy.extend(span));
         }
         copy.sync()?;
         copy.seal();
@@ -150,13 +150,14 @@ impl VectorStore {
         for Move { slot, from, to } in moves {
             // A vector that was replaced or deleted meanwhile lies elsewhere or nowhere.
             if view.place(*slot) == Some(*from) {
-                view.keys.put(*slot, *to);
+                view.keys.put(*slot, *to, &mut writer.spare.keys);
             }
         }
         self.replace_manifest(&mut writer, &view)?;
         // Unmapping what was there takes a while: not under the lock.
         let old = std::mem::replace(&mut *self.write_view(), Arc::new(view));
         drop(old);
+        writer.past.clear();
         writer.dirty.retain(|segment| !numbers.contains(&segment.number()));
         self.remove_segments(numbers.iter().copied());
         let packed_bytes = copies.iter().filter_map(|copy| copy.packed_bytes()).map(|(stored, _)| stored).sum();

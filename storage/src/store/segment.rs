@@ -6,6 +6,7 @@
 //! packed segment, which never grows, that is when its block is unpacked.
 
 use std::fs::File;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -173,18 +174,20 @@ impl Segment {
     }
 
     /// The spans of rows that would follow those that are there.
-    pub(super) fn spans(&self, mut first: u32, bytes: &[u8]) -> Vec<Span> {
+    pub(super) fn spans(&self, mut first: u32, bytes: &[u8]) -> impl Iterator<Item = Span> {
         let block = block_rows(self.row_bytes());
         let mut rest = bytes;
-        let mut spans = Vec::new();
-        while !rest.is_empty() {
+        iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
             let rows = (block - first % block).min((rest.len() / self.row_bytes()) as u32);
             let (taken, left) = rest.split_at(rows as usize * self.row_bytes());
-            spans.push(Span { segment: self.number(), first, rows, hash: xxh3_64(taken) });
+            let span = Span { segment: self.number(), first, rows, hash: xxh3_64(taken) };
             first += rows;
             rest = left;
-        }
-        spans
+            Some(span)
+        })
     }
 
     /// Writes rows again as they are: the system may have given up on them when a sync failed.

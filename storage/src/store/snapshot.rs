@@ -64,6 +64,14 @@ impl Snapshot {
         Ok(slots)
     }
 
+    /// The first of the ids that a vector has.
+    pub fn first_known<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Option<Id>, StoreError> {
+        let ids = checked_ids(self.shape, ids.into())?;
+        let mut first = None;
+        self.view.keys.find(ids, |found| first = first.or(found.map(|(slot, _)| slot)));
+        Ok(first.map(|slot| self.view.keys.id(slot)))
+    }
+
     /// The slots that hold a vector, in order, each with the number of the change that the vector came with.
     pub fn slots(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         self.view.live().map(|(slot, known)| (slot, known.sequence))

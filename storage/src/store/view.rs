@@ -6,9 +6,9 @@
 use std::iter;
 use std::sync::Arc;
 
-use super::keys::Keys;
+use super::keys::{KeySpare, Keys};
 use super::log::{Commit, OwnedIds, Span};
-use super::paged::Paged;
+use super::paged::{Paged, PagedSpare};
 use super::segment::Segment;
 use super::shape::IdKind;
 
@@ -36,6 +36,47 @@ pub(super) struct Slot {
     pub(super) place: Place,
     /// The commit that its vector came with.
     pub(super) sequence: u64,
+}
+
+/// Memory that the next views are made in; see [`spare`](super::spare).
+#[derive(Debug, Default)]
+pub(super) struct ViewSpare {
+    pub(super) keys: KeySpare,
+    sequences: PagedSpare<u64>,
+    /// Empty.
+    views: Vec<Arc<View>>,
+}
+
+impl ViewSpare {
+    /// Takes what nobody shares of a view that nobody sees any more; otherwise gives it back.
+    pub(super) fn take(&mut self, mut view: Arc<View>) -> Result<(), Arc<View>> {
+        let Some(own) = Arc::get_mut(&mut view) else { return Err(view) };
+        own.segments.clear();
+        own.keys.give_up(&mut self.keys);
+        own.sequences.give_up(&mut self.sequences);
+        self.views.push(view);
+        Ok(())
+    }
+
+    /// As [`Arc::make_mut`], in memory of views that were taken; the view from which `shared` parts, if it was shared.
+    pub(super) fn part(&mut self, shared: &mut Arc<View>) -> Option<Arc<View>> {
+        if Arc::get_mut(shared).is_some() {
+            return None;
+        }
+        let own = match self.views.pop() {
+            Some(mut own) => {
+                Arc::get_mut(&mut own).expect("nobody sees what was taken").copy_from(shared);
+                own
+            }
+            None => Arc::new(View::clone(shared)),
+        };
+        Some(std::mem::replace(shared, own))
+    }
+
+    /// Bytes of memory, about.
+    pub(super) fn memory(&self) -> usize {
+        self.keys.memory() + self.sequences.memory()
+    }
 }
 
 /// All that readers see.
@@ -97,12 +138,12 @@ impl View {
 
     /// Makes a commit visible whose rows its segments hold. What does not fit, in words, when it comes from a file; then
     /// the view is spoiled.
-    pub(super) fn apply(&mut self, commit: &Commit) -> Result<(), String> {
+    pub(super) fn apply(&mut self, commit: &Commit, spare: &mut ViewSpare) -> Result<(), String> {
         for &slot in &commit.freed {
             if self.place(slot).is_none() {
                 return Err(format!("slot {slot} freed, which holds no vector"));
             }
-            self.keys.forget(slot);
+            self.keys.forget(slot, &mut spare.keys);
             self.live -= 1;
         }
         // Free slots are given first, then new ones.
@@ -113,11 +154,11 @@ impl View {
         }
         let rows = |span: &Span| (span.first..span.first + span.rows).zip(iter::repeat(span.segment));
         let places = commit.spans.iter().flat_map(rows).map(|(row, segment)| Place { segment, row });
-        self.keys.learn(&commit.slots, &commit.ids, places)?;
+        self.keys.learn(&commit.slots, &commit.ids, places, &mut spare.keys)?;
         for &slot in given {
-            *self.sequences.get_mut(slot as usize) = commit.sequence;
+            *self.sequences.get_mut(slot as usize, &mut spare.sequences) = commit.sequence;
         }
-        self.sequences.extend(new.iter().map(|_| commit.sequence));
+        self.sequences.extend(new.iter().map(|_| commit.sequence), &mut spare.sequences);
         self.live += commit.slots.len();
         self.sequence = commit.sequence;
         Ok(())
@@ -131,9 +172,18 @@ impl View {
                 return Err(format!("row {} of {rows} in segment {}", place.row, place.segment));
             }
         }
-        self.sequences.extend(slots.iter().map(|slot| slot.sequence));
+        self.sequences.extend(slots.iter().map(|slot| slot.sequence), &mut PagedSpare::default());
         self.live = slots.iter().filter(|slot| slot.place != Place::NONE).count();
         self.keys.load(ids, slots.iter().map(|slot| slot.place))
+    }
+
+    /// Becomes a copy of another.
+    fn copy_from(&mut self, other: &Self) {
+        let Self { segments, keys, sequences, live, sequence } = self;
+        segments.clone_from(&other.segments);
+        keys.copy_from(&other.keys);
+        sequences.copy_from(&other.sequences);
+        (*live, *sequence) = (other.live, other.sequence);
     }
 
     /// Bytes of memory, about.
@@ -155,9 +205,9 @@ mod tests {
 
     #[test]
     fn changes_that_do_not_fit_what_is_there_are_refused_in_words() {
-        let mut view = View::empty(IdKind::Numbers);
-        view.apply(&commit(1, &[], &[0, 1, 2], &[5, 6, 7])).unwrap();
-        view.apply(&commit(2, &[1], &[1, 3], &[9, 8])).unwrap();
+        let (mut view, mut spare) = (View::empty(IdKind::Numbers), ViewSpare::default());
+        view.apply(&commit(1, &[], &[0, 1, 2], &[5, 6, 7]), &mut spare).unwrap();
+        view.apply(&commit(2, &[1], &[1, 3], &[9, 8]), &mut spare).unwrap();
         assert_eq!((view.live, view.written_by(1), view.written_by(2)), (4, Some(2), Some(1)));
         assert_eq!(view.place(3), Some(Place { segment: 1, row: 17 }));
         let refused = [
@@ -169,7 +219,7 @@ mod tests {
             (commit(3, &[], &[4, 5], &[10, 10]), "id 10 for slot 5, which slot 4 has"),
         ];
         for (commit, message) in &refused {
-            assert_eq!(view.clone().apply(commit), Err((*message).to_owned()));
+            assert_eq!(view.clone().apply(commit, &mut spare), Err((*message).to_owned()));
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::log::{Commit, OwnedIds, Span};
+use super::log::{Commit, Span};
 use super::segment::Segment;
 use super::shape::{Durability, Element, Ids, Rows};
 use super::snapshot::checked_ids;
+use super::spare::KEPT_BYTES;
 use super::writer::{Begun, Writer};
 use super::{StoreError, VectorStore};
 use crate::Vectors;
@@ -63,35 +64,64 @@ impl VectorStore {
 
     /// Makes a change. A change of nothing has no number of its own, but what was changed before becomes as durable as it says.
     pub fn commit(&self, change: &Change<'_>, durability: Durability) -> Result<Committed, StoreError> {
+        let mut committed = Committed::default();
+        self.commit_into(change, durability, &mut committed)?;
+        Ok(committed)
+    }
+
+    /// As [`commit`](Self::commit), in the memory of `committed`: once the store is warm, a change allocates nothing but what it adds,
+    /// and the names that it is given.
+    pub fn commit_into(
+        &self,
+        change: &Change<'_>,
+        durability: Durability,
+        committed: &mut Committed,
+    ) -> Result<(), StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
         let bytes = self.check(change)?;
-        let freed = self.freed(change);
-        if change.put.is_empty() && freed.is_empty() && change.attachment.is_empty() {
-            writer.settle(self, durability)?;
-            return Ok(Committed { sequence: self.sequence(), ..Committed::default() });
+        let mut commit = std::mem::replace(&mut writer.commit, Commit::empty(self.meta.shape.ids));
+        let made = self.make(&mut writer, (change, bytes), durability, &mut commit);
+        if made.is_ok() {
+            committed.sequence = commit.sequence;
+            committed.slots.clone_from(&commit.slots);
+            committed.freed.clone_from(&commit.freed);
         }
-        let slots = self.slots(&writer, change.put.len())?;
-        let sequence = self.sequence() + 1;
+        if commit.memory() <= KEPT_BYTES {
+            writer.commit = commit;
+        }
+        made
+    }
+
+    /// Makes a change that was checked, whose rows are `bytes`.
+    fn make(
+        &self,
+        writer: &mut Writer,
+        (change, bytes): (&Change<'_>, &[u8]),
+        durability: Durability,
+        commit: &mut Commit,
+    ) -> Result<(), StoreError> {
+        commit.begin(change.put, change.attachment);
+        self.free(change, &mut commit.freed);
+        if change.put.is_empty() && commit.freed.is_empty() && change.attachment.is_empty() {
+            commit.sequence = self.sequence();
+            return writer.settle(self, durability);
+        }
+        self.give_slots(writer, change.put.len(), &mut commit.slots)?;
+        commit.sequence = self.sequence() + 1;
         let begun = writer.begin();
-        let record = |spans| {
-            let ids = OwnedIds::of(self.meta.shape.ids, change.put);
-            Commit { sequence, spans, freed, slots, ids, attachment: change.attachment.to_vec() }
-        };
-        let logged = self.place(&mut writer, bytes).map(record).and_then(|commit| {
-            self.log(&mut writer, &commit, durability)?;
-            Ok(commit)
-        });
-        let commit = logged.inspect_err(|_| self.undo(&mut writer, begun))?;
-        self.publish(&mut writer, &commit);
+        let placed = self.place(writer, bytes, &mut commit.spans);
+        let logged = placed.and_then(|()| self.log(writer, commit, durability));
+        logged.inspect_err(|_| self.undo(writer, begun))?;
+        self.publish(writer, commit);
         if durability == Durability::Sync {
-            writer.mark(sequence);
+            writer.mark(commit.sequence);
         }
-        if writer.log.len() > writer.checkpoint_at && self.checkpoint_by(&mut writer).is_err() {
+        if writer.log.len() > writer.checkpoint_at && self.checkpoint_by(writer).is_err() {
             // The change is made, whatever becomes of the manifest: it is tried again when the log has doubled.
             writer.checkpoint_at = writer.log.len() * 2;
         }
-        Ok(Committed { sequence, slots: commit.slots, freed: commit.freed })
+        Ok(())
     }
 
     /// Makes everything that was changed so far durable.
@@ -130,37 +160,35 @@ impl VectorStore {
         if change.rows.is_empty() { Ok(&[]) } else { shape.bytes_of(change.rows) }
     }
 
-    /// The slots of vectors that the change replaces or deletes.
-    fn freed(&self, change: &Change<'_>) -> Vec<u32> {
+    /// Notes the slots of vectors that the change replaces or deletes.
+    fn free(&self, change: &Change<'_>, freed: &mut Vec<u32>) {
         let view = self.read_view();
-        let mut freed = Vec::with_capacity(change.delete.len());
         for ids in [change.put, change.delete] {
             view.keys.find(ids, |found| freed.extend(found.map(|(slot, _)| slot)));
         }
-        freed
     }
 
-    /// Slots for so many vectors: free ones first.
-    fn slots(&self, writer: &Writer, count: usize) -> Result<Vec<u32>, StoreError> {
+    /// Gives slots to so many vectors: free ones first.
+    fn give_slots(&self, writer: &Writer, count: usize, slots: &mut Vec<u32>) -> Result<(), StoreError> {
         let known = self.read_view().keys.len();
         let new = count.saturating_sub(writer.free.len());
         if known + new > MAX_SLOTS {
             return Err(StoreError::Full { expected: MAX_SLOTS as u64, found: (known + new) as u64 });
         }
-        Ok(writer.free.iter().rev().copied().chain(known as u32..).take(count).collect())
+        slots.extend(writer.free.iter().rev().copied().chain(known as u32..).take(count));
+        Ok(())
     }
 
-    /// Writes rows into segments, where they do not count yet.
-    fn place(&self, writer: &mut Writer, mut rest: &[u8]) -> Result<Vec<Span>, StoreError> {
-        let mut spans = Vec::new();
+    /// Writes rows into segments, where they do not count yet; which `spans` they are.
+    fn place(&self, writer: &mut Writer, mut rest: &[u8], spans: &mut Vec<Span>) -> Result<(), StoreError> {
         while !rest.is_empty() {
             let segment = match &writer.active {
                 // One that these rows have filled counts fewer than it will hold.
-                Some(active) if active.grows() && room(active, &spans) > 0 => Arc::clone(active),
+                Some(active) if active.grows() && room(active, spans) > 0 => Arc::clone(active),
                 _ => self.begin_segment(writer)?,
             };
-            let first = segment.capacity() - room(&segment, &spans);
-            let rows = (room(&segment, &spans) as usize).min(rest.len() / segment.row_bytes());
+            let first = segment.capacity() - room(&segment, spans);
+            let rows = (room(&segment, spans) as usize).min(rest.len() / segment.row_bytes());
             let (bytes, left) = rest.split_at(rows * segment.row_bytes());
             segment.write(first, bytes)?;
             spans.extend(segment.spans(first, bytes));
@@ -169,7 +197,7 @@ impl VectorStore {
             }
             rest = left;
         }
-        Ok(spans)
+        Ok(())
     }
 
     fn begin_segment(&self, writer: &mut Writer) -> Result<Arc<Segment>, StoreError> {
@@ -220,13 +248,19 @@ impl VectorStore {
     }
 
     fn publish(&self, writer: &mut Writer, commit: &Commit) {
-        {
+        writer.reclaim();
+        let past = {
             let mut view = self.write_view();
+            let past = writer.spare.part(&mut view);
             let view = Arc::make_mut(&mut view);
             for &span in &commit.spans {
                 view.segment(span.segment).expect("its rows were written there").extend(span);
             }
-            view.apply(commit).expect("what was checked fits");
+            view.apply(commit, &mut writer.spare).expect("what was checked fits");
+            past
+        };
+        if let Some(past) = past {
+            writer.keep(past);
         }
         let used = writer.free.len().min(commit.slots.len());
         writer.free.truncate(writer.free.len() - used);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::log::{LogWriter, Stuck};
+use super::log::{Commit, LogWriter, Stuck};
 use super::manifest::KeptLog;
 use super::segment::Segment;
-use super::shape::Durability;
+use super::shape::{Durability, IdKind};
+use super::view::{View, ViewSpare};
 use super::{StoreError, VectorStore};
 
 /// What only the writer needs.
@@ -28,7 +29,16 @@ pub(super) struct Writer {
     pub(super) unsure: Option<String>,
     /// A manifest is written when the log is longer than this.
     pub(super) checkpoint_at: u64,
+    /// The last change, in whose memory the next is made.
+    pub(super) commit: Commit,
+    /// Views that were replaced by others, of which readers may still see some; the last is the youngest.
+    pub(super) past: Vec<Arc<View>>,
+    /// What earlier ones left.
+    pub(super) spare: ViewSpare,
 }
+
+/// Views that are kept until their readers are gone, at most.
+const MOST_PAST: usize = 4;
 
 /// What there was before a change.
 pub(super) struct Begun {
@@ -38,7 +48,7 @@ pub(super) struct Begun {
 }
 
 impl Writer {
-    pub(super) fn new(log: LogWriter, next_file: u32, checkpoint_at: u64) -> Self {
+    pub(super) fn new(log: LogWriter, next_file: u32, checkpoint_at: u64, ids: IdKind) -> Self {
         Self {
             log,
             next_file,
@@ -49,12 +59,33 @@ impl Writer {
             followed: u64::MAX,
             unsure: None,
             checkpoint_at,
+            commit: Commit::empty(ids),
+            past: Vec::new(),
+            spare: ViewSpare::default(),
         }
     }
 
-    /// Bytes of memory: of the log and of free slots.
+    /// Bytes of memory: of the log, of free slots, and of what changes are made in.
     pub(super) fn memory(&self) -> usize {
-        self.log.memory() + self.free.capacity() * size_of::<u32>()
+        let Self { log, free, commit, spare, .. } = self;
+        log.memory() + free.capacity() * size_of::<u32>() + commit.memory() + spare.memory()
+    }
+
+    /// Takes back what past views leave that nobody sees any more.
+    pub(super) fn reclaim(&mut self) {
+        let Self { past, spare, .. } = self;
+        for _ in 0..past.len() {
+            let view = past.remove(0);
+            past.extend(spare.take(view).err());
+        }
+    }
+
+    /// Keeps a view that was replaced, until its readers are gone.
+    pub(super) fn keep(&mut self, view: Arc<View>) {
+        if self.past.len() == MOST_PAST {
+            self.past.remove(0);
+        }
+        self.past.push(view);
     }
 
     /// Notes what there is before a change.
@@ -90,8 +121,9 @@ impl Writer {
         let flushed = self.log.flush();
         flushed.map_err(|stuck| self.stuck(store, stuck))?;
         if durability == Durability::Sync && !self.log.is_synced() {
-            let dirty = std::mem::take(&mut self.dirty);
-            dirty.iter().try_for_each(|segment| segment.sync()).map_err(|cause| self.unsure(store, &cause))?;
+            let synced = self.dirty.iter().try_for_each(|segment| segment.sync());
+            synced.map_err(|cause| self.unsure(store, &cause))?;
+            self.dirty.clear();
             let synced = self.log.sync();
             synced.map_err(|stuck| self.stuck(store, stuck))?;
         }

@@ -32,13 +32,25 @@ pub(in crate::store) enum OwnedIds {
 }
 
 impl OwnedIds {
-    /// Ids of this kind: `ids`, unless there are none.
-    pub(in crate::store) fn of(kind: IdKind, ids: Ids<'_>) -> Self {
-        match (kind, ids) {
-            (IdKind::Numbers, Ids::Numbers(ids)) => Self::Numbers(ids.to_vec()),
-            (IdKind::Names, Ids::Names(ids)) => Self::Names(ids.iter().map(|&id| Arc::from(id)).collect()),
-            (IdKind::Numbers, Ids::Names(_)) => Self::Numbers(Vec::new()),
-            (IdKind::Names, Ids::Numbers(_)) => Self::Names(Vec::new()),
+    /// None of this kind.
+    pub(in crate::store) fn none(kind: IdKind) -> Self {
+        match kind {
+            IdKind::Numbers => Self::Numbers(Vec::new()),
+            IdKind::Names => Self::Names(Vec::new()),
+        }
+    }
+
+    /// Becomes `ids`, which are of this kind or none.
+    fn replace_by(&mut self, ids: Ids<'_>) {
+        match self {
+            Self::Numbers(own) => {
+                own.clear();
+                own.extend(if let Ids::Numbers(ids) = ids { ids } else { &[] });
+            }
+            Self::Names(own) => {
+                own.clear();
+                own.extend(if let Ids::Names(ids) = ids { ids } else { &[] }.iter().map(|&id| Arc::from(id)));
+            }
         }
     }
 
@@ -66,9 +78,36 @@ pub(in crate::store) struct Commit {
 }
 
 impl Commit {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// A change of nothing, in whose memory others are made.
+    pub(in crate::store) fn empty(kind: IdKind) -> Self {
+        let (spans, freed, slots, attachment) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { sequence: 0, spans, freed, slots, ids: OwnedIds::none(kind), attachment }
+    }
+
+    /// Becomes a change that puts vectors with these ids, which are of its kind or none; where they lie is to follow.
+    pub(in crate::store) fn begin(&mut self, ids: Ids<'_>, attachment: &[u8]) {
+        self.spans.clear();
+        self.freed.clear();
+        self.slots.clear();
+        self.ids.replace_by(ids);
+        self.attachment.clear();
+        self.attachment.extend_from_slice(attachment);
+    }
+
+    /// Bytes of memory, about.
+    pub(in crate::store) fn memory(&self) -> usize {
+        let ids = match &self.ids {
+            OwnedIds::Numbers(ids) => ids.capacity() * size_of::<u64>(),
+            OwnedIds::Names(ids) => ids.capacity() * size_of::<Arc<str>>(),
+        };
+        let slots = (self.freed.capacity() + self.slots.capacity()) * size_of::<u32>();
+        ids + slots + self.spans.capacity() * size_of::<Span>() + self.attachment.capacity()
+    }
+
+    /// Appends the payload to `bytes`.
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let counts = [self.spans.len(), self.freed.len(), self.slots.len()].map(|count| count as u32);
-        let mut bytes = Vec::with_capacity(64 + 24 * self.spans.len() + 12 * self.slots.len() + self.attachment.len());
+        bytes.reserve(64 + 24 * self.spans.len() + 12 * self.slots.len() + self.attachment.len());
         bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
         bytes.extend((self.ids.kind() as u32).to_le_bytes());
         bytes.extend((self.attachment.len() as u64).to_le_bytes());
@@ -86,7 +125,6 @@ impl Commit {
             }
         }
         bytes.extend_from_slice(&self.attachment);
-        bytes
     }
 
     /// What `payload` says, or what does not fit, in words.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ALIGN, COMMIT, Commit, Header, MARK, SEGMENT, key_of};
+use super::{ALIGN, COMMIT, Commit, HEADER, Header, MARK, SEGMENT, key_of};
 use crate::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 use crate::store::stamp::{STAMP, Stamp};
@@ -116,26 +116,29 @@ impl LogWriter {
     }
 
     pub(in crate::store) fn commit(&mut self, commit: &Commit) {
-        self.append(COMMIT, &commit.encode(), commit.sequence);
+        self.append(COMMIT, commit.sequence, |bytes| commit.encode(bytes));
     }
 
     pub(in crate::store) fn segment(&mut self, (number, capacity): (u32, u32), sequence: u64) {
-        let mut payload = number.to_le_bytes().to_vec();
-        payload.extend(capacity.to_le_bytes());
-        self.append(SEGMENT, &payload, sequence);
+        self.append(SEGMENT, sequence, |bytes| {
+            bytes.extend([number, capacity].iter().flat_map(|part| part.to_le_bytes()));
+        });
     }
 
     /// Notes how far the log is durable, so that damage is told from an interrupted write.
     pub(in crate::store) fn mark(&mut self, sequence: u64) {
         let said = self.said;
-        self.append(MARK, &[], sequence);
+        self.append(MARK, sequence, |_| ());
         self.said = said;
     }
 
-    fn append(&mut self, kind: u32, payload: &[u8], sequence: u64) {
-        let header = Header::of(kind, payload, sequence, self.synced).encode(self.key);
-        self.unwritten.extend_from_slice(&header);
-        self.unwritten.extend_from_slice(payload);
+    /// Appends a record whose payload `append` appends.
+    fn append(&mut self, kind: u32, sequence: u64, append: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.unwritten.len();
+        self.unwritten.extend_from_slice(&[0; HEADER]);
+        append(&mut self.unwritten);
+        let (header, payload) = self.unwritten[begin..].split_at_mut(HEADER);
+        header.copy_from_slice(&Header::of(kind, payload, sequence, self.synced).encode(self.key));
         self.unwritten.resize(self.unwritten.len().next_multiple_of(ALIGN), 0);
         self.said = self.len();
     }
