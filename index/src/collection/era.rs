@@ -64,14 +64,15 @@ impl Fading {
         self.eras.push_back((std::mem::replace(era, next), nodes));
     }
 
-    /// Whether no search can want the nodes of the oldest era any more.
+    /// Whether no search can want the nodes of the oldest era any more. Those of younger ones, which may be over too, wait for it: their
+    /// nodes would stand before these.
     pub(super) fn is_due(&self) -> bool {
         self.eras.front().is_some_and(|(era, _)| Arc::strong_count(era) == 1)
     }
 
-    /// The nodes that no search can want any more, which go on to fade until they are [`done`](Self::done).
-    pub(super) fn due(&mut self) -> Option<Vec<u32>> {
-        self.is_due().then(|| std::mem::take(&mut self.eras.front_mut().expect("it is there").1))
+    /// Takes the nodes of the oldest era, which [is due](Self::is_due) and goes on to fade until they are [`done`](Self::done).
+    pub(super) fn due(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.eras.front_mut().expect("an era that is due is there").1)
     }
 
     /// The graph has forgotten what was due.

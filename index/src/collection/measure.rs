@@ -14,6 +14,7 @@ use crate::top_k::TopK;
 pub(super) struct Forms {
     halves: Vec<f16>,
     bytes: Vec<u8>,
+    /// Of halves, which have fewer digits than what was given.
     back: Vec<f32>,
 }
 
@@ -26,17 +27,17 @@ impl Forms {
     ) -> Result<(Rows<'a>, Vectors<'a, f32>), CollectionError> {
         let (components, dim) = (vectors.as_slice(), vectors.dim());
         let Self { halves, bytes, back } = self;
-        back.clear();
-        let rows = match element {
-            ElementKind::F32 => return Ok((vectors.into(), vectors)),
+        match element {
+            ElementKind::F32 => Ok((vectors.into(), vectors)),
             ElementKind::F16 => {
                 halves.clear();
                 halves.extend(components.iter().copied().map(f16::from_f32));
                 if let Some(at) = halves.iter().position(|x| !x.is_finite()) {
                     return Err(CollectionError::NotF16 { row: at / dim, column: at % dim, value: components[at] });
                 }
+                back.clear();
                 back.extend(halves.iter().map(|x| x.to_f32()));
-                Vectors::new(&halves[..], dim).into()
+                Ok((Vectors::new(&halves[..], dim).into(), Vectors::new(&back[..], dim)))
             }
             ElementKind::U8 => {
                 let whole = |&x: &f32| (0.0..=255.0).contains(&x) && x.fract() == 0.0;
@@ -45,11 +46,9 @@ impl Forms {
                 }
                 bytes.clear();
                 bytes.extend(components.iter().map(|&x| x as u8));
-                back.extend_from_slice(components);
-                Vectors::new(&bytes[..], dim).into()
+                Ok((Vectors::new(&bytes[..], dim).into(), vectors))
             }
-        };
-        Ok((rows, Vectors::new(&back[..], dim)))
+        }
     }
 }
 

@@ -234,7 +234,7 @@ impl Collection {
         while self.read().fading.is_due() {
             let (graph, gone) = {
                 let mut state = self.write();
-                (state.graph.clone(), state.fading.due().unwrap_or_default())
+                (state.graph.clone(), state.fading.due())
             };
             if let Some(Graph::Live(live)) = graph.as_deref() {
                 live.delete(&gone);
