@@ -20,6 +20,8 @@ const MEAN: usize = 512;
 const WIDTH: usize = 8;
 /// The number of a bucket's groups is a multiple of this: what one leaves is of use to many.
 const STEP: usize = 16;
+/// Buckets are there up to the number of them.
+const LOOKED_FOR: &str = "a bucket that is looked for is there";
 /// Stands where a slot would, where there is none.
 const NO_SLOT: u32 = u32::MAX;
 
@@ -77,34 +79,44 @@ fn after(at: usize, len: usize) -> usize {
 /// A small table. An entry lies in its home or, where that was full, in the next group that was not; at most three quarters are used.
 #[derive(Debug, Clone, Default)]
 struct Bucket {
-    groups: Arc<[Group]>,
+    /// None in those with which a branch is filled up.
+    groups: Option<Arc<[Group]>>,
     used: u32,
 }
 
 impl Bucket {
     /// Of these `used` entries, half full.
     fn of(entries: impl Iterator<Item = (u32, u32)>, used: usize) -> Self {
-        Self { groups: room(entries, used), used: used as u32 }
+        Self { groups: Some(room(entries, used)), used: used as u32 }
+    }
+
+    #[inline]
+    fn groups(&self) -> &[Group] {
+        self.groups.as_ref().expect(LOOKED_FOR)
+    }
+
+    /// Its groups, to be changed.
+    fn own(&mut self, spare: &mut Spare<[Group]>) -> &mut [Group] {
+        spare.own_slice(self.groups.as_mut().expect(LOOKED_FOR))
     }
 
     /// Each entry, a hash and a slot.
     fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let of = |group: &Group| group.hashes.into_iter().zip(group.slots).filter(|(_, slot)| *slot != NO_SLOT);
-        self.groups.iter().flat_map(of)
+        self.groups().iter().flat_map(of)
     }
 
     /// Makes room for so many entries more.
     fn reserve(&mut self, more: usize) {
         let used = self.used as usize + more;
-        if used > self.groups.len() * WIDTH * 3 / 4 {
-            let entries = self.iter();
-            self.groups = room(entries, used);
+        if used > self.groups().len() * WIDTH * 3 / 4 {
+            self.groups = Some(room(self.iter(), used));
         }
     }
 
     /// Takes an entry out that is there.
     fn remove(&mut self, hash: u32, slot: u32, spare: &mut Spare<[Group]>) {
-        let groups = spare.own_slice(&mut self.groups);
+        let groups = self.own(spare);
         let len = groups.len();
         let mut hole = home(hash, len);
         let i = loop {
@@ -183,8 +195,6 @@ fn place_in(group: &mut Group, (hash, slot): (u32, u32)) {
 pub(super) struct HashSpare {
     branches: Spare<[Bucket; BRANCH]>,
     groups: Spare<[Group]>,
-    /// None, which stand where a bucket's were.
-    none: Arc<[Group]>,
     /// Entries to put, each with its bucket.
     order: Vec<(usize, (u32, u32))>,
 }
@@ -216,14 +226,14 @@ impl LinearHash {
     /// Asks for the memory where a hash is looked for.
     #[inline]
     pub(super) fn prefetch(&self, hash: u32) {
-        let groups = &self.buckets.at(self.bucket_of(hash)).groups;
+        let groups = self.buckets.at(self.bucket_of(hash)).groups();
         nearlab_simd::prefetch(std::slice::from_ref(&groups[home(hash, groups.len())]));
     }
 
     /// Gives `is_it` the slots whose ids have this hash until it says so; which that was.
     #[inline]
     pub(super) fn find(&self, hash: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        find(&self.buckets.at(self.bucket_of(hash)).groups, hash, is_it)
+        find(self.buckets.at(self.bucket_of(hash)).groups(), hash, is_it)
     }
 
     /// Puts slots, each with the hash of its id, bucket by bucket. Where `same` says that the id of one is that of another of the
@@ -237,14 +247,14 @@ impl LinearHash {
         while self.len + entries.len() > self.buckets.len() * MEAN {
             self.split(spare);
         }
-        let HashSpare { branches, groups: spare, order, .. } = spare;
+        let HashSpare { branches, groups: spare, order } = spare;
         order.clear();
         order.extend(entries.map(|entry| (self.bucket_of(entry.0), entry)));
         order.sort_unstable_by_key(|(bucket, _)| *bucket);
         for entries in order.chunk_by(|a, b| a.0 == b.0) {
             let bucket = self.buckets.at_mut(entries[0].0, branches);
             bucket.reserve(entries.len());
-            let groups = spare.own_slice(&mut bucket.groups);
+            let groups = bucket.own(spare);
             for (_, (hash, _)) in entries {
                 nearlab_simd::prefetch(std::slice::from_ref(&groups[home(*hash, groups.len())]));
             }
@@ -278,14 +288,14 @@ impl LinearHash {
 
     /// Becomes one to copy into; what nobody shares is kept.
     pub(super) fn give_up(&mut self, spare: &mut HashSpare) {
-        let HashSpare { branches, groups, none, .. } = spare;
-        self.buckets.give_up(branches, |bucket| groups.offer(std::mem::replace(&mut bucket.groups, Arc::clone(none))));
+        let HashSpare { branches, groups, .. } = spare;
+        self.buckets.give_up(branches, |bucket| bucket.groups.take().into_iter().for_each(|own| groups.offer(own)));
         (self.mask, self.len) = (0, 0);
     }
 
     /// Bytes of memory, about.
     pub(super) fn memory(&self) -> usize {
-        let groups: usize = self.buckets.iter().map(|bucket| size_of_val(&bucket.groups[..])).sum();
+        let groups: usize = self.buckets.iter().map(|bucket| size_of_val(bucket.groups())).sum();
         groups + self.buckets.memory()
     }
 

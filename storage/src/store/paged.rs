@@ -6,7 +6,7 @@
 use std::array;
 use std::sync::Arc;
 
-use super::spare::Spare;
+use super::spare::{Spare, is_alone};
 
 /// Elements that are copied at once when one of them changes while another array shares them.
 const PAGE: usize = 512;
@@ -58,8 +58,8 @@ impl<T: Clone + Default, const N: usize> Pages<T, N> {
     /// Becomes empty. Pages that nobody shares are kept, and what their elements lead to is for `take` first.
     pub(super) fn give_up(&mut self, spare: &mut Spare<[T; N]>, mut take: impl FnMut(&mut T)) {
         for mut page in self.pages.drain(..) {
-            if let Some(own) = Arc::get_mut(&mut page) {
-                own.iter_mut().for_each(&mut take);
+            if is_alone(&page) {
+                Arc::make_mut(&mut page).iter_mut().for_each(&mut take);
                 spare.offer(page);
             }
         }

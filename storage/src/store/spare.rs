@@ -23,8 +23,8 @@ impl<T: ?Sized> Default for Spare<T> {
 
 impl<T: ?Sized> Spare<T> {
     /// Keeps a page if nobody shares it, in place of the oldest where there are many.
-    pub(super) fn offer(&mut self, mut page: Arc<T>) {
-        if Arc::get_mut(&mut page).is_none() {
+    pub(super) fn offer(&mut self, page: Arc<T>) {
+        if !is_alone(&page) {
             return;
         }
         if self.0.len() == MOST {
@@ -42,11 +42,13 @@ impl<T: ?Sized> Spare<T> {
 impl<T: Clone> Spare<T> {
     /// As [`Arc::make_mut`]: the copy is made in a page that is kept, where there is one.
     pub(super) fn own<'a>(&mut self, page: &'a mut Arc<T>) -> &'a mut T {
-        if Arc::get_mut(page).is_none()
-            && let Some(mut own) = self.0.pop()
+        if !is_alone(page)
+            && let Some(kept) = self.0.pop()
         {
-            Arc::get_mut(&mut own).expect("nobody shares what is kept").clone_from(page);
-            *page = own;
+            let shared = std::mem::replace(page, kept);
+            let own = Arc::get_mut(page).expect("nobody shares what is kept");
+            own.clone_from(&shared);
+            return own;
         }
         Arc::make_mut(page)
     }
@@ -55,15 +57,21 @@ impl<T: Clone> Spare<T> {
 impl<T: Copy> Spare<[T]> {
     /// As [`own`](Spare::own), of pages that differ in length.
     pub(super) fn own_slice<'a>(&mut self, page: &'a mut Arc<[T]>) -> &'a mut [T] {
-        if Arc::get_mut(page).is_none()
+        if !is_alone(page)
             && let Some(at) = self.0.iter().rposition(|kept| kept.len() == page.len())
         {
-            let mut own = self.0.remove(at);
-            Arc::get_mut(&mut own).expect("nobody shares what is kept").copy_from_slice(page);
-            *page = own;
+            let shared = std::mem::replace(page, self.0.remove(at));
+            let own = Arc::get_mut(page).expect("nobody shares what is kept");
+            own.copy_from_slice(&shared);
+            return own;
         }
         Arc::make_mut(page)
     }
+}
+
+/// Whether nobody shares a page. [`Arc::get_mut`] tells too, but locks for it, and most pages of a view are shared.
+pub(super) fn is_alone<T: ?Sized>(page: &Arc<T>) -> bool {
+    Arc::strong_count(page) == 1
 }
 
 #[cfg(test)]
