@@ -136,8 +136,8 @@ pub(crate) const LUT4_LINE_TABLE: usize = LUT4_LINE * 16;
 pub const CENTROIDS: usize = 16;
 
 impl CodeKernels {
-    /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI; NEON's has dot products where the CPU
-    /// does.
+    /// The instruction set of this table. AVX-512 here means with VNNI, VPOPCNTDQ, VBMI and GFNI; AMX's has tiles for
+    /// [`u7_tile`](Self::u7_tile), and is AVX-512's otherwise; NEON's has dot products where the CPU does.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -353,7 +353,7 @@ pub fn code_kernels() -> &'static CodeKernels {
         let forced = std::env::var_os(crate::OVERRIDE_VARIABLE).is_some_and(|tier| !tier.is_empty());
         // A tier that is named was found by `kernels()` or refused by it with a sentence. Its kernels for codes may be
         // missing where a CPU has AVX-512 without the rest; AVX2's are the next.
-        let highest = if forced { kernels().tier() } else { Tier::Avx512 };
+        let highest = if forced { kernels().tier() } else { Tier::Amx };
         arch::codes_by_preference().find(|codes| codes.tier <= highest).unwrap_or(&arch::PORTABLE_CODES)
     })
 }

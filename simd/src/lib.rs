@@ -29,7 +29,8 @@
 //! The cells say how many vectors stand against how many in the inner loop. The best tier of the CPU is chosen at run
 //! time, AVX2 before AVX-512; `NEARLAB_SIMD=portable|neon|avx2|avx512` overrides the choice.
 //!
-//! Compressed vectors have tables of their own, [`CodeKernels`], for the same tiers.
+//! Compressed vectors have tables of their own, [`CodeKernels`], for the same tiers, and one for [`Amx`](Tier::Amx), which is
+//! chosen where no tier is named.
 //!
 //! # Same numbers
 //!

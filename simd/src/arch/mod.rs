@@ -14,6 +14,7 @@
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
 //! | `*_codes`, `*_planes`, `*_lut`, `*_blocks`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; look-ups, of rows anywhere and side by side; codes against codes; picking from scores |
 //! | `aarch64/dot` | products of bytes, with the instruction for them and without |
+//! | `x86_64/amx` | codes against codes in registers of 16 rows, for CPUs that have those; all else is AVX-512's |
 //!
 //! A kernel file wraps the generic kernels in `#[target_feature]` functions. The generic code is `#[inline(always)]`, so
 //! it is compiled inside those functions, for their instruction set. To add one: a file here, and a line in

@@ -1,5 +1,6 @@
-//! x86-64: AVX2 with FMA, and AVX-512. SSE2 is the baseline and so is what the portable kernels are compiled to.
+//! x86-64: AVX2 with FMA, AVX-512, and for codes AMX. SSE2 is the baseline and so is what the portable kernels are compiled to.
 
+mod amx;
 mod avx2;
 mod avx2_codes;
 mod avx2_lut;
@@ -28,6 +29,6 @@ pub(super) fn by_preference() -> [Option<&'static Kernels>; 2] {
 }
 
 /// The tables for codes this CPU can run, best first.
-pub(super) fn codes_by_preference() -> [Option<&'static CodeKernels>; 2] {
-    [avx512_codes::detect(), avx2_codes::detect()]
+pub(super) fn codes_by_preference() -> [Option<&'static CodeKernels>; 3] {
+    [amx::detect(), avx512_codes::detect(), avx2_codes::detect()]
 }
