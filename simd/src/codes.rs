@@ -301,6 +301,12 @@ impl CodeKernels {
         (self.u7_tile)(rows, &columns.levels, &columns.norms, out);
     }
 
+    /// Rows that [`u7_tile`](Self::u7_tile) should be given at a time where the columns are many: so few that their scores stay in
+    /// a cache, so many that a column read once serves several of them.
+    pub fn u7_tile_rows(&self) -> usize {
+        if self.tier == Tier::Amx { 32 } else { 8 }
+    }
+
     /// Inner products of all `rows` with all `columns`, of as many components, to `out`, which is rows x
     /// [`count`](Columns::count): faster than [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from
     /// the exact product by up to [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.

@@ -5,9 +5,6 @@ use nearlab_simd::{MINIMA, TileColumns, code_kernels};
 use crate::Neighbor;
 use crate::quant::Sq7Rows;
 
-/// Rows compared with the whole group at a time.
-const TILE_ROWS: usize = 8;
-
 /// What a thread keeps from one group to the next.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -32,14 +29,14 @@ pub(super) fn nearest_in_leaf(
         scratch.rows.extend_from_slice(codes.row(id));
     }
     scratch.columns.fill(&scratch.rows, width);
-    let count = scratch.columns.count();
-    scratch.scores.resize(TILE_ROWS * count, 0);
-    let tiles = scratch.rows.chunks(TILE_ROWS * width).zip(found.chunks_mut(TILE_ROWS * nearest));
+    let (count, tile_rows) = (scratch.columns.count(), code_kernels().u7_tile_rows());
+    scratch.scores.resize(tile_rows * count, 0);
+    let tiles = scratch.rows.chunks(tile_rows * width).zip(found.chunks_mut(tile_rows * nearest));
     for (tile, (rows, found)) in tiles.enumerate() {
         let scores = &mut scratch.scores[..rows.len() / width * count];
         code_kernels().u7_tile(rows, &scratch.columns, scores);
         for (i, (scores, found)) in scores.chunks_exact(count).zip(found.chunks_exact_mut(nearest)).enumerate() {
-            let own = tile * TILE_ROWS + i;
+            let own = tile * tile_rows + i;
             let length: i32 = rows[i * width..][..width].iter().map(|&level| i32::from(level) * i32::from(level)).sum();
             let places = scratch.nearest.of(&scores[..leaf.len()], nearest + 1).filter(|&(_, place)| place != own);
             for (found, (score, place)) in found.iter_mut().zip(places) {
