@@ -30,13 +30,14 @@ pub enum Tier {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and DQ, 16 lanes.
     Avx512,
-    /// x86-64 with tiles of bytes (AMX) besides AVX-512. For codes only; chosen where no tier is named.
+    /// x86-64 with tiles of bytes (AMX) besides AVX-512. For codes only; chosen where no tier is named, and has no name to be
+    /// chosen by.
     Amx,
 }
 
 impl Tier {
-    /// Every tier, in the order of this enum, whether or not this CPU has it.
-    pub const ALL: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Amx];
+    /// Every tier that can be named, in the order of this enum, whether or not this CPU has it.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The name used in `NEARLAB_SIMD` and in records.
     pub const fn as_str(self) -> &'static str {
@@ -69,7 +70,7 @@ impl FromStr for Tier {
 
 /// A name that is no tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown instruction set {found:?}: expected \"portable\", \"neon\", \"avx2\", \"avx512\" or \"amx\"")]
+#[error("unknown instruction set {found:?}: expected \"portable\", \"neon\", \"avx2\" or \"avx512\"")]
 pub struct ParseTierError {
     /// The name that was given.
     pub found: String,
@@ -206,7 +207,6 @@ fn choose(wanted: Option<&OsStr>) -> Result<&'static Kernels, String> {
     let wanted = wanted.unwrap_or_default().to_string_lossy();
     available().find(|kernels| wanted.is_empty() || kernels.tier.as_str() == wanted).ok_or_else(|| {
         let why = match wanted.parse::<Tier>() {
-            Ok(Tier::Amx) => "amx has kernels for codes only, which are chosen where no tier is named".to_owned(),
             Ok(tier) => format!("this CPU cannot run {tier} kernels"),
             Err(error) => error.to_string(),
         };
@@ -261,12 +261,6 @@ mod tests {
             sentence.contains(&format!("this CPU cannot run {absent} kernels; the choices here are ")),
             "{sentence}"
         );
-    }
-
-    #[test]
-    fn a_tier_for_codes_only_can_not_be_named() {
-        let sentence = choose(Some(OsStr::new("amx"))).unwrap_err();
-        assert!(sentence.starts_with("NEARLAB_SIMD=amx: amx has kernels for codes only, "), "{sentence}");
     }
 
     #[test]

@@ -8,9 +8,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, _mm512_loadu_si512, _mm512_slli_epi32, _mm512_storeu_si512, _mm512_sub_epi32};
+use std::mem::transmute;
 use std::sync::OnceLock;
 
-use super::avx512_codes;
+use super::avx512_codes::{self, UnprovenTile};
 use crate::codes::{CodeKernels, LINE_BYTES, Tile};
 use crate::kernels::Tier;
 use crate::tile_columns::TILE_COLUMNS;
@@ -21,7 +22,7 @@ pub(super) fn detect() -> Option<&'static CodeKernels> {
     let codes = CODES.get_or_init(|| {
         let avx512 = avx512_codes::detect().filter(|_| has_tiles() && permitted())?;
         // SAFETY: `unsafe fn` and `fn` pointers have one representation and one ABI; what the function needs was found.
-        let u7_tile = unsafe { std::mem::transmute::<unsafe fn(&[u8], &[u8], &[i32], &mut [i32]), Tile>(u7_tile) };
+        let u7_tile = unsafe { transmute::<UnprovenTile, Tile>(u7_tile) };
         Some(CodeKernels { tier: Tier::Amx, u7_tile, ..*avx512 })
     });
     codes.as_ref()

@@ -75,7 +75,7 @@ static CODES: CodeKernels = CodeKernels {
     reaching: unsafe { transmute::<UnprovenReaching, Reaching>(reaching) },
 };
 
-type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
+pub(super) type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
 type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
 type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
