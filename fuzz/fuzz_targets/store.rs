@@ -81,7 +81,7 @@ fn use_it<T: Element>(store: VectorStore, folder: &Path) {
     }
     let store = VectorStore::open(folder).expect("a store that was sound after a change");
     assert_eq!((store.len(), store.sequence()), (len, sequence));
-    let _ = (store.pack(&PackOptions { codec: Codec::Lz4, shuffle: true }), store.cool());
+    let _ = (store.pack(&PackOptions { codec: Codec::Lz4, shuffle: true, growing: true }), store.cool());
     ask::<T>(&store);
     let _ = (store.compact(&CompactOptions { min_dead: 0.01 }), store.checkpoint());
     ask::<T>(&store);
