@@ -25,12 +25,18 @@ impl Counters {
     }
 }
 
+/// Stops at the largest number: a file may say that its build counted any.
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
-        self.distance_computations += other.distance_computations;
-        self.hops += other.hops;
-        self.lists_probed += other.lists_probed;
-        self.bytes_read += other.bytes_read;
+        let sums = [
+            (&mut self.distance_computations, other.distance_computations),
+            (&mut self.hops, other.hops),
+            (&mut self.lists_probed, other.lists_probed),
+            (&mut self.bytes_read, other.bytes_read),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 
@@ -60,5 +66,7 @@ mod tests {
         let sum = Counters { distance_computations: 11, hops: 22, lists_probed: 33, bytes_read: 44 };
         assert_eq!(a + b, sum);
         assert_eq!([a, b].into_iter().sum::<Counters>(), sum);
+        let most = Counters { hops: u64::MAX - 1, ..a };
+        assert_eq!((most + b).hops, u64::MAX);
     }
 }
