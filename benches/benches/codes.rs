@@ -23,8 +23,8 @@ const CACHED_BYTES: usize = 256 * 1024;
 const UNCACHED_BYTES: usize = 256 * 1024 * 1024;
 /// As many as a graph search scores per hop.
 const IDS: usize = 32;
-/// Rows and columns of a tile: a group of bulk construction.
-const TILE: (usize, usize) = (8, 1024);
+/// Columns of a tile: a group of bulk construction.
+const TILE_COLUMNS: usize = 1024;
 
 /// Numbers below 124 from a fixed sequence. Two of them are also a finite binary16 number: no exponent has all bits set.
 fn bytes(count: usize) -> Vec<u8> {
@@ -159,15 +159,15 @@ fn bits(bench: &mut Bench, d: usize) {
 }
 
 fn tile(bench: &mut Bench, d: usize) {
-    let (rows, columns) = (bytes(TILE.0 * d), bytes(TILE.1 * d));
-    let mut tile = TileColumns::default();
-    tile.fill(&columns, d);
-    let mut out = vec![0; TILE.0 * tile.count()];
-    let (name, vectors, term) = ("u7/tile".to_owned(), TILE.0 * TILE.1, Term::ByteProduct);
-    // What is read once serves many pairs.
-    let case = Case { name, d, vectors, bytes: 0, access: Access::Streamed(CACHED_BYTES), terms: d, term };
+    let mut columns = TileColumns::default();
+    columns.fill(&bytes(TILE_COLUMNS * d), d);
     for kernels in available_codes() {
-        bench.time(&case, kernels.tier().as_str(), || kernels.u7_tile(black_box(&rows), &tile, &mut out));
+        let rows = kernels.u7_tile_rows();
+        let (levels, mut out) = (bytes(rows * d), vec![0; rows * columns.count()]);
+        let (name, vectors, term) = ("u7/tile".to_owned(), rows * TILE_COLUMNS, Term::TiledByteProduct);
+        // What is read once serves many pairs.
+        let case = Case { name, d, vectors, bytes: 0, access: Access::Streamed(CACHED_BYTES), terms: d, term };
+        bench.time(&case, kernels.tier().as_str(), || kernels.u7_tile(black_box(&levels), &columns, &mut out));
     }
 }
 

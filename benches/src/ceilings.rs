@@ -9,6 +9,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+#[cfg(target_arch = "x86_64")]
+use nearlab_simd::{Tier, code_kernels};
+
 use crate::{Line, processor_time, random};
 
 /// Rounds of which the best counts last so long together, at least.
@@ -44,6 +47,8 @@ pub enum Term {
     Fma,
     /// A product of two bytes, and its addition to a sum of 32 bits.
     ByteProduct,
+    /// The same between many rows and many columns, for which a CPU may have instructions of their own.
+    TiledByteProduct,
     /// A product of two bits, counted.
     BitProduct,
 }
@@ -72,6 +77,8 @@ pub fn bytes_per_second(access: Access) -> f64 {
 pub fn terms_per_second(term: Term) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     {
+        let term =
+            if term == Term::TiledByteProduct && code_kernels().tier() != Tier::Amx { Term::ByteProduct } else { term };
         let (width, run) = x86_64::widest(term)?;
         // SAFETY: `widest` gives out functions whose features this CPU has.
         Some(best(STEPS * CHAINS * width, || unsafe { run() }))
@@ -119,6 +126,7 @@ fn read(lines: &[Line], starts: &[usize], row: usize) -> u64 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
+    use std::arch::asm;
     use std::arch::x86_64::{
         __m256i, _mm256_add_epi32, _mm256_extract_epi64, _mm256_fmadd_ps, _mm256_load_si256, _mm256_madd_epi16,
         _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
@@ -132,6 +140,9 @@ mod x86_64 {
 
     use super::{AHEAD, CHAINS, Line, STEPS, Term};
 
+    /// Of 16 rows of 64 bytes with as many columns.
+    const TILE_PRODUCTS: usize = 16 * 16 * 64;
+
     /// The terms of an instruction, and the function that computes [`CHAINS`] times so many in each of [`STEPS`] steps.
     pub(super) fn widest(term: Term) -> Option<(usize, unsafe fn())> {
         let wide = is_x86_feature_detected!("avx512f");
@@ -141,6 +152,7 @@ mod x86_64 {
             Term::Fma if narrow => Some((8, fma_256)),
             Term::ByteProduct if wide && is_x86_feature_detected!("avx512vnni") => Some((64, bytes_512)),
             Term::ByteProduct if narrow => Some((32, bytes_256)),
+            Term::TiledByteProduct => Some((TILE_PRODUCTS, tiles)),
             Term::BitProduct if wide && is_x86_feature_detected!("avx512vpopcntdq") => Some((512, bits_512)),
             _ => None,
         }
@@ -224,6 +236,45 @@ mod x86_64 {
             }
         }
         black_box(sums);
+    }
+
+    /// Four sums, as the registers for tiles are eight, [`CHAINS`] times in each step.
+    fn tiles() {
+        let shapes = Shapes { palette: 1, other: [0; 15], row_bytes: [64; 16], rows: [16; 16] };
+        // SAFETY: 64 readable bytes of a valid shape; the CPU has tiles, and the process was let use them when the kernels were
+        // looked up. No memory is written, and the tiles are given up at the end.
+        unsafe {
+            asm!(
+                "ldtilecfg [{shapes}]",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "tilezero tmm4",
+                "tilezero tmm5",
+                "2:",
+                "tdpbuud tmm0, tmm4, tmm5",
+                "tdpbuud tmm1, tmm4, tmm5",
+                "tdpbuud tmm2, tmm4, tmm5",
+                "tdpbuud tmm3, tmm4, tmm5",
+                "dec {steps}",
+                "jnz 2b",
+                "tilerelease",
+                shapes = in(reg) &raw const shapes,
+                steps = inout(reg) STEPS * CHAINS / 4 => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
+                options(nostack, readonly)
+            );
+        }
+    }
+
+    /// What `ldtilecfg` reads.
+    #[repr(C, align(64))]
+    struct Shapes {
+        palette: u8,
+        other: [u8; 15],
+        row_bytes: [u16; 16],
+        rows: [u8; 16],
     }
 
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
