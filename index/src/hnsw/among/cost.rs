@@ -29,7 +29,7 @@ impl Costs {
     /// Of searches over rows of codes of `row_bytes`.
     pub(super) fn of_rows(row_bytes: usize, links: Links<'_>) -> Self {
         let (lines, m) = (row_bytes.div_ceil(LINE_BYTES) as f64, links.m as f64);
-        Self { scanned: 2.0 + 5.0 * lines, walked: 25.0 + 10.0 * lines, row: 30.0 + 3.0 * m, m }
+        Self { scanned: 2.0 + 5.0 * lines, walked: 33.0 + 4.0 * lines, row: 30.0 + 3.0 * m, m }
     }
 
     /// Scoring all matches, which are looked for in a bitmap of so many nodes.
@@ -43,8 +43,10 @@ impl Costs {
         ef as f64 * (self.row + self.m * self.walked) / share.powf(0.8)
     }
 
-    /// Walking by two hops until `ef` matches are found, of which there is this share, where nodes have `degree` links.
+    /// Walking by two hops until `ef` matches are found, of which there is this share, where nodes have `degree` links: each match has
+    /// no more new ones within two links than there are.
     pub(super) fn leap(&self, ef: usize, share: f64, degree: f64) -> f64 {
-        ef as f64 * (degree.min(1.5 / share) * self.row + 1.5 * self.m * self.walked)
+        let scored = (1.2 * self.m).min(share * degree * degree);
+        ef as f64 * (degree.min(1.5 / share) * self.row + scored * self.walked)
     }
 }

@@ -40,8 +40,6 @@ use walks::{Limits, Outcome};
 const CHECKED: usize = 4;
 /// The share of many matches after which a scan by coarse codes looks whether they tell the nearest: one in so many.
 const FIRST_PART: usize = 8;
-/// Matches within two links of a node that make their graph one: fewer, and walks by two hops end early.
-const LINKED: f64 = 16.0;
 
 /// What a search is to find something among.
 #[derive(Clone, Copy)]
@@ -128,19 +126,15 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     /// nearest matches were found.
     fn walk_among(&self, slot: &mut Slot<C::Query>, among: Among<'_>, (ef, scan): (usize, f64)) -> bool {
         let Slot { walk, matched, .. } = slot;
-        let costs = Costs::of(self.view);
+        let limits = Limits { costs: Costs::of(self.view), ef, scan };
         walk.begin(self.view, self.route(1));
         while walk.descends() {
             walk.step(self.view);
         }
-        match walk.pass_through(self.view, among, matched, Limits { costs, ef, scan }) {
+        match walk.pass_through(self.view, among, matched, limits) {
             Outcome::Found => true,
             Outcome::TooDear { share, degree } => {
-                let ef = ef + ef / 2;
-                let linked = share * degree * degree >= LINKED;
-                linked
-                    && costs.leap(ef, share, degree) <= scan / 2.0
-                    && walk.leap(self.view, among, matched, Limits { costs, ef, scan })
+                limits.leaps(share, degree) && walk.leap(self.view, among, matched, limits)
             }
             Outcome::RanDry => false,
         }

@@ -1,5 +1,7 @@
 //! The two walks, whatever they cost: the suite over all indexes sees only those that are worth it on small data.
 
+use std::cell::Cell;
+
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 
@@ -86,15 +88,19 @@ fn a_walk_gives_up_when_it_meets_too_few_matches_and_says_how_few() {
     let (hnsw, data) = built();
     let space = Space::new(&data, DIM, Metric::L2);
     for share in [10, 100] {
+        let met = Cell::new((0.0, 0.0));
         recall(hnsw.searched(), space, &random_nodes(NODES / share), &|plan, slot, among| {
             let scan = 2.5 * Costs::of(plan.view).walk(EF, 1.0);
             let limits = Limits { scan, ..limits(plan) };
             let outcome = slot.walk.pass_through(plan.view, among, &mut slot.matched, limits);
-            let Outcome::TooDear { share: met, degree } = outcome else { panic!("it went on") };
-            assert!(met < 0.3 && degree > 5.0 && degree <= 32.0, "{met} {degree}");
+            let Outcome::TooDear { share, degree } = outcome else { panic!("it went on") };
+            met.set((met.get().0 + share / 50.0, met.get().1 + degree / 50.0));
             // The scan that follows finds everything.
             plan.scan_coarsely(slot, &[0.0; DIM], among, 1.0)
         });
+        // Each tells by some ten nodes.
+        let (met, degree) = met.get();
+        assert!(met < 0.15 && degree > 5.0 && degree <= 32.0, "one in {share}: {met}, {degree}");
     }
 }
 

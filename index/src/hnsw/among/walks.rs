@@ -8,8 +8,12 @@ use crate::hnsw::graph::{NO_LINK, View};
 use crate::hnsw::walk::{Walk, Wanted};
 use crate::quant::Codes;
 
-/// Nodes met before the share of matches among them says anything, for each of `m`.
+/// Nodes met before the share of matches among them is believed, for each of `m`.
 const FIRST: usize = 8;
+/// Matches within two links of a node that make their graph one: fewer, and walks by two hops end early.
+const LINKED: f64 = 24.0;
+/// Matches that a walk by two hops finds, for each that one through all nodes does: it misses some.
+const LEAPT: usize = 2;
 
 /// How far a walk may go.
 #[derive(Clone, Copy)]
@@ -19,6 +23,25 @@ pub(super) struct Limits {
     pub(super) ef: usize,
     /// What scoring all matches would cost.
     pub(super) scan: f64,
+}
+
+impl Limits {
+    /// Whether a walk through all nodes is to be given up: it would cost more than half of the scan, and so would, while little is known, a
+    /// walk by two hops, at the largest share of matches that is likely.
+    fn exceeded(self, done: &Done, m: usize) -> bool {
+        let dear = |share| self.costs.walk(self.ef, share) > self.scan / 2.0;
+        if done.met >= (FIRST * m) as u64 {
+            return dear(done.share());
+        }
+        let share = done.largest_share();
+        dear(share) && !self.leaps(share, done.degree())
+    }
+
+    /// Whether a walk by two hops finds its way where there is this share of matches and this mean degree, and costs no more than half
+    /// of the scan.
+    pub(super) fn leaps(self, share: f64, degree: f64) -> bool {
+        share * degree * degree >= LINKED && self.costs.leap(LEAPT * self.ef, share, degree) <= self.scan / 2.0
+    }
 }
 
 /// How a walk through all nodes ended.
@@ -51,6 +74,17 @@ impl Done {
     fn share(&self) -> f64 {
         self.passed.max(1) as f64 / self.met.max(1) as f64
     }
+
+    /// Two standard deviations above that of those met.
+    fn largest_share(&self) -> f64 {
+        let passed = self.passed as f64;
+        ((passed + 2.0 * (passed + 1.0).sqrt()) / self.met.max(1) as f64).min(1.0)
+    }
+
+    /// Links of a node.
+    fn degree(&self) -> f64 {
+        self.links as f64 / self.rows.max(1) as f64
+    }
 }
 
 impl<Q: Default> Walk<Q> {
@@ -62,11 +96,10 @@ impl<Q: Default> Walk<Q> {
         matched: &mut Matched,
         limits: Limits,
     ) -> Outcome {
-        let Limits { costs, ef, scan } = limits;
-        let most = scan / 2.0;
+        let (ef, most) = (limits.ef, limits.scan / 2.0);
         let results = &mut matched.pool;
         results.begin(ef);
-        self.pool.begin((most / costs.walked) as usize + ef);
+        self.pool.begin((most / limits.costs.walked) as usize + ef);
         self.visited.clear();
         for start in [self.nearest, self.first] {
             if self.visited.meet(start.id) {
@@ -101,13 +134,9 @@ impl<Q: Default> Walk<Q> {
                     }
                 }
             }
-            let prospect = if results.len() < ef && done.met >= (FIRST * view.links.m) as u64 {
-                costs.walk(ef, done.share())
-            } else {
-                0.0
-            };
-            if prospect.max(done.cost(costs)) > most {
-                return Outcome::TooDear { share: done.share(), degree: done.links as f64 / done.rows as f64 };
+            let missing = results.len() < ef;
+            if done.cost(limits.costs) > most || missing && limits.exceeded(&done, view.links.m) {
+                return Outcome::TooDear { share: done.share(), degree: done.degree() };
             }
         }
         if results.len() == ef { Outcome::Found } else { Outcome::RanDry }
@@ -122,7 +151,7 @@ impl<Q: Default> Walk<Q> {
         matched: &mut Matched,
         limits: Limits,
     ) -> bool {
-        let Limits { costs, ef, scan } = limits;
+        let ef = LEAPT * limits.ef;
         matched.pool.begin(ef);
         self.visited.clear();
         let mut done = Done::default();
@@ -137,7 +166,7 @@ impl<Q: Default> Walk<Q> {
         }
         while let Some(candidate) = matched.pool.expand_nearest() {
             self.leap_from((view, among), matched, candidate.id, &mut done);
-            if done.cost(costs) > scan {
+            if done.cost(limits.costs) > limits.scan {
                 return false;
             }
         }
