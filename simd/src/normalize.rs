@@ -19,8 +19,9 @@ pub fn normalize(v: &mut [f32]) {
     if norm == 0.0 {
         return;
     }
+    let scale = 1.0 / norm;
     for x in v {
-        *x = (f64::from(*x) / norm) as f32;
+        *x = (f64::from(*x) * scale) as f32;
     }
 }
 

@@ -175,10 +175,12 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         self.encode(slot, query);
     }
 
-    /// Makes a query ready for the rerank codes.
+    /// Makes a query ready for the rerank codes, and for those that are walked over where these take it lifted.
     pub(super) fn lift(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
         (slot.k, slot.arrived) = (k, false);
-        slot.length = self.euclid.lift_query(query, &mut slot.lifted);
+        if C::LIFTED || !matches!(self.rerank_rows, RerankRows::None) {
+            slot.length = self.euclid.lift_query(query, &mut slot.lifted);
+        }
     }
 
     /// Makes a lifted query ready for the codes that are walked over.

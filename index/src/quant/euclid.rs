@@ -56,14 +56,20 @@ impl Euclid {
     pub(crate) fn lift_query(&self, query: &[f32], out: &mut Vec<f32>) -> Length {
         out.clear();
         out.extend_from_slice(query);
-        match self.metric {
-            Metric::L2 => (),
+        let squared = match self.metric {
+            // Not needed.
+            Metric::L2 => 0.0,
             Metric::Cosine => {
-                normalize(&mut out[..]);
+                normalize(out);
+                if out.iter().all(|&x| x == 0.0) { 0.0 } else { 1.0 }
             }
-            Metric::InnerProduct => out.push(0.0),
-        }
-        Length { squared: norm_squared(out) }
+            Metric::InnerProduct => {
+                let squared = norm_squared(out);
+                out.push(0.0);
+                squared
+            }
+        };
+        Length { squared }
     }
 
     /// The metric's distance for a squared Euclidean distance of lifted vectors.
