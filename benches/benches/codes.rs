@@ -15,7 +15,7 @@ use std::hint::black_box;
 use nearlab_benches::ceilings::{Access, Term};
 use nearlab_benches::roofline::{Case, RIVAL};
 use nearlab_benches::{Line, hops, in_lines, random};
-use nearlab_simd::{CodeKernels, TileColumns, available_codes, code_kernels};
+use nearlab_simd::{Aligned, CodeKernels, TileColumns, available_codes, code_kernels};
 use simsimd::{BinarySimilarity, SpatialSimilarity};
 use timed::Bench;
 
@@ -163,7 +163,8 @@ fn tile(bench: &mut Bench, d: usize) {
     columns.fill(&bytes(TILE_COLUMNS * d), d);
     for kernels in available_codes() {
         let rows = kernels.u7_tile_rows();
-        let (levels, mut out) = (bytes(rows * d), vec![0; rows * columns.count()]);
+        let (levels, mut out) = (bytes(rows * d), Aligned::default());
+        out.resize(rows * columns.count());
         let (name, vectors, term) = ("u7/tile".to_owned(), rows * TILE_COLUMNS, Term::TiledByteProduct);
         // What is read once serves many pairs.
         let case = Case { name, d, vectors, bytes: 0, access: Access::Streamed(CACHED_BYTES), terms: d, term };

@@ -44,6 +44,7 @@
 //! This crate knows numbers, not indexes: no ids but as row numbers, no files, no threads. NaN and infinities go through
 //! the arithmetic as IEEE 754 has it; data is checked where it enters.
 
+mod aligned;
 mod arch;
 mod codes;
 mod columns;
@@ -53,6 +54,7 @@ mod normalize;
 mod pick;
 mod tile_columns;
 
+pub use aligned::Aligned;
 pub use codes::{
     CENTROIDS, CodeKernels, LINE_BYTES, LUT4_BLOCK, LUT4_CHUNK, LUT4_LINE, LUT4_LINES, PlaneRows, available_codes,
     code_kernels, prefetch, products_error, u4_query_level,

@@ -1,5 +1,6 @@
 //! Vectors in the order in which tiles of codes read them.
 
+use crate::aligned::Aligned;
 use crate::codes::LINE_BYTES;
 
 /// Columns that share a block of [`CodeKernels::u7_tile`](crate::CodeKernels::u7_tile).
@@ -8,11 +9,11 @@ pub const TILE_COLUMNS: usize = 16;
 const TILE_GROUP: usize = 4;
 
 /// Vectors of 7-bit levels in the order in which [`CodeKernels::u7_tile`](crate::CodeKernels::u7_tile) reads its columns, and their squared lengths. The
-/// columns of a block, 16 of them, lie together by groups of four components; a last block is filled up with columns whose
-/// length is the largest number, so that they are nobody's nearest.
+/// columns of a block, 16 of them, lie together by groups of four components, each level doubled as scores have it; a last block is
+/// filled up with columns whose length is the largest number, so that they are nobody's nearest.
 #[derive(Debug, Default)]
 pub struct TileColumns {
-    pub(crate) levels: Vec<u8>,
+    pub(crate) levels: Aligned<u8>,
     pub(crate) norms: Vec<i32>,
 }
 
@@ -25,15 +26,16 @@ impl TileColumns {
             rows.len()
         );
         let columns = (rows.len() / width).next_multiple_of(TILE_COLUMNS);
-        self.levels.clear();
-        self.levels.resize(columns * width, 0);
+        self.levels.resize(columns * width);
+        self.levels.fill(0);
         self.norms.clear();
         self.norms.resize(columns, i32::MAX);
         for (column, row) in rows.chunks_exact(width).enumerate() {
             let block = &mut self.levels[column / TILE_COLUMNS * TILE_COLUMNS * width..];
             let place = column % TILE_COLUMNS * TILE_GROUP;
             for (group, levels) in row.chunks_exact(TILE_GROUP).enumerate() {
-                block[group * TILE_COLUMNS * TILE_GROUP + place..][..TILE_GROUP].copy_from_slice(levels);
+                let block = &mut block[group * TILE_COLUMNS * TILE_GROUP + place..][..TILE_GROUP];
+                block.iter_mut().zip(levels).for_each(|(doubled, &level)| *doubled = level << 1);
             }
             self.norms[column] = row.iter().map(|&level| i32::from(level) * i32::from(level)).sum();
         }

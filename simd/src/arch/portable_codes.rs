@@ -50,6 +50,7 @@ fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(norms.len())) {
         let blocks = columns.chunks_exact(TILE_COLUMNS * width).zip(norms.chunks_exact(TILE_COLUMNS));
         for ((block, norms), out) in blocks.zip(out.chunks_exact_mut(TILE_COLUMNS)) {
+            // Doubled, as the levels of columns are.
             let mut products = [0; TILE_COLUMNS];
             for (levels, group) in row.as_chunks::<4>().0.iter().zip(block.as_chunks::<64>().0) {
                 for (product, column) in products.iter_mut().zip(group.as_chunks::<4>().0) {
@@ -59,7 +60,7 @@ fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
                 }
             }
             for ((out, norm), product) in out.iter_mut().zip(norms).zip(products) {
-                *out = norm.wrapping_sub(2 * product);
+                *out = norm.wrapping_sub(product);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The nearest of each point within its group.
 
-use nearlab_simd::{MINIMA, TileColumns, code_kernels};
+use nearlab_simd::{Aligned, MINIMA, TileColumns, code_kernels};
 
 use crate::Neighbor;
 use crate::quant::Sq7Rows;
@@ -10,7 +10,7 @@ use crate::quant::Sq7Rows;
 pub(super) struct Scratch {
     rows: Vec<u8>,
     columns: TileColumns,
-    scores: Vec<i32>,
+    scores: Aligned<i32>,
     nearest: Nearest,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn nearest_in_leaf(
     }
     scratch.columns.fill(&scratch.rows, width);
     let (count, tile_rows) = (scratch.columns.count(), code_kernels().u7_tile_rows());
-    scratch.scores.resize(tile_rows * count, 0);
+    scratch.scores.resize(tile_rows * count);
     let tiles = scratch.rows.chunks(tile_rows * width).zip(found.chunks_mut(tile_rows * nearest));
     for (tile, (rows, found)) in tiles.enumerate() {
         let scores = &mut scratch.scores[..rows.len() / width * count];
@@ -48,7 +48,7 @@ pub(super) fn nearest_in_leaf(
 
 /// The smallest scores of a row.
 #[derive(Default)]
-struct Nearest {
+pub(super) struct Nearest {
     places: Vec<u32>,
     keys: Vec<u64>,
 }
@@ -58,7 +58,7 @@ impl Nearest {
     ///
     /// A bound comes first: of the smallest scores of some groups, the k-th smallest. What lies above it need not be looked
     /// at twice.
-    fn of(&mut self, scores: &[i32], k: usize) -> impl Iterator<Item = (i32, usize)> {
+    pub(super) fn of(&mut self, scores: &[i32], k: usize) -> impl Iterator<Item = (i32, usize)> {
         let mut minima = code_kernels().minima(scores);
         let bound = if k <= MINIMA { *minima.select_nth_unstable(k - 1).1 } else { i32::MAX };
         self.places.clear();

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "intrinsics of an instruction set need a proof that the CPU has it")]
 
-use std::arch::aarch64::{vdupq_n_s32, vld1q_s32, vreinterpretq_s8_s32, vshlq_n_s32, vst1q_s32, vsubq_s32};
+use std::arch::aarch64::{vdupq_n_s32, vld1q_s32, vreinterpretq_s8_s32, vshlq_n_s32, vshrq_n_u8, vst1q_s32, vsubq_s32};
 
 use super::dot::Dot;
 use super::neon_codes::Lines;
@@ -102,7 +102,9 @@ fn tile<D: Dot, const R: usize>(
             // SAFETY: `isa` proves NEON.
             let levels = unsafe { vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(rows[r][group]))) };
             for i in 0..4 {
-                sums[r][i] = isa.dot(sums[r][i], levels, isa.signed(isa.load(&columns[i])));
+                // SAFETY: `isa` proves NEON. The columns' levels are doubled, which a byte with a sign has no room for.
+                let columns = unsafe { vshrq_n_u8::<1>(isa.load(&columns[i])) };
+                sums[r][i] = isa.dot(sums[r][i], levels, isa.signed(columns));
             }
         }
     }

@@ -7,11 +7,12 @@
 #![expect(unsafe_code, reason = "tiles are loaded and stored through pointers, by assembly")]
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid_count, _mm512_loadu_si512, _mm512_slli_epi32, _mm512_storeu_si512, _mm512_sub_epi32};
+use std::arch::x86_64::__cpuid_count;
 use std::mem::transmute;
 use std::sync::OnceLock;
 
 use super::avx512_codes::{self, UnprovenTile};
+use crate::aligned::Aligned;
 use crate::codes::{CodeKernels, LINE_BYTES, Tile};
 use crate::kernels::Tier;
 use crate::tile_columns::TILE_COLUMNS;
@@ -83,99 +84,95 @@ impl Shapes {
     }
 }
 
-/// The sums of two tiles of rows with two blocks of columns.
-#[repr(C, align(64))]
-struct Sums([[[[i32; TILE_COLUMNS]; ROWS]; TILES]; TILES]);
-
 #[target_feature(enable = "avx512f")]
 fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
     let count = norms.len();
     let width = columns.len() / count;
-    let mut sums = Sums([[[[0; TILE_COLUMNS]; ROWS]; TILES]; TILES]);
+    // Sums begin with the norms, and what is added is to be taken off.
+    let mut negated = Aligned::default();
+    negated.resize(rows.len().min(TILES * ROWS * width));
     let chunks = rows.chunks(TILES * ROWS * width).zip(out.chunks_mut(TILES * ROWS * count));
     for (rows, out) in chunks {
+        negated.iter_mut().zip(rows).for_each(|(negated, &level)| *negated = level.wrapping_neg());
+        let rows = &negated[..rows.len()];
         let shapes = Shapes::of(rows.len() / width);
         // SAFETY: the CPU has tiles, the process may use them, and these are 64 readable bytes of a valid shape.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
         let blocks = columns.chunks(TILES * TILE_COLUMNS * width).zip(norms.chunks(TILES * TILE_COLUMNS));
         for (pair, (columns, norms)) in blocks.enumerate() {
-            // SAFETY: the tiles were shaped for these rows.
-            unsafe { products(rows, columns, width, &mut sums) };
-            for (block, norms) in norms.as_chunks::<TILE_COLUMNS>().0.iter().enumerate() {
-                let place = (pair * TILES + block) * TILE_COLUMNS;
-                for (row, out) in out.chunks_exact_mut(count).enumerate() {
-                    store(&sums.0[block][row / ROWS][row % ROWS], norms, &mut out[place..]);
-                }
-            }
+            // SAFETY: the tiles were shaped for these rows, whose levels are of 7 bits.
+            unsafe { scores((rows, columns), norms, width, &mut out[pair * TILES * TILE_COLUMNS..], count) };
         }
     }
     // SAFETY: gives up what was set up above.
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
-/// The inner products of up to 32 `rows` with the 16 columns of one block or of two; for a second tile or block that is not
-/// there, those of the first are repeated.
+/// Writes the norms of the 16 columns of one block or of two, and to that their products with up to 32 `rows`; those of row `r` go
+/// to `out[r * stride..]`. For a second tile or block that is not there, those of the first are repeated.
 ///
 /// # Safety
 ///
 /// The tiles have been shaped for so many rows.
 #[inline]
-unsafe fn products(rows: &[u8], columns: &[u8], width: usize, sums: &mut Sums) {
-    let (tile, block) = (ROWS * width, TILE_COLUMNS * width);
-    assert!(rows.len() <= TILES * tile && columns.len() <= TILES * block && width.is_multiple_of(LINE_BYTES));
-    let second = |bytes: &[u8], first: usize| if bytes.len() > first { first } else { 0 };
+unsafe fn scores((rows, columns): (&[u8], &[u8]), norms: &[i32], width: usize, out: &mut [i32], stride: usize) {
+    let (tile, block, row_count) = (ROWS * width, TILE_COLUMNS * width, rows.len() / width);
+    assert!(
+        rows.len() <= TILES * tile && columns.len() == norms.len() * width && width.is_multiple_of(LINE_BYTES),
+        "tiles of whole lines"
+    );
+    assert!(matches!(norms.len(), 16 | 32) && out.len() >= (row_count - 1) * stride + norms.len(), "room for scores");
+    let is_second = columns.len() > block;
+    let (other_row, other_out) = if row_count > ROWS { (tile, ROWS * stride) } else { (0, 0) };
+    let out = out.as_mut_ptr();
     // SAFETY: by their shapes tiles 4 and 5 read a line of each row that is there, and 6 and 7 sixteen groups of a block, which
-    // lie one after another; line by line that is all of them. Each sum is stored to a place of the size of a tile.
+    // lie one after another; line by line that is all of them. Sums begin with the same 16 norms in each row, and are
+    // stored to 16 places of each row.
     unsafe {
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
+            "tileloadd tmm0, [{norms} + {line}]",
+            "tileloadd tmm1, [{norms} + {line}]",
+            "add {norms}, {second}",
+            "tileloadd tmm2, [{norms} + {line}]",
+            "tileloadd tmm3, [{norms} + {line}]",
+            "mov {line:e}, 64",
             "2:",
             "tileloadd tmm4, [{row} + {row_stride}]",
             "tileloadd tmm6, [{column} + {line}]",
             "tileloadd tmm5, [{other_row} + {row_stride}]",
             "tileloadd tmm7, [{other_column} + {line}]",
-            "tdpbuud tmm0, tmm4, tmm6",
-            "tdpbuud tmm1, tmm5, tmm6",
-            "tdpbuud tmm2, tmm4, tmm7",
-            "tdpbuud tmm3, tmm5, tmm7",
+            "tdpbsud tmm0, tmm4, tmm6",
+            "tdpbsud tmm1, tmm5, tmm6",
+            "tdpbsud tmm2, tmm4, tmm7",
+            "tdpbsud tmm3, tmm5, tmm7",
             "add {row}, 64",
             "add {other_row}, 64",
             "add {column}, 1024",
             "add {other_column}, 1024",
             "dec {lines}",
             "jnz 2b",
-            "tilestored [{sums} + {line}], tmm0",
-            "tilestored [{sums} + {line} + 1024], tmm1",
-            "tilestored [{sums} + {line} + 2048], tmm2",
-            "tilestored [{sums} + {line} + 3072], tmm3",
+            "tilestored [{out} + {out_stride}], tmm0",
+            "tilestored [{other_out} + {out_stride}], tmm1",
+            "add {out}, {second}",
+            "add {other_out}, {second}",
+            "tilestored [{out} + {out_stride}], tmm2",
+            "tilestored [{other_out} + {out_stride}], tmm3",
             row = inout(reg) rows.as_ptr() => _,
-            other_row = inout(reg) rows[second(rows, tile)..].as_ptr() => _,
+            other_row = inout(reg) rows[other_row..].as_ptr() => _,
             column = inout(reg) columns.as_ptr() => _,
-            other_column = inout(reg) columns[second(columns, block)..].as_ptr() => _,
+            other_column = inout(reg) columns[if is_second { block } else { 0 }..].as_ptr() => _,
+            norms = inout(reg) norms.as_ptr() => _,
             lines = inout(reg) width / LINE_BYTES => _,
             row_stride = in(reg) width,
-            line = in(reg) LINE_BYTES,
-            sums = in(reg) &raw mut sums.0,
+            line = inout(reg) 0_usize => _,
+            // Bytes from the norms and scores of one block to those of the next.
+            second = in(reg) if is_second { LINE_BYTES } else { 0 },
+            out = inout(reg) out => _,
+            other_out = inout(reg) out.wrapping_add(other_out) => _,
+            out_stride = in(reg) stride * size_of::<i32>(),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)
         );
-    }
-}
-
-/// Writes `norm - 2 product` for the columns of a block.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn store(products: &[i32; TILE_COLUMNS], norms: &[i32; TILE_COLUMNS], out: &mut [i32]) {
-    let out = &mut out[..TILE_COLUMNS];
-    // SAFETY: all three are 16 numbers, readable and the last writable; no access asks for alignment.
-    unsafe {
-        let products = _mm512_loadu_si512(products.as_ptr().cast());
-        let norms = _mm512_loadu_si512(norms.as_ptr().cast());
-        let scores = _mm512_sub_epi32(norms, _mm512_slli_epi32::<1>(products));
-        _mm512_storeu_si512(out.as_mut_ptr().cast(), scores);
     }
 }

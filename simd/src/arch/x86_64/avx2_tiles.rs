@@ -5,7 +5,7 @@
 use std::arch::x86_64::{
     _mm_cvtsi128_si32, _mm_hadd_epi32, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
+    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::avx2_codes::Avx2;
@@ -44,8 +44,9 @@ pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32
             for (levels, group) in row.as_chunks::<4>().0.iter().zip(block.as_chunks::<32>().0.as_chunks::<2>().0) {
                 let levels = _mm256_set1_epi32(i32::from_le_bytes(*levels));
                 for half in 0..2 {
-                    // Two products of 7 bits fit 15.
-                    let pairs = _mm256_maddubs_epi16(levels, isa.load(&group[half]));
+                    // Doubled levels are even: halved two at a time, they stay apart. Two products of 7 bits fit 15.
+                    let columns = _mm256_srli_epi16::<1>(isa.load(&group[half]));
+                    let pairs = _mm256_maddubs_epi16(levels, columns);
                     sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
                 }
             }

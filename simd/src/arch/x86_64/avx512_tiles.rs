@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_slli_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
+    _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
 use super::avx512_codes::Vnni;
@@ -115,7 +115,7 @@ pub(super) fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32
     }
 }
 
-/// The inner products of `R` rows with the 16 columns of each of `B` blocks. Four components of a row meet those of 16
+/// Twice the inner products of `R` rows with the 16 columns of each of `B` blocks. Four components of a row meet those of 16
 /// columns in one instruction, so no lane ever needs to be added to another.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
@@ -130,26 +130,25 @@ fn tile<const R: usize, const B: usize>(isa: Vnni, rows: [&[u8]; R], blocks: [&[
         for r in 0..R {
             let levels = _mm512_set1_epi32(i32::from_le_bytes(rows[r][group]));
             for b in 0..B {
-                // Levels of 7 bits are the same numbers with a sign and without.
-                sums[r][b] = _mm512_dpbusd_epi32(sums[r][b], levels, columns[b]);
+                // Levels of 7 bits are the same numbers with a sign and without; doubled ones are not.
+                sums[r][b] = _mm512_dpbusd_epi32(sums[r][b], columns[b], levels);
             }
         }
     }
     sums
 }
 
-/// Writes `norm - 2 product` for the columns of `B` blocks.
+/// Writes the norms less the sums, for the columns of `B` blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
-fn store<const B: usize>(products: [__m512i; B], norms: &[i32], out: &mut [i32]) {
+fn store<const B: usize>(sums: [__m512i; B], norms: &[i32], out: &mut [i32]) {
     let (norms, _) = norms.as_chunks::<TILE_COLUMNS>();
     let (out, _) = out.as_chunks_mut::<TILE_COLUMNS>();
-    for (i, products) in products.into_iter().enumerate() {
+    for (i, sums) in sums.into_iter().enumerate() {
         // SAFETY: both chunks are 16 numbers, readable and writable; neither access asks for alignment.
         unsafe {
             let norms = _mm512_loadu_si512(norms[i].as_ptr().cast());
-            let scores = _mm512_sub_epi32(norms, _mm512_slli_epi32::<1>(products));
-            _mm512_storeu_si512(out[i].as_mut_ptr().cast(), scores);
+            _mm512_storeu_si512(out[i].as_mut_ptr().cast(), _mm512_sub_epi32(norms, sums));
         }
     }
 }
