@@ -1,9 +1,10 @@
 //! Dividing points into overlapping groups: some of them, taken at random, lead; every point joins the nearest leaders.
 //! Groups that are too large are divided again.
 
-use nearlab_simd::{TileColumns, code_kernels};
+use nearlab_simd::{Aligned, TileColumns, code_kernels};
 use rayon::prelude::*;
 
+use super::leaves::Nearest;
 use crate::quant::{Codes, Sq7Rows};
 use crate::random::{mix, sample};
 
@@ -11,8 +12,6 @@ use crate::random::{mix, sample};
 const MOST_LEADERS: usize = 256;
 /// Points that look for their leaders as one unit of parallel work.
 const CHUNK: usize = 1024;
-/// Rows compared with all leaders at a time.
-const TILE_ROWS: usize = 16;
 
 /// All points, each in `fanout` groups of at most `leaf`.
 pub(super) fn partition(codes: Sq7Rows<'_>, (fanout, leaf): (usize, usize), seed: u64) -> Vec<Vec<u32>> {
@@ -61,27 +60,19 @@ fn groups_of(codes: Sq7Rows<'_>, ids: &[u32], leaders: usize, fanout: usize, see
 
 /// The `fanout` nearest leaders of each point.
 fn nearest_leaders(codes: Sq7Rows<'_>, ids: &[u32], leaders: &TileColumns, fanout: usize) -> Vec<u16> {
-    let mut rows = Vec::with_capacity(TILE_ROWS * codes.width());
-    let mut scores = vec![0; TILE_ROWS * leaders.count()];
+    let tile_rows = code_kernels().u7_tile_rows();
+    let mut rows = Vec::with_capacity(tile_rows * codes.width());
+    let (mut scores, mut best) = (Aligned::default(), Nearest::default());
     let mut nearest = Vec::with_capacity(ids.len() * fanout);
-    let mut best: Vec<(i32, u16)> = Vec::with_capacity(fanout + 1);
-    for ids in ids.chunks(TILE_ROWS) {
+    for ids in ids.chunks(tile_rows) {
         rows.clear();
         for &id in ids {
             rows.extend_from_slice(codes.row(id));
         }
-        let scores = &mut scores[..ids.len() * leaders.count()];
-        code_kernels().u7_tile(&rows, leaders, scores);
+        scores.resize(ids.len() * leaders.count());
+        code_kernels().u7_tile(&rows, leaders, &mut scores);
         for scores in scores.chunks_exact(leaders.count()) {
-            best.clear();
-            for (leader, &score) in (0_u16..).zip(scores) {
-                if best.len() < fanout || best.last().is_some_and(|last| score < last.0) {
-                    let place = best.partition_point(|other| *other < (score, leader));
-                    best.insert(place, (score, leader));
-                    best.truncate(fanout);
-                }
-            }
-            nearest.extend(best.iter().map(|&(_, leader)| leader));
+            nearest.extend(best.of(scores, fanout).map(|(_, leader)| leader as u16));
         }
     }
     nearest
