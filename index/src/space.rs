@@ -165,6 +165,8 @@ impl PreparedQuery {
 
 /// Components that are checked in less time than another thread needs to begin.
 const CHECKED_ALONE: usize = 1 << 16;
+/// Components that are checked together.
+const CHECKED_AT_ONCE: usize = 1 << 12;
 
 /// Refuses vectors that are too many or not finite; the first value that is not is named. On the rayon pool it is called in, unless
 /// they are few.
@@ -173,16 +175,21 @@ pub(crate) fn check_base(vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
         return Err(BuildError::TooMany { expected: MAX_VECTORS, found: vectors.len() });
     }
     let (values, dim) = (vectors.as_slice(), vectors.dim());
-    let is_wrong = |x: &f32| !x.is_finite();
     let found = if values.len() <= CHECKED_ALONE {
-        values.iter().position(is_wrong)
+        values.chunks(CHECKED_AT_ONCE).position(has_wrong)
     } else {
-        values.par_iter().position_first(is_wrong)
+        values.par_chunks(CHECKED_AT_ONCE).position_first(has_wrong)
     };
-    match found {
+    let Some(chunk) = found else { return Ok(()) };
+    match (chunk * CHECKED_AT_ONCE..).zip(&values[chunk * CHECKED_AT_ONCE..]).find(|(_, x)| !x.is_finite()) {
         None => Ok(()),
-        Some(i) => Err(BuildError::NotFinite { row: i / dim, column: i % dim, value: values[i] }),
+        Some((i, &value)) => Err(BuildError::NotFinite { row: i / dim, column: i % dim, value }),
     }
+}
+
+/// Whether any of some components is not finite. All are looked at, so that many are at once.
+fn has_wrong(components: &[f32]) -> bool {
+    components.iter().fold(false, |wrong, x| wrong | !x.is_finite())
 }
 
 /// As [`check_base`], on the threads of a pool, unless they are few.
