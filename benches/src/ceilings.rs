@@ -240,7 +240,8 @@ mod x86_64 {
 
     /// Four sums, as the registers for tiles are eight, [`CHAINS`] times in each step.
     fn tiles() {
-        let shapes = Shapes { palette: 1, other: [0; 15], row_bytes: [64; 16], rows: [16; 16] };
+        let used = |value: u8| std::array::from_fn(|tile| if tile < 8 { value } else { 0 });
+        let shapes = Shapes { palette: 1, other: [0; 15], row_bytes: used(64).map(u16::from), rows: used(16) };
         // SAFETY: 64 readable bytes of a valid shape; the CPU has tiles, and the process was let use them when the kernels were
         // looked up. No memory is written, and the tiles are given up at the end.
         unsafe {
@@ -268,7 +269,7 @@ mod x86_64 {
         }
     }
 
-    /// What `ldtilecfg` reads.
+    /// What `ldtilecfg` reads: there are eight tiles, and room for twice as many.
     #[repr(C, align(64))]
     struct Shapes {
         palette: u8,
