@@ -66,9 +66,12 @@ struct Parts {
     logs: BTreeMap<u32, Vec<Record>>,
     /// By number: the rows there is room for, and rows.
     segments: BTreeMap<u32, (u32, Vec<u8>)>,
-    /// By number: the rows, how they are packed, and the blocks.
-    packed: BTreeMap<u32, (u32, [u32; 2], Vec<Vec<u8>>)>,
+    /// By number.
+    packed: BTreeMap<u32, Packed>,
 }
+
+/// The rows, how they are packed, and the blocks.
+type Packed = (u32, [u32; 2], Vec<Vec<u8>>);
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(0, |four| u32::from_le_bytes(four.try_into().expect("four bytes")))
