@@ -9,9 +9,6 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-#[cfg(target_arch = "x86_64")]
-use nearlab_simd::{Tier, code_kernels};
-
 use crate::{Line, processor_time, random};
 
 /// Rounds of which the best counts last so long together, at least.
@@ -77,8 +74,6 @@ pub fn bytes_per_second(access: Access) -> f64 {
 pub fn terms_per_second(term: Term) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     {
-        let term =
-            if term == Term::TiledByteProduct && code_kernels().tier() != Tier::Amx { Term::ByteProduct } else { term };
         let (width, run) = x86_64::widest(term)?;
         // SAFETY: `widest` gives out functions whose features this CPU has.
         Some(best(STEPS * CHAINS * width, || unsafe { run() }))
@@ -136,7 +131,7 @@ mod x86_64 {
     };
     use std::hint::black_box;
 
-    use nearlab_simd::prefetch;
+    use nearlab_simd::{Tier, code_kernels, prefetch};
 
     use super::{AHEAD, CHAINS, Line, STEPS, Term};
 
@@ -152,7 +147,8 @@ mod x86_64 {
             Term::Fma if narrow => Some((8, fma_256)),
             Term::ByteProduct if wide && is_x86_feature_detected!("avx512vnni") => Some((64, bytes_512)),
             Term::ByteProduct if narrow => Some((32, bytes_256)),
-            Term::TiledByteProduct => Some((TILE_PRODUCTS, tiles)),
+            Term::TiledByteProduct if code_kernels().tier() == Tier::Amx => Some((TILE_PRODUCTS, tiles)),
+            Term::TiledByteProduct => widest(Term::ByteProduct),
             Term::BitProduct if wide && is_x86_feature_detected!("avx512vpopcntdq") => Some((512, bits_512)),
             _ => None,
         }
@@ -238,12 +234,16 @@ mod x86_64 {
         black_box(sums);
     }
 
-    /// Four sums, as the registers for tiles are eight, [`CHAINS`] times in each step.
-    fn tiles() {
+    /// Four sums, as the registers for tiles are eight, one after the other.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has tiles, and the process may use them, as it may once kernels were chosen that do.
+    unsafe fn tiles() {
         let used = |value: u8| std::array::from_fn(|tile| if tile < 8 { value } else { 0 });
         let shapes = Shapes { palette: 1, other: [0; 15], row_bytes: used(64).map(u16::from), rows: used(16) };
-        // SAFETY: 64 readable bytes of a valid shape; the CPU has tiles, and the process was let use them when the kernels were
-        // looked up. No memory is written, and the tiles are given up at the end.
+        // SAFETY: by the caller; these are 64 readable bytes of a valid shape, no memory is written, and the tiles are given up at
+        // the end.
         unsafe {
             asm!(
                 "ldtilecfg [{shapes}]",

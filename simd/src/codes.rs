@@ -288,7 +288,8 @@ impl CodeKernels {
 
 impl CodeKernels {
     /// For each of the `rows` of 7-bit levels and each column `c`, `|c|² - 2 <row, c>`: the squared distance less `|row|²`,
-    /// which orders the columns alike. `out` is rows x [`count`](TileColumns::count).
+    /// which orders the columns alike. `out` is rows x [`count`](TileColumns::count). Fastest where `out` is
+    /// [`Aligned`](crate::Aligned).
     pub fn u7_tile(&self, rows: &[u8], columns: &TileColumns, out: &mut [i32]) {
         let count = columns.count();
         let width = columns.levels.len() / count.max(1);
