@@ -11,8 +11,8 @@
 //!
 //! The choice is made by cost ([`cost`]). How many matches there are is known, so the cost of the scan is; what a walk would cost
 //! depends on how many nodes match *near the query*, so unless twice the cost of any walk is more than the scan's, a walk through begins and
-//! looks. It gives up as soon as the share of matches that it meets says that it will cost more than half of the scan. Two hops go on
-//! where they would cost less than that and where the share says that matches are linked well enough to find one another; the
+//! looks. It gives up as soon as the largest share of matches that is likely, after what it met, says that it will cost more than half of
+//! the scan, and that two hops would. These go on where they would cost less than that and where the share says that matches are linked well enough to find one another; the
 //! scan does everything else. So a filter that admits what is near the query is walked, one that admits only what is far away is
 //! scanned, whatever their selectivity. A walk by two hops that was promising and has cost as much as the scan is given up for it.
 //!
