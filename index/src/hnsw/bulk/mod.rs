@@ -8,6 +8,7 @@
 
 mod leaves;
 mod link;
+mod nearest;
 mod partition;
 
 use rayon::prelude::*;

@@ -4,7 +4,7 @@
 use nearlab_simd::{Aligned, TileColumns, code_kernels};
 use rayon::prelude::*;
 
-use super::leaves::Nearest;
+use super::nearest::Nearest;
 use crate::quant::{Codes, Sq7Rows};
 use crate::random::{mix, sample};
 
