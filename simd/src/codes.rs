@@ -33,6 +33,7 @@ use crate::Tier;
 use crate::arch;
 use crate::columns::{Columns, PANEL};
 use crate::kernels::kernels;
+use crate::levels::Levels;
 use crate::pick::MINIMA;
 use crate::tile_columns::TileColumns;
 
@@ -66,6 +67,7 @@ pub struct CodeKernels {
     pub(crate) hadamard: Hadamard,
     pub(crate) products: Sieve,
     pub(crate) reaching: Reaching,
+    pub(crate) levels: Levels,
 }
 
 /// `(query, codes, ids, out)`
@@ -310,7 +312,8 @@ impl CodeKernels {
 
     /// Inner products of all `rows` with all `columns`, of as many components, to `out`, which is rows x
     /// [`count`](Columns::count): faster than [`Kernels::inner_product_tile`](crate::Kernels::inner_product_tile), but off from
-    /// the exact product by up to [`products_error`]`(d) |q| |x|`, in a way that depends on the instruction set.
+    /// the exact product by up to [`products_error`]`(d) |q| |x|`. A pair's product is the same whatever stands beside it, and on every
+    /// tier but the portable one, which does not fuse multiply-adds.
     pub fn products_tile(&self, columns: &Columns, rows: &[f32], out: &mut [f32]) {
         let (d, count) = (columns.d, columns.count());
         assert!(

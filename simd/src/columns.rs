@@ -14,6 +14,18 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// `vectors`, each of `d` components, as columns.
+    pub fn of(vectors: &[f32], d: usize) -> Self {
+        let mut columns = Self::default();
+        columns.fill(vectors, d);
+        columns
+    }
+
+    /// Components of a column.
+    pub fn dim(&self) -> usize {
+        self.d
+    }
+
     /// Takes over `vectors`, each of `d` components, as columns.
     pub fn fill(&mut self, vectors: &[f32], d: usize) {
         assert!(d > 0 && vectors.len().is_multiple_of(d), "{} components are no vectors of {d}", vectors.len());

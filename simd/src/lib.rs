@@ -49,6 +49,7 @@ mod arch;
 mod codes;
 mod columns;
 mod kernels;
+mod levels;
 mod metric;
 mod normalize;
 mod pick;

@@ -1,6 +1,8 @@
 //! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
 
-use nearlab_simd::{CodeKernels, Columns, PlaneRows, TileColumns, available_codes, products_error, u4_query_level};
+use nearlab_simd::{
+    CodeKernels, Columns, PlaneRows, Tier, TileColumns, available_codes, products_error, u4_query_level,
+};
 
 #[path = "codes/lut.rs"]
 mod lut;
@@ -275,6 +277,29 @@ fn products_for_a_sieve_are_within_their_error() {
     }
 }
 
+/// What a projection relies on: codes of a vector are the same on all CPUs, and whether it comes alone or with others.
+#[test]
+fn products_for_a_sieve_are_the_same_wherever_multiply_adds_are_fused() {
+    let floats = |count: usize, seed: u64| -> Vec<f32> {
+        numbers(count, 2001, seed).into_iter().map(|x| x as f32 / 1000.0 - 1.0).collect()
+    };
+    for (columns, rows, d) in [(16, 13, 100), (48, 25, 129), (256, 7, 384), (112, 12, 1536)] {
+        let (columns, rows) = (Columns::of(&floats(columns * d, 43), d), floats(rows * d, 44));
+        let fused = || available_codes().filter(|kernels| kernels.tier() != Tier::Portable);
+        let products = |kernels: &CodeKernels, rows: &[f32]| {
+            let mut out = vec![f32::NAN; rows.len() / d * columns.count()];
+            kernels.products_tile(&columns, rows, &mut out);
+            out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+        };
+        let Some(expected) = fused().next().map(|kernels| products(kernels, &rows)) else { return };
+        for kernels in fused() {
+            assert_eq!(products(kernels, &rows), expected, "{} {d}", kernels.tier());
+            let alone: Vec<u32> = rows.chunks(d).flat_map(|row| products(kernels, row)).collect();
+            assert_eq!(alone, expected, "{} {d}", kernels.tier());
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "rows of 6 components and 16 columns of 2 do not make 5 products")]
 fn products_for_a_sieve_without_room_are_refused() {
@@ -287,6 +312,35 @@ fn products_for_a_sieve_without_room_are_refused() {
 #[should_panic(expected = "5 components are no vectors of 2")]
 fn columns_of_half_a_vector_are_refused() {
     Columns::default().fill(&[0.0; 5], 2);
+}
+
+#[test]
+fn levels_are_the_same_on_every_tier_whatever_the_number() {
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, 1e-40];
+    for len in [0, 1, 15, 16, 17, 31, 32, 33, 64, 100, 1537] {
+        let mut vector: Vec<f32> = numbers(len, 4001, 51).into_iter().map(|x| x as f32 / 1000.0 - 2.0).collect();
+        let offset: Vec<f32> = numbers(len, 1001, 52).into_iter().map(|x| x as f32 / 1000.0 - 1.5).collect();
+        vector.iter_mut().step_by(5).zip(odd.iter().cycle()).for_each(|(x, &odd)| *x = odd);
+        for (per_step, highest) in [(4.0, 15), (50.0, 127), (0.3, 255), (100.0, 255), (f32::INFINITY, 15)] {
+            let expected: Vec<u8> = vector
+                .iter()
+                .zip(&offset)
+                .map(|(x, offset)| ((x - offset) * per_step).clamp(0.0, f32::from(highest)) as u8)
+                .collect();
+            for kernels in available_codes() {
+                let mut found = vec![77; len];
+                kernels.levels(&vector, &offset, per_step, highest, &mut found);
+                assert_eq!(found, expected, "{} {len} {per_step}", kernels.tier());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "3 components, 2 offsets and room for 3 levels: the lengths must be equal")]
+fn levels_without_their_offsets_are_refused() {
+    let kernels = available_codes().next().expect("there is always one");
+    kernels.levels(&[0.0; 3], &[0.0; 2], 1.0, 15, &mut [0; 3]);
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! | `rows`, `prefetch` | rows by number, and asking for them ahead of time |
 //! | `unproven` | how `#[target_feature]` functions enter a table of safe ones |
 //! | `portable`, `x86_64/*`, `aarch64/*` | one instruction set each: its operations, its block sizes, its table |
-//! | `*_codes`, `*_planes`, `*_lut`, `*_blocks`, `*_tiles`, `*_pick` | the same for codes: its operations on lines, its table; on planes; look-ups, of rows anywhere and side by side; codes against codes; picking from scores |
+//! | `*_codes`, `*_planes`, `*_lut`, `*_blocks`, `*_tiles`, `*_pick`, `*_levels` | the same for codes: its operations on lines, its table; on planes; look-ups, of rows anywhere and side by side; codes against codes; picking from scores; numbers to levels |
 //! | `aarch64/dot` | products of bytes, with the instruction for them and without |
 //! | `x86_64/amx` | codes against codes in registers of 16 rows, for CPUs that have those; all else is AVX-512's |
 //!
@@ -35,6 +35,7 @@ mod lut;
 mod planes;
 mod portable;
 mod portable_codes;
+mod portable_levels;
 mod portable_pick;
 mod prefetch;
 mod products;

@@ -4,6 +4,7 @@ use super::hadamard::hadamard;
 use super::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use super::lut::{centroid_distances, lut4, lut4_blocks};
 use super::planes::{PlaneIsa, planes_by_id};
+use super::portable_levels::levels;
 use super::portable_pick::{insert_key, minima, reaching, within};
 use super::products::ProductTile;
 use crate::codes::CodeKernels;
@@ -43,6 +44,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
         ProductTile::new(columns, rows, d, out).products::<_, 4, 4, 2>(super::portable::Portable, 0);
     },
     reaching: |products, lines, floor| reaching(products, lines, floor),
+    levels: |vector, offset, per_step, highest, out| levels(vector, offset, per_step, highest, out),
 };
 
 fn u7_tile(rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {

@@ -16,6 +16,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
+use super::avx2_levels::levels;
 use super::avx2_pick::{below, insert_key, minima, reaching, within};
 use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
@@ -26,6 +27,7 @@ use crate::codes::{
     Reaching, Sieve, Tile, Within,
 };
 use crate::kernels::Tier;
+use crate::levels::Levels;
 use crate::pick::MINIMA;
 
 static CODES: CodeKernels = CodeKernels {
@@ -73,6 +75,8 @@ static CODES: CodeKernels = CodeKernels {
     products: unsafe { transmute::<UnprovenSieve, Sieve>(products) },
     // SAFETY: as above.
     reaching: unsafe { transmute::<UnprovenReaching, Reaching>(reaching) },
+    // SAFETY: as above.
+    levels: unsafe { transmute::<UnprovenLevels, Levels>(levels) },
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
@@ -81,6 +85,7 @@ type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
+type UnprovenLevels = unsafe fn(&[f32], &[f32], f32, f32, &mut [u8]);
 type UnprovenReaching = unsafe fn(&[f32], (&[f32], &[f32]), (f32, f32)) -> u64;
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 type UnprovenPlanesById = unsafe fn(&[i8], PlaneRows<'_>, &[u32], &mut [f32]);

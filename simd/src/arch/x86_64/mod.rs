@@ -3,6 +3,7 @@
 mod amx;
 mod avx2;
 mod avx2_codes;
+mod avx2_levels;
 mod avx2_lut;
 mod avx2_pick;
 mod avx2_planes;
@@ -10,6 +11,7 @@ mod avx2_tiles;
 mod avx512;
 mod avx512_blocks;
 mod avx512_codes;
+mod avx512_levels;
 mod avx512_lut;
 mod avx512_pick;
 mod avx512_planes;
