@@ -1,13 +1,15 @@
 //! The forms of the vectors that an index holds: what searches walk over, and what their candidates are scored by in the
 //! end. Each is chosen by a parameter; the choice is taken apart once per search, above the loops.
 
+use std::sync::Arc;
+
 use super::HnswParams;
 use super::forms::{RerankCodes, TraversalCodes};
 use super::graph::Links;
 use crate::BuildError;
 use crate::quant::{
-    Affine, BlockRows, Blocks, Codes, F32, Form, Half, HalfKind, HalfRows, Lifted, Pq, Projection, Source, Sq4, Sq8,
-    Sq8Rows,
+    Affine, BlockRows, Blocks, Codes, F32, Form, Half, HalfKind, HalfRows, Lifted, Pq, Projection, Source, Sq4, Sq7,
+    Sq8, Sq8Rows,
 };
 use crate::space::Space;
 
@@ -58,24 +60,42 @@ pub(super) enum Rerank {
 }
 
 impl Traversal {
-    pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<Self, BuildError> {
+    /// Encodes all vectors; and in 7 bits, by which a build chooses neighbours, where that takes the same pass over them.
+    pub(super) fn encode(source: &Lifted<'_>, params: &HnswParams) -> Result<(Self, Option<Sq7>), BuildError> {
         if let Some((kind, bits)) = params.codes.affine() {
-            return Ok(Self::Affine(Affine::encode(source, kind, bits, params.seed)?));
+            return Ok((Self::Affine(Affine::encode(source, kind, bits, params.seed)?), None));
         }
         if let Some(shape) = params.pq_shape(source.width()) {
-            return Ok(Self::Pq(Pq::encode(source, shape, params.seed)?));
+            return Ok((Self::Pq(Pq::encode(source, shape, params.seed)?), None));
         }
-        Ok(match params.codes {
+        let traversal = match params.codes {
             TraversalCodes::F32 => Self::F32(F32::copied(source.vectors(), source.euclid().metric)?),
             TraversalCodes::F16 => Self::Half(Half::encode(source, HalfKind::F16)?),
             TraversalCodes::Bf16 => Self::Half(Half::encode(source, HalfKind::Bf16)?),
             TraversalCodes::Sq8 => Self::Sq8(Sq8::encode(source)?),
             _ => {
                 let components = params.components.min(source.width());
-                let projection = (components > 0).then(|| Projection::train(source, components, params.seed));
-                Self::Sq4(Sq4::encode(source, projection)?)
+                let train = || Arc::new(Projection::train(source, components, params.seed));
+                let (sq4, sq7) = Sq4::encode(source, (components > 0).then(train))?;
+                return Ok((Self::Sq4(sq4), Some(sq7)));
             }
-        })
+        };
+        Ok((traversal, None))
+    }
+
+    /// What maps vectors to the components that these codes are of, where it is not all of them.
+    pub(super) fn projection(&self) -> Option<Arc<Projection>> {
+        match self {
+            Self::Sq4(sq4) => sq4.projection.clone(),
+            _ => None,
+        }
+    }
+
+    /// Gives back what only encoding needs, if nothing else encodes.
+    pub(super) fn trim(&mut self) {
+        if let Self::Sq4(Sq4 { projection: Some(projection), .. }) = self {
+            Arc::get_mut(projection).map(Projection::trim);
+        }
     }
 
     pub(super) fn form(&self) -> &dyn Form {

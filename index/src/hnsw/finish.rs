@@ -326,7 +326,7 @@ mod tests {
         let (base, queries) = (vectors.rows(QUERIES..N), vectors.rows(0..QUERIES));
         for metric in Metric::ALL {
             let euclid = Euclid::of(base, metric);
-            let sq4 = Sq4::encode(&Lifted::new(base, &euclid), None).unwrap();
+            let (sq4, _) = Sq4::encode(&Lifted::new(base, &euclid), None).unwrap();
             let (ranked, lost) = ranked(base, &euclid, sq4.rows(), queries);
             // Under inner product levels clamp the lifted component, so that some errors are large.
             let (share, per_mille) = if metric == Metric::InnerProduct { (95, 5) } else { (75, 2) };

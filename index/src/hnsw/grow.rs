@@ -14,9 +14,10 @@ use crate::{BuildError, Counters, Progress, Stage};
 /// The graph over the vectors of `source`, whose codes for searches are `traversal`, and the work it took.
 ///
 /// Vectors that searches walk over as they are also choose each other's neighbours. For all others, and in bulk, neighbours
-/// are chosen by 7-bit codes, which are dropped after the build.
+/// are chosen by 7-bit codes, made here where they are not yet, and dropped after the build.
 pub(super) fn grow(
-    (source, traversal): (&Lifted<'_>, &Traversal),
+    source: &Lifted<'_>,
+    (traversal, sq7): (&Traversal, Option<Sq7>),
     params: &HnswParams,
     batches: Batches,
     progress: &dyn Progress,
@@ -27,7 +28,7 @@ pub(super) fn grow(
         builder.insert_all(batches, progress)?;
         return frozen(builder, progress);
     }
-    let sq7 = Sq7::encode(source)?;
+    let sq7 = sq7.map_or_else(|| Sq7::encode(source, None), Ok)?;
     let selection = sq7.rows();
     match traversal {
         Traversal::F32(f32) => {

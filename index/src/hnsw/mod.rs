@@ -190,10 +190,11 @@ impl Hnsw {
         let euclid = Euclid::of(vectors, metric);
         params.validate_width(euclid.width())?;
         let source = Lifted::new(vectors, &euclid);
-        let traversal = Traversal::encode(&source, params)?;
+        let (mut traversal, sq7) = Traversal::encode(&source, params)?;
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
-        let (graph, build_counters) = grow((&source, &traversal), params, batches, progress)?;
+        let (graph, build_counters) = grow(&source, (&traversal, sq7), params, batches, progress)?;
+        traversal.trim();
         let blocks = traversal.blocks(params, graph.links())?;
         Ok(Self {
             params: *params,

@@ -6,6 +6,8 @@
 //! squared error on it are taken; what lies beyond is clamped. The farthest ten-thousandth has no say, or one stray number
 //! would widen the levels of all; unless all the rest is alike.
 
+use nearlab_simd::code_kernels;
+
 /// Shares of the sample that lie within the candidate bounds, one-sided.
 const SHARES: [f64; 8] = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, WIDEST];
 /// The widest of them.
@@ -79,6 +81,13 @@ impl Levels {
     #[inline]
     pub(crate) fn value(&self, level: u8, i: usize) -> f32 {
         self.offset[i] + (f32::from(level) + 0.5) * self.step
+    }
+
+    /// Writes the levels, of `count`, in which some components of a vector lie, from component `first` on.
+    #[inline]
+    pub(super) fn write(&self, first: usize, components: &[f32], count: u32, out: &mut [u8]) {
+        let offset = &self.offset[first..][..components.len()];
+        code_kernels().levels(components, offset, self.per_step, (count - 1) as u8, out);
     }
 
     /// The components of a vector in units of levels, each from its lower bound.

@@ -9,7 +9,7 @@
 //! | [`F32`] | 4 d | itself | |
 //! | [`Half`] | 2 d | itself | IEEE 754 binary16; bfloat16 |
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
-//! | [`Sq7`] | d | another code | the same with 128 levels, for pairs of base vectors |
+//! | [`Sq7`] | d, or p as [`Sq4`] | another code | the same with 128 levels, for pairs of base vectors |
 //! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
 //! | [`Affine`] | 12 and 1 to 8 bits per component | products with 8-bit numbers, or 4-bit where there is one bit | `RaBitQ` |
 //! | [`Pq`] | 4 or 8 bits per sub-space | a table of distances | product quantisation |
@@ -41,7 +41,6 @@ pub(crate) use euclid::{Euclid, Length};
 pub(crate) use f32::F32;
 pub(crate) use half::{Half, HalfKind, HalfRows};
 pub(crate) use levels::Levels;
-use levels::level_at;
 pub(crate) use pq::{Pq, PqShape};
 pub(crate) use pq_query::PqQuery;
 pub(crate) use projection::Projection;
@@ -284,6 +283,18 @@ pub(crate) fn padded<T>(count: usize) -> usize {
     count.next_multiple_of(LINE_BYTES / size_of::<T>())
 }
 
+/// Room for the codes of all rows of `source`, `width` elements each.
+fn room<T: Pod>(source: &dyn Source, width: usize) -> Result<Resident<T>, BuildError> {
+    Resident::zeroed(source.len() * width)
+        .map_err(|_| BuildError::Memory { bytes: source.len() * width * size_of::<T>() })
+}
+
+/// Codes that are all made.
+fn made<T: Pod>(codes: Resident<T>) -> Result<Buffer<T>, BuildError> {
+    let bytes = size_of_val(&*codes);
+    codes.freeze().map_err(|_| BuildError::Memory { bytes })
+}
+
 /// Rows of codes of `width` elements for each row of `source`, made by `encode(lifted rows, their codes, scratch)` for some
 /// rows at a time.
 fn encode_all<T: Pod + Send + Sync>(
@@ -291,37 +302,37 @@ fn encode_all<T: Pod + Send + Sync>(
     width: usize,
     encode: impl Fn(&[f32], &mut [T], &mut Encoded) + Sync,
 ) -> Result<Buffer<T>, BuildError> {
-    let refused = |_| BuildError::Memory { bytes: source.len() * width * size_of::<T>() };
-    let mut codes = Resident::zeroed(source.len() * width).map_err(refused)?;
-    let scratch = || (Vec::new(), Encoded::default());
-    codes.par_chunks_mut(CHUNK_ROWS * width).enumerate().for_each_init(scratch, |(lifted, encoded), (chunk, codes)| {
-        let first = chunk * CHUNK_ROWS;
-        source.rows(first..first + codes.len() / width, lifted);
-        encode(lifted, codes, encoded);
-    });
-    codes.freeze().map_err(refused)
+    let mut codes = room(source, width)?;
+    encode_chunks(source, codes.par_chunks_mut(CHUNK_ROWS * width), encode);
+    made(codes)
 }
 
-/// Levels for the components of all rows of `source`, learnt from a sample, and the rows in these: a byte per component.
-fn encode_levels(source: &dyn Source, count: u32) -> Result<(Levels, Buffer<u8>), BuildError> {
-    let levels = Levels::train(&source.sample(SAMPLE_ROWS), source.width(), count);
-    let codes =
-        encode_all(source, padded::<u8>(source.width()), |rows, codes, _| write_levels(&levels, count, rows, codes))?;
-    Ok((levels, codes))
+/// Calls `encode(lifted rows, their codes, scratch)` for [`CHUNK_ROWS`] rows at a time, whose codes are `chunks`.
+fn encode_chunks<C: Send>(
+    source: &dyn Source,
+    chunks: impl IndexedParallelIterator<Item = C>,
+    encode: impl Fn(&[f32], C, &mut Encoded) + Sync,
+) {
+    let scratch = || (Vec::new(), Encoded::default());
+    chunks.enumerate().for_each_init(scratch, |(lifted, encoded), (chunk, codes)| {
+        let first = chunk * CHUNK_ROWS;
+        source.rows(first..source.len().min(first + CHUNK_ROWS), lifted);
+        encode(lifted, codes, encoded);
+    });
 }
 
 /// Writes the levels of some rows to their codes, which are zeros.
 fn write_levels(levels: &Levels, count: u32, rows: &[f32], codes: &mut [u8]) {
     let components = levels.offset.len();
     for (row, code) in rows.chunks_exact(components).zip(codes.chunks_exact_mut(padded::<u8>(components))) {
-        for (level, position) in code.iter_mut().zip(levels.positions(row)) {
-            *level = level_at(position, count);
-        }
+        levels.write(0, row, count, &mut code[..components]);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use nearlab_simd::Metric;
 
     use super::*;
@@ -365,17 +376,24 @@ mod tests {
                 rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Half::encode(s, kind).unwrap()));
             }
             rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq8::encode(s).unwrap()));
-            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq7::encode(s).unwrap()));
-            rows_put_one_by_one_are_those_encoded_together(metric, |s| Box::new(Sq4::encode(s, None).unwrap()));
+            for components in [None, Some(16), Some(17)] {
+                let projection = |s: &Lifted<'_>| components.map(|count| Arc::new(Projection::train(s, count, 1)));
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                    Box::new(Sq7::encode(s, projection(s)).unwrap())
+                });
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                    Box::new(Sq4::encode(s, projection(s)).unwrap().0)
+                });
+                rows_put_one_by_one_are_those_encoded_together(metric, |s| {
+                    Box::new(Sq4::encode(s, projection(s)).unwrap().1)
+                });
+            }
             let rabitq = (1..=8).map(|bits| (AffineKind::Rabitq, bits));
             for (kind, bits) in [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8)].into_iter().chain(rabitq) {
                 rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                     Box::new(Affine::encode(s, kind, bits, 5).unwrap())
                 });
             }
-            rows_put_one_by_one_are_those_encoded_together(metric, |s| {
-                Box::new(Sq4::encode(s, Some(Projection::train(s, 16, 1))).unwrap())
-            });
             for (bits, sub_dim) in [(4, 1), (4, 3), (8, 4), (8, 71)] {
                 rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                     Box::new(Pq::encode(s, PqShape { width: s.width(), sub_dim, bits }, 5).unwrap())

@@ -5,7 +5,9 @@
 //! (Rutishauser 1969), which needs no library: only their span matters here, and it converges fast where the spectrum has
 //! an end.
 
-use nearlab_simd::{code_kernels, kernels};
+use std::sync::OnceLock;
+
+use nearlab_simd::{Columns, code_kernels, kernels};
 use nearlab_storage::Buffer;
 use rayon::prelude::*;
 
@@ -17,7 +19,7 @@ use crate::random::SplitMix64;
 const SAMPLE: usize = 16_384;
 const ITERATIONS: usize = 10;
 /// Rows of a matrix product computed as one unit of parallel work.
-const BLOCK_ROWS: usize = 32;
+const BLOCK_ROWS: usize = 128;
 
 /// An orthonormal projection of centred vectors.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Projection {
     /// p: the mean's own components.
     shift: Vec<f32>,
     coarse: Coarse,
+    /// The directions again, in the order in which many vectors meet them: made when the first do.
+    columns: OnceLock<Columns>,
 }
 
 /// The directions in 8 bits, for queries: a product with 1.5 MB of `f32` would take longer than the search it prepares. What
@@ -72,8 +76,10 @@ impl Projection {
         for row in sample.chunks_exact_mut(d) {
             row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean);
         }
-        let columns = transposed(&sample, d);
-        let covariance = product(&columns, &columns, rows);
+        let components_of_rows = transposed(&sample, d);
+        drop(sample);
+        let covariance = product(&components_of_rows, &components_of_rows, rows);
+        drop(components_of_rows);
         let mut random = SplitMix64::new(seed);
         let mut directions = gaussian(components * d, &mut random);
         orthonormalise(&mut directions, d);
@@ -92,7 +98,7 @@ impl Projection {
         let mut shift = vec![0.0; directions.len() / mean.len()];
         kernels().inner_product_many(&mean, &directions, &mut shift);
         let coarse = Coarse::of(&directions, mean.len());
-        Self { mean, directions, shift, coarse }
+        Self { mean, directions, shift, coarse, columns: OnceLock::new() }
     }
 
     /// Replaces `out` by the components of one lifted vector, from 8 bits per number.
@@ -118,7 +124,12 @@ impl Projection {
         );
     }
 
-    /// Bytes of the directions, in both forms, and of what goes with them.
+    /// Gives back what only encoding needs.
+    pub(crate) fn trim(&mut self) {
+        self.columns.take();
+    }
+
+    /// Bytes of the directions, in all their forms, and of what goes with them.
     pub(crate) fn bytes(&self) -> usize {
         let Coarse { directions, steps, sums } = &self.coarse;
         size_of_val(&*self.mean)
@@ -127,19 +138,26 @@ impl Projection {
             + directions.len()
             + size_of_val(&**steps)
             + size_of_val(&**sums)
+            + self.columns.get().map_or(0, Columns::bytes)
     }
 
     pub(crate) fn components(&self) -> usize {
         self.shift.len()
     }
 
+    /// The lifted `rows`, after a projection where there is one, in `out` then.
+    pub(super) fn of<'r>(projection: Option<&Self>, rows: &'r [f32], out: &'r mut Vec<f32>) -> &'r [f32] {
+        let Some(projection) = projection else { return rows };
+        projection.apply(rows, out);
+        out
+    }
+
     /// Replaces `out` by the components of the lifted `rows`.
-    pub(crate) fn apply(&self, rows: &[f32], out: &mut Vec<f32>) {
-        let d = self.mean.len();
-        out.clear();
-        out.resize(rows.len() / d * self.components(), 0.0);
-        kernels().inner_product_tile(rows, &self.directions, d, out);
-        for row in out.chunks_exact_mut(self.components()) {
+    fn apply(&self, rows: &[f32], out: &mut Vec<f32>) {
+        let (d, components) = (self.mean.len(), self.components());
+        let columns = self.columns.get_or_init(|| Columns::of(&self.directions, d));
+        multiply(rows, columns, components, out);
+        for row in out.chunks_exact_mut(components) {
             row.iter_mut().zip(&self.shift).for_each(|(x, shift)| *x -= shift);
         }
     }
@@ -162,12 +180,28 @@ impl Coarse {
 
 /// `a b^T` for row-major `a` (m x d) and `b` (n x d).
 fn product(a: &[f32], b: &[f32], d: usize) -> Vec<f32> {
-    let n = b.len() / d;
+    let (columns, n) = (Columns::of(b, d), b.len() / d);
     let mut out = vec![0.0; a.len() / d * n];
-    out.par_chunks_mut(BLOCK_ROWS * n).zip(a.par_chunks(BLOCK_ROWS * d)).for_each(|(out, a)| {
-        kernels().inner_product_tile(a, b, d, out);
-    });
+    out.par_chunks_mut(BLOCK_ROWS * n).zip(a.par_chunks(BLOCK_ROWS * d)).for_each_init(
+        Vec::new,
+        |products, (out, a)| {
+            multiply(a, &columns, n, products);
+            out.copy_from_slice(products);
+        },
+    );
     out
+}
+
+/// Replaces `out` by the products of each of the `rows` with the first `n` of the columns.
+fn multiply(rows: &[f32], columns: &Columns, n: usize, out: &mut Vec<f32>) {
+    let (count, width) = (rows.len() / columns.dim(), columns.count());
+    out.clear();
+    out.resize(count * width, 0.0);
+    code_kernels().products_tile(columns, rows, out);
+    if n < width {
+        (1..count).for_each(|row| out.copy_within(row * width..row * width + n, row * n));
+        out.truncate(count * n);
+    }
 }
 
 /// A row-major matrix with rows of `d`, transposed.

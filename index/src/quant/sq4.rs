@@ -3,12 +3,17 @@
 //! The query keeps 7 bits per component, in eighths of a level, which costs nothing: the kernel multiplies the levels by 8
 //! where it unpacks them.
 
+use std::sync::Arc;
+
 use nearlab_simd::{CodeKernels, LINE_BYTES, code_kernels, prefetch, u4_query_level};
 use nearlab_storage::Buffer;
+use rayon::prelude::*;
 
-use super::levels::level_at;
 use super::projection::CoarseScratch;
-use super::{Bytes, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, encode_all};
+use super::{
+    Bytes, CHUNK_ROWS, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, Sq7, encode_chunks,
+    made, padded, room, sq7, write_levels,
+};
 use crate::BuildError;
 use crate::memory::Capacity;
 
@@ -21,31 +26,35 @@ const LINE_COMPONENTS: usize = 2 * LINE_BYTES;
 #[derive(Debug)]
 pub(crate) struct Sq4 {
     pub(crate) levels: Levels,
-    pub(crate) projection: Option<Projection>,
+    pub(crate) projection: Option<Arc<Projection>>,
     pub(crate) codes: Buffer<u8>,
 }
 
 impl Sq4 {
-    /// Encodes all vectors, after a projection where one is given.
-    pub(crate) fn encode(source: &dyn Source, projection: Option<Projection>) -> Result<Self, BuildError> {
-        let mut sample = source.sample(SAMPLE_ROWS);
-        if let Some(projection) = &projection {
-            let mut projected = Vec::new();
-            projection.apply(&sample, &mut projected);
-            sample = projected;
-        }
-        let width = projection.as_ref().map_or(source.width(), Projection::components);
-        let levels = Levels::train(&sample, width, COUNT);
-        let codes = encode_all(source, row_bytes(width), |rows, codes, scratch| {
-            write((&levels, projection.as_ref()), rows, codes, &mut scratch.floats);
-        })?;
-        Ok(Self { levels, projection, codes })
+    /// Encodes all vectors, after a projection where one is given, and the same components in 7 bits, by which builds choose
+    /// neighbours: a projection takes longer than both.
+    pub(crate) fn encode(source: &dyn Source, projection: Option<Arc<Projection>>) -> Result<(Self, Sq7), BuildError> {
+        let (sample, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
+        let sample = Projection::of(projection.as_deref(), &sample, &mut projected);
+        let width = projection.as_ref().map_or(source.width(), |projection| projection.components());
+        let (levels, finer) = (Levels::train(sample, width, COUNT), Levels::train(sample, width, sq7::COUNT));
+        let (row_bytes, finer_bytes) = (row_bytes(width), padded::<u8>(width));
+        let (mut codes, mut finer_codes) = (room(source, row_bytes)?, room(source, finer_bytes)?);
+        let chunks = codes.par_chunks_mut(CHUNK_ROWS * row_bytes);
+        let finer_chunks = finer_codes.par_chunks_mut(CHUNK_ROWS * finer_bytes);
+        encode_chunks(source, chunks.zip(finer_chunks), |rows, (codes, finer_codes), scratch| {
+            let rows = Projection::of(projection.as_deref(), rows, &mut scratch.floats);
+            write(&levels, rows, codes);
+            write_levels(&finer, sq7::COUNT, rows, finer_codes);
+        });
+        let sq7 = Sq7 { levels: finer, projection: projection.clone(), codes: made(finer_codes)? };
+        Ok((Self { levels, projection, codes: made(codes)? }, sq7))
     }
 
     pub(crate) fn rows(&self) -> Sq4Rows<'_> {
         Sq4Rows {
             levels: &self.levels,
-            projection: self.projection.as_ref(),
+            projection: self.projection.as_deref(),
             codes: &self.codes,
             row_bytes: row_bytes(self.levels.offset.len()),
             kernels: code_kernels(),
@@ -58,26 +67,8 @@ pub(crate) fn row_bytes(width: usize) -> usize {
     width.div_ceil(LINE_COMPONENTS) * LINE_BYTES
 }
 
-/// Byte and shift of component `i`: the low halves of a line hold its first 64 components.
-fn place(i: usize) -> (usize, u32) {
-    let (line, within) = (i / LINE_COMPONENTS, i % LINE_COMPONENTS);
-    (line * LINE_BYTES + within % LINE_BYTES, if within < LINE_BYTES { 0 } else { 4 })
-}
-
-/// Writes the levels of some rows, which are projected where they are to be, to their codes, which are zeros.
-fn write(
-    (levels, projection): (&Levels, Option<&Projection>),
-    rows: &[f32],
-    codes: &mut [u8],
-    projected: &mut Vec<f32>,
-) {
-    let rows = match projection {
-        Some(projection) => {
-            projection.apply(rows, projected);
-            projected
-        }
-        None => rows,
-    };
+/// Writes the levels of some rows to their codes.
+fn write(levels: &Levels, rows: &[f32], codes: &mut [u8]) {
     let width = levels.offset.len();
     for (row, code) in rows.chunks_exact(width).zip(codes.chunks_exact_mut(row_bytes(width))) {
         pack(levels, row, code);
@@ -87,11 +78,11 @@ fn write(
 impl Form for Sq4 {
     fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
         let (codes, projected, _) = out.zeroed(lifted.len() / width * row_bytes(self.levels.offset.len()));
-        write((&self.levels, self.projection.as_ref()), lifted, codes, projected);
+        write(&self.levels, Projection::of(self.projection.as_deref(), lifted, projected), codes);
     }
 
     fn quantizer_bytes(&self) -> usize {
-        size_of_val(&*self.levels.offset) + self.projection.as_ref().map_or(0, Projection::bytes)
+        size_of_val(&*self.levels.offset) + self.projection.as_ref().map_or(0, |projection| projection.bytes())
     }
 
     fn codes(&self) -> &dyn Bytes {
@@ -103,11 +94,16 @@ impl Form for Sq4 {
     }
 }
 
-/// Writes the levels of `row` to `code`, which is zeros.
+/// Writes the levels of `row` to `code`: the low halves of a line hold its first 64 components.
 fn pack(levels: &Levels, row: &[f32], code: &mut [u8]) {
-    for (i, position) in levels.positions(row).enumerate() {
-        let (byte, shift) = place(i);
-        code[byte] |= level_at(position, COUNT) << shift;
+    let lines = row.chunks(LINE_COMPONENTS).zip(code.chunks_exact_mut(LINE_BYTES));
+    for (line, (components, code)) in lines.enumerate() {
+        let mut unpacked = [0; LINE_COMPONENTS];
+        levels.write(line * LINE_COMPONENTS, components, COUNT, &mut unpacked[..components.len()]);
+        let (low, high) = unpacked.split_at(LINE_BYTES);
+        for ((byte, low), high) in code.iter_mut().zip(low).zip(high) {
+            *byte = low | high << 4;
+        }
     }
 }
 

@@ -1,24 +1,39 @@
 //! Seven bits per component, for pairs of base vectors: two codes are compared without unpacking anything.
 
+use std::sync::Arc;
+
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Bytes, Codes, Encoded, Form, Levels, SelfQuery, Source, Symmetric, encode_levels, padded, write_levels};
+use super::{
+    Bytes, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, Symmetric, encode_all, padded,
+    write_levels,
+};
 use crate::BuildError;
 
-const COUNT: u32 = 128;
+pub(super) const COUNT: u32 = 128;
 
 /// Codes of base vectors. They live as long as a build, or as an index that can be changed.
 #[derive(Debug)]
 pub(crate) struct Sq7 {
-    levels: Levels,
-    codes: Buffer<u8>,
+    pub(super) levels: Levels,
+    pub(super) projection: Option<Arc<Projection>>,
+    pub(super) codes: Buffer<u8>,
 }
 
 impl Sq7 {
-    pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
-        let (levels, codes) = encode_levels(source, COUNT)?;
-        Ok(Self { levels, codes })
+    /// Encodes all vectors, after a projection where one is given: that of the codes which are walked over, for what a walk does not
+    /// see should not choose its links.
+    pub(crate) fn encode(source: &dyn Source, projection: Option<Arc<Projection>>) -> Result<Self, BuildError> {
+        let (sample, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
+        let sample = Projection::of(projection.as_deref(), &sample, &mut projected);
+        let width = projection.as_ref().map_or(source.width(), |projection| projection.components());
+        let levels = Levels::train(sample, width, COUNT);
+        let codes = encode_all(source, padded::<u8>(width), |rows, codes, scratch| {
+            let rows = Projection::of(projection.as_deref(), rows, &mut scratch.floats);
+            write_levels(&levels, COUNT, rows, codes);
+        })?;
+        Ok(Self { levels, projection, codes })
     }
 
     pub(crate) fn rows(&self) -> Sq7Rows<'_> {
@@ -28,8 +43,8 @@ impl Sq7 {
 
 impl Form for Sq7 {
     fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
-        let (codes, ..) = out.zeroed(lifted.len() / width * padded::<u8>(width));
-        write_levels(&self.levels, COUNT, lifted, codes);
+        let (codes, projected, _) = out.zeroed(lifted.len() / width * padded::<u8>(self.levels.offset.len()));
+        write_levels(&self.levels, COUNT, Projection::of(self.projection.as_deref(), lifted, projected), codes);
     }
 
     fn quantizer_bytes(&self) -> usize {

@@ -3,7 +3,7 @@
 use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
-use super::{Bytes, Codes, Encoded, Form, Levels, Source, encode_levels, padded, write_levels};
+use super::{Bytes, Codes, Encoded, Form, Levels, SAMPLE_ROWS, Source, encode_all, padded, write_levels};
 use crate::BuildError;
 
 const COUNT: u32 = 256;
@@ -19,7 +19,10 @@ pub(crate) struct Sq8 {
 
 impl Sq8 {
     pub(crate) fn encode(source: &dyn Source) -> Result<Self, BuildError> {
-        let (levels, codes) = encode_levels(source, COUNT)?;
+        let levels = Levels::train(&source.sample(SAMPLE_ROWS), source.width(), COUNT);
+        let codes = encode_all(source, padded::<u8>(source.width()), |rows, codes, _| {
+            write_levels(&levels, COUNT, rows, codes);
+        })?;
         Ok(Self { levels, codes })
     }
 

@@ -27,6 +27,7 @@
 mod save;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nearlab_storage::{Buffer, FileKind, SectionId};
 
@@ -200,7 +201,7 @@ fn open_sq4(reader: &Reader, len: usize, (width, components): (usize, usize)) ->
         let directions = reader.buffer::<f32>(DIRECTIONS, components * width)?;
         finite(reader, MEAN, &mean)?;
         finite(reader, DIRECTIONS, &directions)?;
-        Some(Projection::new(mean, directions))
+        Some(Arc::new(Projection::new(mean, directions)))
     } else {
         None
     };

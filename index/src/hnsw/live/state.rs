@@ -30,13 +30,16 @@ pub(super) enum Forms {
 impl Forms {
     /// The 7-bit codes are made of the finest form there is. Refused where that is too coarse.
     pub(super) fn of(euclid: &Euclid, traversal: Traversal, rerank: &Rerank) -> Result<Self, BuildError> {
+        let projection = traversal.projection();
         let sq7 = match (&traversal, rerank) {
             (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_) | Traversal::Pq(_), Rerank::None) => {
                 None
             }
-            (_, Rerank::F32(f32)) => Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid))?),
-            (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(Sq7::encode(half)?),
-            (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8)?),
+            (_, Rerank::F32(f32)) => {
+                Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid), projection)?)
+            }
+            (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(Sq7::encode(half, projection)?),
+            (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8, projection)?),
         };
         match (traversal, sq7) {
             (Traversal::F32(f32), _) => Ok(Self::Plain(f32)),
@@ -59,7 +62,11 @@ impl Forms {
     pub(super) fn into_traversal(self) -> Traversal {
         match self {
             Self::Plain(f32) => Traversal::F32(f32),
-            Self::Coded(traversal, _) => traversal,
+            Self::Coded(mut traversal, sq7) => {
+                drop(sq7);
+                traversal.trim();
+                traversal
+            }
         }
     }
 }
