@@ -6,10 +6,13 @@
 
 use std::cmp::Ordering;
 
+use bytemuck::{Pod, Zeroable};
+
 /// A base vector and its distance to the query; smaller is nearer.
 ///
 /// Equality and order are those of (distance, id), with -0 equal to 0.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub struct Neighbor {
     /// Row of the base vector in the matrix that the index was built from.
     pub id: u32,

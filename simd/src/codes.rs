@@ -34,7 +34,6 @@ use crate::arch;
 use crate::columns::{Columns, PANEL};
 use crate::kernels::kernels;
 use crate::levels::Levels;
-use crate::pick::MINIMA;
 use crate::tile_columns::TileColumns;
 
 /// Bytes of a cache line, and of the unit in which rows of codes are measured.
@@ -60,8 +59,7 @@ pub struct CodeKernels {
     pub(crate) centroid_distances: CentroidDistances,
     pub(crate) u8i8_products: Products,
     pub(crate) u7_tile: Tile,
-    pub(crate) below: Below,
-    pub(crate) minima: Minima,
+    pub(crate) smallest: Smallest,
     pub(crate) within: Within,
     pub(crate) insert_key: InsertKey,
     pub(crate) hadamard: Hadamard,
@@ -87,11 +85,9 @@ pub(crate) type CentroidDistances = fn(&[f32], &[f32], usize, &mut [f32]);
 
 /// `(rows, columns, column norms, out)`
 pub(crate) type Tile = fn(&[u8], &[u8], &[i32], &mut [i32]);
-/// `(scores, bound, first, out)`
-pub(crate) type Below = fn(&[i32], i32, u32, &mut Vec<u32>);
 
-/// `(scores, out)`
-pub(crate) type Minima = fn(&[i32], &mut [i32; MINIMA]);
+/// `(scores, k, keys)`
+pub(crate) type Smallest = fn(&[i32], usize, &mut Vec<u64>);
 
 /// `(scores, bound)`
 pub(crate) type Within = fn(&[f32], f32) -> u64;

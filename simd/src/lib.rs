@@ -64,5 +64,5 @@ pub use columns::Columns;
 pub use kernels::{Kernels, OVERRIDE_VARIABLE, ParseTierError, Tier, available, kernels};
 pub use metric::{Metric, ParseMetricError};
 pub use normalize::{norm_squared, normalize};
-pub use pick::{MINIMA, WITHIN};
+pub use pick::{WITHIN, score_and_place};
 pub use tile_columns::{TILE_COLUMNS, TileColumns};

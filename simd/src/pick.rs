@@ -5,23 +5,15 @@ use crate::CodeKernels;
 /// Most scores that [`CodeKernels::within`] looks at.
 pub const WITHIN: usize = 64;
 
-/// Groups of which [`CodeKernels::minima`] finds the smallest scores.
-pub const MINIMA: usize = 64;
-
 impl CodeKernels {
-    /// The smallest score of each of 64 groups, every 64th score being of the same one; a group without scores has the
-    /// largest number. The k-th smallest of them is no smaller than the k-th smallest of all scores.
+    /// Replaces `keys` by those of the `k` smallest scores, smallest first and ties by place: [`score_and_place`] takes one apart.
+    ///
+    /// A bound comes first, of which at least `k` scores are within: of the smallest scores of 64 groups at least `k` are. What lies above
+    /// it is looked at once more only to be passed over.
     #[inline]
-    pub fn minima(&self, scores: &[i32]) -> [i32; MINIMA] {
-        let mut out = [i32::MAX; MINIMA];
-        (self.minima)(scores, &mut out);
-        out
-    }
-
-    /// Appends to `out` the places, counted from `first`, of the scores below `bound`.
-    #[inline]
-    pub fn below(&self, scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-        (self.below)(scores, bound, first, out);
+    pub fn smallest(&self, scores: &[i32], k: usize, keys: &mut Vec<u64>) {
+        assert!(k > 0, "the smallest of no scores");
+        (self.smallest)(scores, k, keys);
     }
 
     /// Bit `i` is set where score `i`, of at most 64, is not above `bound`; for NaN it is set.
@@ -52,4 +44,16 @@ impl CodeKernels {
         assert!(!keys.is_empty(), "there is no room for a key");
         (self.insert_key)(keys, key)
     }
+}
+
+/// Orders as (score, place).
+#[inline]
+pub(crate) fn key(score: i32, place: usize) -> u64 {
+    u64::from(score as u32 ^ (1 << 31)) << 32 | place as u64
+}
+
+/// The score and the place that a key of [`CodeKernels::smallest`] stands for.
+#[inline]
+pub fn score_and_place(key: u64) -> (i32, usize) {
+    (((key >> 32) as u32 ^ (1 << 31)) as i32, key as u32 as usize)
 }

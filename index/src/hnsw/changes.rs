@@ -1,6 +1,9 @@
 //! Rows of links that were found and are yet to be written. Their memory is kept from one batch of points to the next, so that
 //! finding them allocates nothing once it has grown to the largest batch.
 
+use std::ops::Range;
+
+use rayon::iter::repeat_n;
 use rayon::prelude::*;
 
 use crate::Neighbor;
@@ -44,6 +47,13 @@ impl RowChanges {
     pub(super) fn push(&mut self, id: u32, layer: u8) {
         self.heads.push(Head { id, layer, links: 0 });
         self.places.resize(self.heads.len() * self.width, Neighbor::NONE);
+    }
+
+    /// Adds a row without links for each of some nodes, on the rayon pool it is called in.
+    pub(super) fn push_all(&mut self, ids: Range<u32>, layer: u8) {
+        self.heads.extend(ids.map(|id| Head { id, layer, links: 0 }));
+        let missing = self.heads.len() * self.width - self.places.len();
+        self.places.par_extend(repeat_n(Neighbor::NONE, missing));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = RowChange<'_>> {
@@ -165,9 +175,12 @@ mod tests {
             let expected: Vec<_> = (0..10).map(|id| (id, (id % 3) as u8, vec![id * 2])).collect();
             assert_eq!(of(&rows), expected);
         }
+        pool.install(|| rows.push_all(10..30, 1));
+        assert_eq!(of(&rows)[29], (29, 1, vec![]));
         let all = rows.rows().par_iter();
         pool.install(|| all.for_each(|(id, row)| row.set(&near(&[id, id + 1]))));
         assert_eq!(of(&rows)[9], (9, 0, vec![9, 10]));
+        assert_eq!(of(&rows)[29], (29, 1, vec![29, 30]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use super::lut::{centroid_distances, lut4, lut4_blocks};
 use super::planes::{PlaneIsa, planes_by_id};
 use super::portable_levels::levels;
-use super::portable_pick::{insert_key, minima, reaching, within};
+use super::portable_pick::{add_within, insert_key, reaching, smallest, within};
 use super::products::ProductTile;
 use crate::codes::CodeKernels;
 use crate::kernels::Tier;
@@ -33,10 +33,7 @@ pub(crate) static CODES: CodeKernels = CodeKernels {
         }
     },
     u7_tile,
-    below: |scores, bound, first, out| {
-        out.extend((first..).zip(scores).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
-    },
-    minima: |scores, out| minima(scores, out),
+    smallest: |scores, k, keys| smallest(scores, k, keys, |bound, keys| add_within(scores, bound, 0, keys)),
     within: |scores, bound| within(scores, bound),
     insert_key: |keys, key| insert_key(keys, key),
     hadamard: |vector| hadamard(vector),

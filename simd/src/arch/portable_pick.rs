@@ -2,20 +2,51 @@
 
 use std::cmp::Ordering;
 
-use crate::pick::MINIMA;
+use crate::pick::key;
 
-/// Left to the compiler, which makes of it what the caller's instruction set has.
+/// Groups of scores, every so many being of the same one, whose smallest give a bound.
+pub(super) const GROUPS: usize = 64;
+
+/// See [`CodeKernels::smallest`](crate::CodeKernels::smallest); `add_within(bound, keys)` adds the keys of the scores that are not above a
+/// bound.
 #[inline(always)]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    let (chunks, rest) = scores.as_chunks::<MINIMA>();
+pub(super) fn smallest(scores: &[i32], k: usize, keys: &mut Vec<u64>, add_within: impl Fn(i32, &mut Vec<u64>)) {
+    keys.clear();
+    let bound = if k <= GROUPS { *minima(scores).select_nth_unstable(k - 1).1 } else { i32::MAX };
+    add_within(bound, keys);
+    keep_smallest(k, keys);
+}
+
+/// Leaves the `k` smallest keys, sorted.
+pub(super) fn keep_smallest(k: usize, keys: &mut Vec<u64>) {
+    if keys.len() > k {
+        keys.select_nth_unstable(k - 1);
+        keys.truncate(k);
+    }
+    keys.sort_unstable();
+}
+
+/// The smallest score of each group; the largest number for a group without scores. Left to the compiler, which makes of it what the
+/// caller's instruction set has.
+#[inline(always)]
+fn minima(scores: &[i32]) -> [i32; GROUPS] {
+    let mut minima = [i32::MAX; GROUPS];
+    let (chunks, rest) = scores.as_chunks::<GROUPS>();
     for chunk in chunks {
-        for i in 0..MINIMA {
-            out[i] = out[i].min(chunk[i]);
+        for i in 0..GROUPS {
+            minima[i] = minima[i].min(chunk[i]);
         }
     }
-    for (out, &score) in out.iter_mut().zip(rest) {
-        *out = (*out).min(score);
+    for (minimum, &score) in minima.iter_mut().zip(rest) {
+        *minimum = (*minimum).min(score);
     }
+    minima
+}
+
+/// Adds the keys of the scores that are not above a bound, whose places count from `first`.
+#[inline(always)]
+pub(super) fn add_within(scores: &[i32], bound: i32, first: usize, keys: &mut Vec<u64>) {
+    keys.extend((first..).zip(scores).filter(|&(_, &score)| score <= bound).map(|(place, &score)| key(score, place)));
 }
 
 /// See [`CodeKernels::within`](crate::CodeKernels::within).

@@ -1,26 +1,35 @@
 //! Picking from scores.
 
-use nearlab_simd::{MINIMA, available_codes};
+use nearlab_simd::{available_codes, score_and_place};
 
 use super::numbers;
 
 #[test]
-fn places_below_a_bound_and_smallest_scores_by_group_are_found() {
-    for count in [0, 1, 15, 64, 65, 300] {
-        let scores: Vec<i32> = numbers(count, 1000, 13).into_iter().map(|x| x as i32 - 500).collect();
-        let expected: Vec<u32> =
-            (7..).zip(&scores).filter(|&(_, &score)| score < -100).map(|(place, _)| place).collect();
-        let mut minima = [i32::MAX; MINIMA];
-        for (i, &score) in scores.iter().enumerate() {
-            minima[i % MINIMA] = minima[i % MINIMA].min(score);
-        }
-        for kernels in available_codes() {
-            let mut out = vec![];
-            kernels.below(&scores, -100, 7, &mut out);
-            assert_eq!(out, expected, "{}", kernels.tier());
-            assert_eq!(kernels.minima(&scores), minima, "{}", kernels.tier());
+fn the_smallest_scores_come_first_and_ties_by_place() {
+    let spread = |count: usize, bound: u32| -> Vec<i32> {
+        numbers(count, bound, 13).into_iter().map(|x| x as i32 - bound as i32 / 2).collect()
+    };
+    let ends = vec![i32::MAX, i32::MIN, 0, i32::MAX, i32::MIN, -1];
+    let sets = [0, 1, 15, 16, 63, 64, 65, 79, 300, 2700].map(|count| spread(count, 1000));
+    let alike = [spread(500, 3), vec![7; 200], vec![i32::MAX; 70], spread(3000, u32::MAX / 4), ends];
+    for scores in sets.into_iter().chain(alike) {
+        let mut expected: Vec<(i32, usize)> = scores.iter().copied().zip(0..).collect();
+        expected.sort_unstable();
+        for k in [1, 3, 17, 63, 64, 65, 400] {
+            for kernels in available_codes() {
+                let mut keys = vec![5];
+                kernels.smallest(&scores, k, &mut keys);
+                let found: Vec<_> = keys.iter().map(|&key| score_and_place(key)).collect();
+                assert_eq!(found, expected[..k.min(scores.len())], "{} {} {k}", kernels.tier(), scores.len());
+            }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "the smallest of no scores")]
+fn the_smallest_of_none_are_refused() {
+    available_codes().next().expect("there is always one").smallest(&[1], 0, &mut vec![]);
 }
 
 #[test]

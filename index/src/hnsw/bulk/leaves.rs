@@ -1,8 +1,8 @@
 //! The nearest of each point within its group.
 
-use nearlab_simd::{Aligned, TileColumns, code_kernels};
+use nearlab_simd::{Aligned, TileColumns, code_kernels, score_and_place};
 
-use super::nearest::Nearest;
+use super::gather::gather;
 use crate::Neighbor;
 use crate::quant::Sq7Rows;
 
@@ -12,11 +12,10 @@ pub(super) struct Scratch {
     rows: Vec<u8>,
     columns: TileColumns,
     scores: Aligned<i32>,
-    nearest: Nearest,
+    nearest: Vec<u64>,
 }
 
-/// Finds, for each member of a group, the `nearest` others in it: row after row, nearest first; `found` begins as
-/// [`Neighbor::NONE`].
+/// Finds, for each member of a group, the `nearest` others in it: row after row, nearest first, then [`Neighbor::NONE`].
 pub(super) fn nearest_in_leaf(
     codes: Sq7Rows<'_>,
     leaf: &[u32],
@@ -25,10 +24,8 @@ pub(super) fn nearest_in_leaf(
     found: &mut [Neighbor],
 ) {
     let width = codes.width();
-    scratch.rows.clear();
-    for &id in leaf {
-        scratch.rows.extend_from_slice(codes.row(id));
-    }
+    found.fill(Neighbor::NONE);
+    gather(codes, leaf, &mut scratch.rows);
     scratch.columns.fill(&scratch.rows, width);
     let (count, tile_rows) = (scratch.columns.count(), code_kernels().u7_tile_rows());
     scratch.scores.resize(tile_rows * count);
@@ -39,8 +36,9 @@ pub(super) fn nearest_in_leaf(
         for (i, (scores, found)) in scores.chunks_exact(count).zip(found.chunks_exact_mut(nearest)).enumerate() {
             let own = tile * tile_rows + i;
             let length: i32 = rows[i * width..][..width].iter().map(|&level| i32::from(level) * i32::from(level)).sum();
-            let places = scratch.nearest.of(&scores[..leaf.len()], nearest + 1).filter(|&(_, place)| place != own);
-            for (found, (score, place)) in found.iter_mut().zip(places) {
+            code_kernels().smallest(&scores[..leaf.len()], nearest + 1, &mut scratch.nearest);
+            let others = scratch.nearest.iter().map(|&key| score_and_place(key)).filter(|&(_, place)| place != own);
+            for (found, (score, place)) in found.iter_mut().zip(others) {
                 *found = Neighbor { id: leaf[place], distance: (score + length) as f32 };
             }
         }

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::Candidates;
+use super::runs::Runs;
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::Builder;
 use crate::hnsw::changes::RowsMut;
@@ -34,7 +35,7 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
         self.count(counters);
         let mut found = Found::default();
         found.own.begin(2 * self.params.m);
-        (0..n as u32).for_each(|id| found.own.push(id, 0));
+        found.own.push_all(0..n as u32, 0);
         let mut rows = found.own.rows();
         for part in 0..PARTS {
             let (from, to) = (part * n / PARTS, (part + 1) * n / PARTS);
@@ -53,12 +54,12 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
     /// Lets some points choose among their candidates: fewer than a row holds, to leave room for the links back.
     fn choose(&mut self, candidates: &Candidates, rows: RowsMut<'_>) {
         let (selection, most, keep_pruned) = (self.selection(), self.params.m * 3 / 2, self.params.keep_pruned);
-        let scratch = || (Vec::new(), Selection::default());
+        let scratch = || (Runs::default(), Vec::new(), Selection::default());
         let counters: Counters = rows
             .par_iter()
-            .map_init(scratch, |(found, chosen), (id, row)| {
+            .map_init(scratch, |(runs, found, chosen), (id, row)| {
                 let mut counters = Counters::default();
-                candidates.of(id, found);
+                candidates.of(id, runs, found);
                 select_neighbors((selection, &mut *chosen), found, (most, keep_pruned), &mut counters);
                 row.set(&chosen.selected);
                 counters

@@ -6,11 +6,13 @@
 //! fetched twice. After `HCNNG` (Muñoz et al., Pattern Recognition 2019) and `PiPNN`. The outcome depends on
 //! the seed, not on the threads.
 
+mod gather;
 mod leaves;
 mod link;
-mod nearest;
 mod partition;
+mod runs;
 
+use nearlab_storage::Resident;
 use rayon::prelude::*;
 
 use super::HnswParams;
@@ -19,6 +21,7 @@ use crate::random::mix;
 use crate::{BuildError, Counters, Neighbor, Progress};
 use leaves::{Scratch, nearest_in_leaf};
 use partition::partition;
+use runs::Runs;
 
 /// Groups that a point joins each time that all points are divided. Fewer, and the neighbours across the borders of a group
 /// are missed.
@@ -29,7 +32,7 @@ const NEAREST: usize = 16;
 /// The neighbours found for all points.
 pub(super) struct Candidates {
     /// Memberships x [`NEAREST`], group after group.
-    found: Vec<Neighbor>,
+    found: Resident<Neighbor>,
     /// The memberships of each point, point after point, and where each point's begin.
     memberships: Vec<u32>,
     begins: Vec<u32>,
@@ -50,8 +53,11 @@ impl Candidates {
             }
             leaves.extend(partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica))));
         }
-        let mut found = vec![Neighbor::NONE; leaves.iter().map(Vec::len).sum::<usize>() * NEAREST];
-        let mut rows = found.as_mut_slice();
+        let room = leaves.iter().map(Vec::len).sum::<usize>() * NEAREST;
+        let refused = |_| BuildError::Memory { bytes: room * size_of::<Neighbor>() };
+        // Zeros, which no thread has touched yet: each group's are made neighbours by the thread that fills them.
+        let mut found = Resident::<Neighbor>::zeroed(room).map_err(refused)?;
+        let mut rows = &mut *found;
         let mut work = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let (own, rest) = rows.split_at_mut(leaf.len() * NEAREST);
@@ -71,15 +77,15 @@ impl Candidates {
         Ok(Self { found, memberships, begins })
     }
 
-    /// Replaces `out` by what was found for a point, nearest first, each neighbour once.
-    pub(super) fn of(&self, id: u32, out: &mut Vec<Neighbor>) {
-        out.clear();
+    /// Replaces `out` by what was found for a point, nearest first, each neighbour once: it is as far away in every group.
+    fn of(&self, id: u32, runs: &mut Runs, out: &mut Vec<Neighbor>) {
+        runs.clear();
         for &membership in &self.memberships[self.begins[id as usize] as usize..self.begins[id as usize + 1] as usize] {
             let found = &self.found[membership as usize * NEAREST..][..NEAREST];
-            out.extend(found.iter().take_while(|neighbor| !neighbor.is_none()));
+            runs.push(found.iter().take_while(|neighbor| !neighbor.is_none()).map(|neighbor| neighbor.key()));
         }
-        out.sort_unstable();
-        out.dedup_by_key(|neighbor| neighbor.id);
+        out.clear();
+        out.extend(runs.merged().iter().map(|&key| Neighbor::from_key(key)));
     }
 }
 

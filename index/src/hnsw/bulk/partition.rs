@@ -1,10 +1,10 @@
 //! Dividing points into overlapping groups: some of them, taken at random, lead; every point joins the nearest leaders.
 //! Groups that are too large are divided again.
 
-use nearlab_simd::{Aligned, TileColumns, code_kernels};
+use nearlab_simd::{Aligned, TileColumns, code_kernels, score_and_place};
 use rayon::prelude::*;
 
-use super::nearest::Nearest;
+use super::gather::gather;
 use crate::quant::{Codes, Sq7Rows};
 use crate::random::{mix, sample};
 
@@ -42,9 +42,8 @@ fn divided(codes: Sq7Rows<'_>, ids: Vec<u32>, (fanout, leaf): (usize, usize), se
 fn groups_of(codes: Sq7Rows<'_>, ids: &[u32], leaders: usize, fanout: usize, seed: u64) -> Vec<Vec<u32>> {
     let mut columns = TileColumns::default();
     let mut rows = Vec::new();
-    for place in sample(ids.len(), leaders, seed) {
-        rows.extend_from_slice(codes.row(ids[place as usize]));
-    }
+    let leading: Vec<u32> = sample(ids.len(), leaders, seed).into_iter().map(|place| ids[place as usize]).collect();
+    gather(codes, &leading, &mut rows);
     columns.fill(&rows, codes.width());
     let joined: Vec<Vec<u16>> =
         ids.par_chunks(CHUNK).map(|ids| nearest_leaders(codes, ids, &columns, fanout)).collect();
@@ -62,17 +61,15 @@ fn groups_of(codes: Sq7Rows<'_>, ids: &[u32], leaders: usize, fanout: usize, see
 fn nearest_leaders(codes: Sq7Rows<'_>, ids: &[u32], leaders: &TileColumns, fanout: usize) -> Vec<u16> {
     let tile_rows = code_kernels().u7_tile_rows();
     let mut rows = Vec::with_capacity(tile_rows * codes.width());
-    let (mut scores, mut best) = (Aligned::default(), Nearest::default());
+    let (mut scores, mut best) = (Aligned::default(), Vec::new());
     let mut nearest = Vec::with_capacity(ids.len() * fanout);
     for ids in ids.chunks(tile_rows) {
-        rows.clear();
-        for &id in ids {
-            rows.extend_from_slice(codes.row(id));
-        }
+        gather(codes, ids, &mut rows);
         scores.resize(ids.len() * leaders.count());
         code_kernels().u7_tile(&rows, leaders, &mut scores);
         for scores in scores.chunks_exact(leaders.count()) {
-            nearest.extend(best.of(scores, fanout).map(|(_, leader)| leader as u16));
+            code_kernels().smallest(scores, fanout, &mut best);
+            nearest.extend(best.iter().map(|&key| score_and_place(key).1 as u16));
         }
     }
     nearest

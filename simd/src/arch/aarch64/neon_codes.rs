@@ -21,7 +21,7 @@ use super::{neon_lut, neon_pick, neon_tiles};
 use crate::arch::PORTABLE_CODES;
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::ProductTile;
-use crate::codes::{Below, Blocks, ById, CodeKernels, Products, Sieve, Tile, Within};
+use crate::codes::{Blocks, ById, CodeKernels, Products, Sieve, Smallest, Tile, Within};
 use crate::kernels::Tier;
 
 /// The table, where the CPU can run it: the only way to it. With dot products where it has them.
@@ -35,9 +35,10 @@ macro_rules! table {
     ($name:ident, $features:literal, $proof:ident) => {
         mod $name {
             use super::{
-                Below, Bf16, Blocks, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve,
-                Tier, Tile, U4, U7, U8, UnprovenBelow, UnprovenBlocks, UnprovenById, UnprovenProducts, UnprovenSieve,
-                UnprovenTile, UnprovenWithin, Within, by_id, neon_lut, neon_pick, neon_tiles, sieve, transmute, $proof,
+                Bf16, Blocks, ById, CodeKernels, Dot1, Dot4, Dot8, F16, Lines, PORTABLE_CODES, Products, Sieve,
+                Smallest, Tier, Tile, U4, U7, U8, UnprovenBlocks, UnprovenById, UnprovenProducts, UnprovenSieve,
+                UnprovenSmallest, UnprovenTile, UnprovenWithin, Within, by_id, neon_lut, neon_pick, neon_tiles, sieve,
+                transmute, $proof,
             };
 
             pub(super) static CODES: CodeKernels = CodeKernels {
@@ -66,7 +67,7 @@ macro_rules! table {
                 // SAFETY: as above.
                 u7_tile: unsafe { transmute::<UnprovenTile, Tile>(u7_tile) },
                 // SAFETY: as above.
-                below: unsafe { transmute::<UnprovenBelow, Below>(neon_pick::below) },
+                smallest: unsafe { transmute::<UnprovenSmallest, Smallest>(neon_pick::smallest) },
                 // SAFETY: as above.
                 within: unsafe { transmute::<UnprovenWithin, Within>(neon_pick::within) },
                 // SAFETY: as above.
@@ -131,7 +132,7 @@ table!(with_widening, "neon", Widening);
 table!(with_dotprod, "neon,dotprod", Dotprod);
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
-type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
+type UnprovenSmallest = unsafe fn(&[i32], usize, &mut Vec<u64>);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenBlocks = unsafe fn(&[u8], &[u8], &[u8], &mut [f32]);
 type UnprovenSieve = unsafe fn(&[f32], &[f32], usize, &mut [f32]);

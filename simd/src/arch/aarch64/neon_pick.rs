@@ -3,27 +3,30 @@
 #![expect(unsafe_code, reason = "loads through pointers")]
 
 use std::arch::aarch64::{
-    uint32x4_t, vaddvq_u32, vandq_u32, vbicq_u32, vcgtq_f32, vcltq_s32, vdupq_n_f32, vdupq_n_s32, vld1q_f32, vld1q_s32,
+    uint32x4_t, vaddvq_u32, vandq_u32, vbicq_u32, vcgtq_f32, vcleq_s32, vdupq_n_f32, vdupq_n_s32, vld1q_f32, vld1q_s32,
     vld1q_u32,
 };
 
 use crate::arch::portable_pick;
+use crate::pick::key;
 
 #[target_feature(enable = "neon")]
-pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<4>();
-    let bounds = vdupq_n_s32(bound);
-    for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 4 readable numbers.
-        let chunk = unsafe { vld1q_s32(chunk.as_ptr()) };
-        let mut mask = vaddvq_u32(vandq_u32(bits(), vcltq_s32(chunk, bounds)));
-        while mask != 0 {
-            out.push(first + 4 * i as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
+pub(super) fn smallest(scores: &[i32], k: usize, keys: &mut Vec<u64>) {
+    portable_pick::smallest(scores, k, keys, |bound, keys| {
+        let (chunks, rest) = scores.as_chunks::<4>();
+        let bounds = vdupq_n_s32(bound);
+        for (i, chunk) in chunks.iter().enumerate() {
+            // SAFETY: the chunk is 4 readable numbers.
+            let held = unsafe { vld1q_s32(chunk.as_ptr()) };
+            let mut mask = vaddvq_u32(vandq_u32(bits(), vcleq_s32(held, bounds)));
+            while mask != 0 {
+                let place = mask.trailing_zeros() as usize;
+                keys.push(key(chunk[place], 4 * i + place));
+                mask &= mask - 1;
+            }
         }
-    }
-    let first = first + 4 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
+        portable_pick::add_within(rest, bound, 4 * chunks.len(), keys);
+    });
 }
 
 #[target_feature(enable = "neon")]

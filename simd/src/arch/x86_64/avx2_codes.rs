@@ -17,18 +17,17 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::avx2_levels::levels;
-use super::avx2_pick::{below, insert_key, minima, reaching, within};
+use super::avx2_pick::{insert_key, reaching, smallest, within};
 use super::avx2_planes::planes;
 use super::avx2_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::ProductTile;
 use crate::codes::{
-    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, Minima, PlaneRows, PlanesById, Products,
-    Reaching, Sieve, Tile, Within,
+    Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, PlaneRows, PlanesById, Products, Reaching,
+    Sieve, Smallest, Tile, Within,
 };
 use crate::kernels::Tier;
 use crate::levels::Levels;
-use crate::pick::MINIMA;
 
 static CODES: CodeKernels = CodeKernels {
     tier: Tier::Avx2,
@@ -62,9 +61,7 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     u7_tile: unsafe { transmute::<UnprovenTile, Tile>(u7_tile) },
     // SAFETY: as above.
-    below: unsafe { transmute::<UnprovenBelow, Below>(below) },
-    // SAFETY: as above.
-    minima: unsafe { transmute::<UnprovenMinima, Minima>(minima) },
+    smallest: unsafe { transmute::<UnprovenSmallest, Smallest>(smallest) },
     // SAFETY: as above.
     within: unsafe { transmute::<UnprovenWithin, Within>(within) },
     // SAFETY: as above.
@@ -80,8 +77,7 @@ static CODES: CodeKernels = CodeKernels {
 };
 
 type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
-type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
-type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
+type UnprovenSmallest = unsafe fn(&[i32], usize, &mut Vec<u64>);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);

@@ -8,28 +8,25 @@ use std::arch::x86_64::{
 };
 
 use crate::arch::portable_pick;
-use crate::pick::MINIMA;
+use crate::pick::key;
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    portable_pick::minima(scores, out);
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<8>();
-    let bounds = _mm256_set1_epi32(bound);
-    for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 8 readable numbers.
-        let chunk = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
-        let mut mask = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bounds, chunk)));
-        while mask != 0 {
-            out.push(first + 8 * i as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
+pub(super) fn smallest(scores: &[i32], k: usize, keys: &mut Vec<u64>) {
+    portable_pick::smallest(scores, k, keys, |bound, keys| {
+        let (chunks, rest) = scores.as_chunks::<8>();
+        let bounds = _mm256_set1_epi32(bound);
+        for (i, chunk) in chunks.iter().enumerate() {
+            // SAFETY: the chunk is 8 readable numbers.
+            let held = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
+            let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(held, bounds))) & 0xff;
+            while mask != 0 {
+                let place = mask.trailing_zeros() as usize;
+                keys.push(key(chunk[place], 8 * i + place));
+                mask &= mask - 1;
+            }
         }
-    }
-    let first = first + 8 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
+        portable_pick::add_within(rest, bound, 8 * chunks.len(), keys);
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -17,18 +17,17 @@ use std::mem::transmute;
 use super::avx512_blocks::lut4_blocks;
 use super::avx512_levels::levels;
 use super::avx512_lut::lut4;
-use super::avx512_pick::{below, insert_key, minima, reaching, within};
+use super::avx512_pick::{insert_key, reaching, smallest, within};
 use super::avx512_planes::planes;
 use super::avx512_tiles::{u7_tile, u8i8_products};
 use crate::arch::lines::{Bf16, CodeIsa, Dot1, Dot4, Dot8, F16, U4, U7, U8, by_id};
 use crate::arch::products::ProductTile;
 use crate::codes::{
-    Below, Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, Minima, PlaneRows, PlanesById, Products,
-    Reaching, Sieve, Tile, Within,
+    Blocks, ById, CentroidDistances, CodeKernels, Hadamard, InsertKey, PlaneRows, PlanesById, Products, Reaching,
+    Sieve, Smallest, Tile, Within,
 };
 use crate::kernels::Tier;
 use crate::levels::Levels;
-use crate::pick::MINIMA;
 
 static CODES: CodeKernels = CodeKernels {
     tier: Tier::Avx512,
@@ -62,9 +61,7 @@ static CODES: CodeKernels = CodeKernels {
     // SAFETY: as above.
     u7_tile: unsafe { transmute::<UnprovenTile, Tile>(u7_tile) },
     // SAFETY: as above.
-    below: unsafe { transmute::<UnprovenBelow, Below>(below) },
-    // SAFETY: as above.
-    minima: unsafe { transmute::<UnprovenMinima, Minima>(minima) },
+    smallest: unsafe { transmute::<UnprovenSmallest, Smallest>(smallest) },
     // SAFETY: as above.
     within: unsafe { transmute::<UnprovenWithin, Within>(within) },
     // SAFETY: as above.
@@ -80,8 +77,7 @@ static CODES: CodeKernels = CodeKernels {
 };
 
 pub(super) type UnprovenTile = unsafe fn(&[u8], &[u8], &[i32], &mut [i32]);
-type UnprovenBelow = unsafe fn(&[i32], i32, u32, &mut Vec<u32>);
-type UnprovenMinima = unsafe fn(&[i32], &mut [i32; MINIMA]);
+type UnprovenSmallest = unsafe fn(&[i32], usize, &mut Vec<u64>);
 type UnprovenWithin = unsafe fn(&[f32], f32) -> u64;
 type UnprovenInsertKey = unsafe fn(&mut [u64], u64) -> usize;
 type UnprovenHadamard = unsafe fn(&mut [f32]);
@@ -215,6 +211,17 @@ impl Vnni {
         }
     }
 
+    /// The sum of the lanes of each.
+    #[inline(always)]
+    pub(super) fn four_sums(self, [a, b, c, d]: [__m512i; 4]) -> __m128i {
+        // SAFETY: `self` proves AVX-512F, and SSSE3 with it.
+        unsafe {
+            let ab = _mm_hadd_epi32(self.fold(a), self.fold(b));
+            let cd = _mm_hadd_epi32(self.fold(c), self.fold(d));
+            _mm_hadd_epi32(ab, cd)
+        }
+    }
+
     /// `sum` plus the squares of the differences.
     #[inline(always)]
     fn add_number_squares(self, sum: __m512, numbers: __m512, query: &[f32; 16]) -> __m512 {
@@ -344,14 +351,10 @@ impl CodeIsa for Vnni {
     }
 
     #[inline(always)]
-    fn sum_integers_of_rows(self, [a, b, c, d]: [__m512i; 4]) -> [f32; 4] {
+    fn sum_integers_of_rows(self, sums: [__m512i; 4]) -> [f32; 4] {
         let mut scores = [0.0; 4];
-        // SAFETY: `self` proves AVX-512F, and SSSE3 with it; `scores` is four writable floats.
-        unsafe {
-            let ab = _mm_hadd_epi32(self.fold(a), self.fold(b));
-            let cd = _mm_hadd_epi32(self.fold(c), self.fold(d));
-            _mm_storeu_ps(scores.as_mut_ptr(), _mm_cvtepi32_ps(_mm_hadd_epi32(ab, cd)));
-        }
+        // SAFETY: `self` proves AVX-512F; `scores` is four writable floats.
+        unsafe { _mm_storeu_ps(scores.as_mut_ptr(), _mm_cvtepi32_ps(self.four_sums(sums))) };
         scores
     }
 

@@ -3,34 +3,115 @@
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    _CMP_NGT_UQ, _CMP_NLT_UQ, _mm512_cmp_ps_mask, _mm512_cmplt_epi32_mask, _mm512_cmplt_epu64_mask, _mm512_fnmadd_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi64,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_si512, _mm512_sub_ps,
+    __m512i, _CMP_NGT_UQ, _CMP_NLT_UQ, _mm512_cmp_ps_mask, _mm512_cmple_epi32_mask, _mm512_cmplt_epu64_mask,
+    _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_loadu_epi32,
+    _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi64, _mm512_maskz_loadu_ps, _mm512_max_epi32, _mm512_min_epi32,
+    _mm512_reduce_max_epi32, _mm512_reduce_min_epi32, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_ps,
+    _mm512_storeu_si512, _mm512_sub_ps,
 };
 
 use crate::arch::portable_pick;
-use crate::pick::MINIMA;
+use crate::arch::portable_pick::GROUPS;
+use crate::pick::key;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
-pub(super) fn minima(scores: &[i32], out: &mut [i32; MINIMA]) {
-    portable_pick::minima(scores, out);
+pub(super) fn smallest(scores: &[i32], k: usize, keys: &mut Vec<u64>) {
+    keys.clear();
+    let bound = if k <= GROUPS { bound_of(&minima(scores), k) } else { i32::MAX };
+    add_within(scores, bound, keys);
+    if keys.len() <= MOST_RANKED {
+        rank(keys);
+        keys.truncate(k);
+    } else {
+        portable_pick::keep_smallest(k, keys);
+    }
 }
 
+/// The smallest score of each group, 16 groups a register.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
-pub(super) fn below(scores: &[i32], bound: i32, first: u32, out: &mut Vec<u32>) {
-    let (chunks, rest) = scores.as_chunks::<16>();
+fn minima(scores: &[i32]) -> [__m512i; GROUPS / 16] {
+    let mut minima = [_mm512_set1_epi32(i32::MAX); GROUPS / 16];
+    let (chunks, rest) = scores.as_chunks::<GROUPS>();
+    for chunk in chunks {
+        for (minima, scores) in minima.iter_mut().zip(chunk.as_chunks::<16>().0) {
+            // SAFETY: 16 readable numbers.
+            *minima = _mm512_min_epi32(*minima, unsafe { _mm512_loadu_si512(scores.as_ptr().cast()) });
+        }
+    }
+    for (minima, scores) in minima.iter_mut().zip(rest.chunks(16)) {
+        // SAFETY: the mask admits the lanes below `scores.len()`, and no other lane is read.
+        let scores = unsafe { _mm512_mask_loadu_epi32(*minima, u16::MAX >> (16 - scores.len()), scores.as_ptr()) };
+        *minima = _mm512_min_epi32(*minima, scores);
+    }
+    minima
+}
+
+/// A number of which at least `k` minima are within, and few more, by halving.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+fn bound_of(minima: &[__m512i; GROUPS / 16], k: usize) -> i32 {
+    let [a, b, c, d] = *minima;
+    let mut low = _mm512_reduce_min_epi32(_mm512_min_epi32(_mm512_min_epi32(a, b), _mm512_min_epi32(c, d)));
+    let mut high = _mm512_reduce_max_epi32(_mm512_max_epi32(_mm512_max_epi32(a, b), _mm512_max_epi32(c, d)));
+    while low < high {
+        // Rounded down, so that it is below `high`.
+        let middle = ((i64::from(low) + i64::from(high)) >> 1) as i32;
+        let middles = _mm512_set1_epi32(middle);
+        let within = minima.iter().map(|&minima| _mm512_cmple_epi32_mask(minima, middles).count_ones()).sum::<u32>();
+        if (within as usize) < k {
+            low = middle + 1;
+        } else {
+            high = middle;
+            if within as usize <= k + k / 4 {
+                break;
+            }
+        }
+    }
+    high
+}
+
+/// Adds the keys of the scores that are not above a bound.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+fn add_within(scores: &[i32], bound: i32, keys: &mut Vec<u64>) {
+    let (chunks, rest) = scores.as_chunks::<64>();
     let bounds = _mm512_set1_epi32(bound);
     for (i, chunk) in chunks.iter().enumerate() {
-        // SAFETY: the chunk is 16 readable numbers.
-        let chunk = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
-        let mut mask = _mm512_cmplt_epi32_mask(chunk, bounds);
+        let mut mask = 0;
+        for (j, scores) in chunk.as_chunks::<16>().0.iter().enumerate() {
+            // SAFETY: 16 readable numbers.
+            let scores = unsafe { _mm512_loadu_si512(scores.as_ptr().cast()) };
+            mask |= u64::from(_mm512_cmple_epi32_mask(scores, bounds)) << (16 * j);
+        }
         while mask != 0 {
-            out.push(first + 16 * i as u32 + mask.trailing_zeros());
+            let place = mask.trailing_zeros() as usize;
+            keys.push(key(chunk[place], 64 * i + place));
             mask &= mask - 1;
         }
     }
-    let first = first + 16 * chunks.len() as u32;
-    out.extend((first..).zip(rest).filter(|&(_, &score)| score < bound).map(|(place, _)| place));
+    portable_pick::add_within(rest, bound, 64 * chunks.len(), keys);
+}
+
+/// Keys that are sorted by counting, for each, those that are smaller.
+const MOST_RANKED: usize = 64;
+
+/// Sorts at most [`MOST_RANKED`] keys, which all differ.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
+fn rank(keys: &mut [u64]) {
+    let (mut held, mut ranked) = ([u64::MAX; MOST_RANKED], [0; MOST_RANKED]);
+    held[..keys.len()].copy_from_slice(keys);
+    let blocks = &held.as_chunks::<8>().0[..keys.len().div_ceil(8)];
+    for &key in &*keys {
+        let wanted = _mm512_set1_epi64(key as i64);
+        let smaller = |block: &[u64; 8]| {
+            // SAFETY: 8 readable numbers.
+            _mm512_cmplt_epu64_mask(unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }, wanted).count_ones()
+        };
+        ranked[blocks.iter().map(smaller).sum::<u32>() as usize % MOST_RANKED] = key;
+    }
+    keys.copy_from_slice(&ranked[..keys.len()]);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
