@@ -10,6 +10,8 @@ use crate::memory::Capacity;
 
 /// Most scratches that wait; those of more searchers at once are dropped.
 const MOST: usize = 64;
+/// Scratches that there is room for from the first one on.
+const ROOM: usize = 4;
 
 /// Scratch of searchers that were dropped, for those to come.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ impl<T: Default + Capacity> Idle<T> {
     pub(crate) fn put(&self, scratch: T) {
         let mut idle = self.lock();
         if idle.len() < MOST {
+            let missing = ROOM.saturating_sub(idle.len());
+            idle.reserve(missing);
             idle.push(scratch);
         }
     }

@@ -82,6 +82,7 @@ mod pace;
 mod params;
 mod plan;
 mod pool;
+mod ready;
 mod repair;
 mod rows;
 mod search;

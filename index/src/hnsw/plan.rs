@@ -12,6 +12,7 @@ use super::finish::{EndQuery, Finish};
 use super::graph::View;
 use super::pace::{MOST_INTERLEAVED, Pace};
 use super::params::{HnswSearchParams, Layers};
+use super::ready::Ready;
 use super::search::Searched;
 use super::walk::{Patience, Route, Walk, Wanted};
 use crate::index::fill_row;
@@ -33,6 +34,26 @@ pub(super) struct Plan<'a, C> {
     pub(super) rerank: usize,
     pub(super) patience: usize,
     pub(super) pace: Pace,
+}
+
+/// The memory of one thread's searches by codes that make a `Q` of a query.
+#[derive(Debug)]
+pub(super) struct Walkers<Q> {
+    pub(super) slots: Vec<Slot<Q>>,
+    ready: Ready<Q>,
+}
+
+impl<Q: Default> Default for Walkers<Q> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), ready: Ready::default() }
+    }
+}
+
+impl<Q: Capacity> Capacity for Walkers<Q> {
+    fn capacity_bytes(&self) -> usize {
+        let slots = self.slots.iter().map(Capacity::capacity_bytes).sum::<usize>();
+        self.slots.capacity() * size_of::<Slot<Q>>() + slots + self.ready.capacity_bytes()
+    }
 }
 
 /// One walking query.
@@ -112,19 +133,20 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
 
     pub(super) fn batch(
         &self,
-        slots: &mut Vec<Slot<C::Query>>,
+        Walkers { slots, ready }: &mut Walkers<C::Query>,
         queries: Vectors<'_, f32>,
         k: usize,
         out: &mut [Neighbor],
     ) -> Counters {
         let count = self.pace.interleave.min(queries.len());
         let (slots, half) = (self.slots(slots, count), count / 2);
+        ready.clear();
         // The query that walks in each slot. Half of them are a step ahead of the others, so that in these turns one that has
         // collected rows is followed by one that scores.
         let mut walking = [None; MOST_INTERLEAVED];
         let turns: [[usize; 2]; MOST_INTERLEAVED] = std::array::from_fn(|i| [i, (i + half) % count.max(1)]);
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
-            self.begin(slot, queries.row(i), k);
+            self.begin_of((slot, ready), (queries, i), k);
             if i >= half {
                 slot.walk.step_asking(self.view, Wanted::Nothing);
             }
@@ -142,7 +164,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
                 left -= 1;
                 walking[now] = (begun < queries.len()).then_some(begun);
                 if let Some(query) = walking[now] {
-                    self.begin(slot, queries.row(query), k);
+                    self.begin_of((slot, ready), (queries, query), k);
                     slot.walk.step_asking(self.view, Wanted::Nothing);
                     begun += 1;
                 }
@@ -163,6 +185,28 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
 
     fn begin(&self, slot: &mut Slot<C::Query>, query: &[f32], k: usize) {
         self.prepare(slot, query, k);
+        self.set_out(slot, k);
+    }
+
+    /// Begins the search for a query of a batch; they begin in order.
+    fn begin_of(
+        &self,
+        (slot, ready): (&mut Slot<C::Query>, &mut Ready<C::Query>),
+        (queries, number): (Vectors<'_, f32>, usize),
+        k: usize,
+    ) {
+        let codes = self.view.codes;
+        if codes.together() == 1 {
+            return self.begin(slot, queries.row(number), k);
+        }
+        (slot.k, slot.arrived) = (k, false);
+        let forms = (&mut slot.lifted, &mut slot.walk.query);
+        slot.length = ready.take((queries, number), (codes, self.euclid), forms);
+        self.set_out(slot, k);
+    }
+
+    /// Begins the walk of a query that is ready.
+    fn set_out(&self, slot: &mut Slot<C::Query>, k: usize) {
         let ef = (self.ef_search.max(k) as f64 * self.share).ceil() as usize;
         let most = if self.patience == 0 { usize::MAX } else { self.patience };
         let patience = Patience { nearest: (self.kept(k) as f64 * self.share).ceil() as usize, most };

@@ -8,7 +8,7 @@ use super::codes::{Rerank, Walked};
 use super::graph::Links;
 use super::pace::Pace;
 use super::params::HnswSearchParams;
-use super::plan::{Plan, Slot};
+use super::plan::{Plan, Walkers};
 use crate::index::{assert_batch, assert_query, one_by_one};
 use crate::memory::Capacity;
 use crate::quant::{AffineQuery, Euclid, PqQuery, Sq4Query};
@@ -100,10 +100,10 @@ pub(super) struct Searched<'a> {
 /// The memory of one thread's searches, by the kind of a prepared query.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    plain: Vec<Slot<Vec<f32>>>,
-    sq4: Vec<Slot<Sq4Query>>,
-    affine: Vec<Slot<AffineQuery>>,
-    pq: Vec<Slot<PqQuery>>,
+    plain: Walkers<Vec<f32>>,
+    sq4: Walkers<Sq4Query>,
+    affine: Walkers<AffineQuery>,
+    pq: Walkers<PqQuery>,
     /// What was found for one query of a batch.
     pub(super) found: Vec<Neighbor>,
 }
@@ -111,30 +111,27 @@ pub(crate) struct Scratch {
 impl Capacity for Scratch {
     fn capacity_bytes(&self) -> usize {
         let Self { plain, sq4, affine, pq, found } = self;
-        bytes_of(plain) + bytes_of(sq4) + bytes_of(affine) + bytes_of(pq) + found.capacity_bytes()
+        let coded = sq4.capacity_bytes() + affine.capacity_bytes() + pq.capacity_bytes();
+        plain.capacity_bytes() + coded + found.capacity_bytes()
     }
 }
 
-fn bytes_of<Q: Capacity>(slots: &Vec<Slot<Q>>) -> usize {
-    slots.capacity() * size_of::<Slot<Q>>() + slots.iter().map(Capacity::capacity_bytes).sum::<usize>()
-}
-
-/// Does something with the plan over whichever codes are walked, and the slots for their queries: here the choice of codes is
+/// Does something with the plan over whichever codes are walked, and the walkers for their queries: here the choice of codes is
 /// taken apart.
 macro_rules! with_plan {
-    ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr) => {
+    ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $walkers:ident| $search:expr) => {
         with_plan!(
-            ($scratch, $searched, $entry_point, $params, |$plan, $slots| $search),
+            ($scratch, $searched, $entry_point, $params, |$plan, $walkers| $search),
             F32 plain, Half plain, Sq8 plain, Sq4 sq4, Affine affine, Pq pq, Blocks pq
         )
     };
     (
-        ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $slots:ident| $search:expr),
+        ($scratch:ident, $searched:ident, $entry_point:ident, $params:ident, |$plan:ident, $walkers:ident| $search:expr),
         $($codes:ident $queries:ident),*
     ) => {
         match $searched.traversal {
             $(Walked::$codes(codes) => {
-                let ($plan, $slots) =
+                let ($plan, $walkers) =
                     (Plan::new($searched, $entry_point, codes.rows(), $params), &mut $scratch.$queries);
                 $search
             })*
@@ -154,7 +151,7 @@ impl Scratch {
         assert_query(query, searched.euclid.dim);
         out.clear();
         let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
-        with_plan!(self, searched, entry_point, params, |plan, slots| plan.one(slots, query, k, out))
+        with_plan!(self, searched, entry_point, params, |plan, walkers| plan.one(&mut walkers.slots, query, k, out))
     }
 
     /// Searches for one query among some.
@@ -173,7 +170,12 @@ impl Scratch {
         out.clear();
         let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
         let among = Among { ids, deleted: searched.deleted, nodes };
-        with_plan!(self, searched, entry_point, params, |plan, slots| plan.one_among(slots, (query, k), among, out))
+        with_plan!(self, searched, entry_point, params, |plan, walkers| plan.one_among(
+            &mut walkers.slots,
+            (query, k),
+            among,
+            out
+        ))
     }
 
     /// Searches for the queries of a batch.
@@ -192,6 +194,6 @@ impl Scratch {
             out.fill(Neighbor::NONE);
             return Counters::default();
         };
-        with_plan!(self, searched, entry_point, params, |plan, slots| plan.batch(slots, queries, k, out))
+        with_plan!(self, searched, entry_point, params, |plan, walkers| plan.batch(walkers, queries, k, out))
     }
 }

@@ -85,6 +85,14 @@ pub(crate) trait Codes: Copy + Send + Sync {
     }
     /// Makes a query ready.
     fn prepare(&self, vector: &[f32], query: &mut Self::Query);
+    /// Queries that are best made ready together, where something is read once for all of them; otherwise 1. They are lifted.
+    fn together(&self) -> usize {
+        1
+    }
+    /// Does what is best done for some queries together, and leaves it in `all`.
+    fn prepare_all(&self, _vectors: &[Vec<f32>], _all: &mut Self::Query) {}
+    /// Makes the `n`-th of them ready, as [`prepare`](Self::prepare) does.
+    fn prepare_one_of(&self, _all: &Self::Query, _n: usize, _query: &mut Self::Query) {}
     /// Scores of the rows `ids`: smaller is nearer.
     fn score(&self, query: &Self::Query, ids: &[u32], out: &mut [f32]);
     /// What the exact score of row `id` is seldom below, given its score; where none is known, it is so for every row.

@@ -46,16 +46,29 @@ struct Coarse {
     sums: Vec<i32>,
 }
 
-/// What a coarse projection needs besides its input.
+/// Level 128 stands for zero; a sum with 2^23 is rounded to a whole number, which stands in its lowest bits.
+const LEVEL_0: f32 = (1 << 23 | 128) as f32;
+
+/// What a coarse projection needs besides its input, and its output.
 #[derive(Debug, Default)]
 pub(crate) struct CoarseScratch {
     levels: Vec<u8>,
+    steps: Vec<f32>,
     products: Vec<i32>,
+    components: Vec<f32>,
+}
+
+impl CoarseScratch {
+    /// What the last projection made.
+    pub(super) fn components(&self) -> &[f32] {
+        &self.components
+    }
 }
 
 impl Capacity for CoarseScratch {
     fn capacity_bytes(&self) -> usize {
-        self.levels.capacity() + self.products.capacity_bytes()
+        let Self { levels, steps, products, components } = self;
+        levels.capacity() + steps.capacity_bytes() + products.capacity_bytes() + components.capacity_bytes()
     }
 }
 
@@ -101,27 +114,37 @@ impl Projection {
         Self { mean, directions, shift, coarse, columns: OnceLock::new() }
     }
 
-    /// Replaces `out` by the components of one lifted vector, from 8 bits per number.
-    pub(crate) fn apply_coarsely(&self, vector: &[f32], scratch: &mut CoarseScratch, out: &mut Vec<f32>) {
-        let Coarse { directions, steps, sums } = &self.coarse;
-        let largest = vector.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
-        let (step, per_step) = (largest / 127.0, 127.0 / largest);
-        scratch.levels.clear();
-        scratch.levels.extend(vector.iter().map(|x| (x * per_step + 128.5) as i32 as u8));
-        scratch.levels.resize(padded::<u8>(vector.len()), 0);
-        scratch.products.resize(steps.len(), 0);
-        let width = scratch.levels.len();
-        code_kernels().u8i8_products(&scratch.levels, directions, width, &mut scratch.products);
-        out.clear();
-        out.extend(
-            scratch
-                .products
-                .iter()
-                .zip(steps)
-                .zip(sums)
-                .zip(&self.shift)
-                .map(|(((product, row_step), sum), shift)| (product - 128 * sum) as f32 * (step * row_step) - shift),
-        );
+    /// The components of some lifted vectors, from 8 bits per number: vector after vector, in the scratch.
+    pub(crate) fn apply_coarsely<'s>(
+        &self,
+        vectors: impl Iterator<Item = impl AsRef<[f32]>>,
+        scratch: &'s mut CoarseScratch,
+    ) -> &'s [f32] {
+        let Coarse { directions, steps: row_steps, sums } = &self.coarse;
+        let CoarseScratch { levels, steps, products, components } = scratch;
+        levels.clear();
+        steps.clear();
+        let width = padded::<u8>(self.mean.len());
+        for vector in vectors {
+            let vector = vector.as_ref();
+            let largest = largest_magnitude(vector);
+            let per_step = 127.0 / largest;
+            steps.push(largest / 127.0);
+            levels.extend(vector.iter().map(|x| (x * per_step + LEVEL_0).to_bits() as u8));
+            levels.resize(steps.len() * width, 0);
+        }
+        products.resize(steps.len() * row_steps.len(), 0);
+        code_kernels().u8i8_products(levels, directions, width, products);
+        components.clear();
+        for (products, step) in products.chunks_exact(row_steps.len()).zip(steps) {
+            let rows = products.iter().zip(row_steps).zip(sums).zip(&self.shift);
+            components.extend(
+                rows.map(|(((product, row_step), sum), shift)| {
+                    (product - 128 * sum) as f32 * (*step * row_step) - shift
+                }),
+            );
+        }
+        components
     }
 
     /// Gives back what only encoding needs.
@@ -176,6 +199,18 @@ impl Coarse {
         }
         coarse
     }
+}
+
+/// The largest magnitude of a number; in lanes, for a maximum of one number after another waits for the one before.
+fn largest_magnitude(vector: &[f32]) -> f32 {
+    let (chunks, rest) = vector.as_chunks::<16>();
+    let mut largest = [f32::MIN_POSITIVE; 16];
+    for chunk in chunks {
+        for (largest, x) in largest.iter_mut().zip(chunk) {
+            *largest = largest.max(x.abs());
+        }
+    }
+    largest.iter().chain(rest).fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()))
 }
 
 /// `a b^T` for row-major `a` (m x d) and `b` (n x d).

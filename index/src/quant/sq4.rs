@@ -120,19 +120,32 @@ pub(crate) struct Sq4Rows<'a> {
 /// Levels of the query, in the order in which the kernel meets the components.
 #[derive(Debug, Default)]
 pub(crate) struct Sq4Query {
-    projected: Vec<f32>,
     scratch: CoarseScratch,
     levels: Vec<i8>,
 }
 
 impl Capacity for Sq4Query {
     fn capacity_bytes(&self) -> usize {
-        self.projected.capacity_bytes() + self.scratch.capacity_bytes() + self.levels.capacity()
+        self.scratch.capacity_bytes() + self.levels.capacity()
     }
 }
 
 /// What a padded component of the query must be for the kernel to find no difference: level 0 of the code, times 8.
 const PADDING: i8 = 0;
+
+/// Queries that are projected together: the directions are read for four at a time, and sixteen still leave the caches to the walks.
+const PROJECTED_TOGETHER: usize = 16;
+
+impl Sq4Rows<'_> {
+    /// Replaces `levels` by those of a query's components.
+    fn prepare_components(&self, components: &[f32], levels: &mut Vec<i8>) {
+        levels.clear();
+        levels.resize(2 * self.row_bytes, PADDING);
+        for (level, position) in levels.iter_mut().zip(self.levels.positions(components)) {
+            *level = u4_query_level(position);
+        }
+    }
+}
 
 impl Codes for Sq4Rows<'_> {
     type Query = Sq4Query;
@@ -151,18 +164,27 @@ impl Codes for Sq4Rows<'_> {
     }
 
     fn prepare(&self, vector: &[f32], query: &mut Sq4Query) {
-        query.levels.clear();
-        query.levels.resize(2 * self.row_bytes, PADDING);
+        let Sq4Query { scratch, levels } = query;
         let components = match self.projection {
-            Some(projection) => {
-                projection.apply_coarsely(vector, &mut query.scratch, &mut query.projected);
-                &query.projected
-            }
+            Some(projection) => projection.apply_coarsely(std::iter::once(vector), scratch),
             None => vector,
         };
-        for (level, position) in query.levels.iter_mut().zip(self.levels.positions(components)) {
-            *level = u4_query_level(position);
+        self.prepare_components(components, levels);
+    }
+
+    fn together(&self) -> usize {
+        if self.projection.is_some() { PROJECTED_TOGETHER } else { 1 }
+    }
+
+    fn prepare_all(&self, vectors: &[Vec<f32>], all: &mut Sq4Query) {
+        if let Some(projection) = self.projection {
+            projection.apply_coarsely(vectors.iter(), &mut all.scratch);
         }
+    }
+
+    fn prepare_one_of(&self, all: &Sq4Query, n: usize, query: &mut Sq4Query) {
+        let width = self.levels.offset.len();
+        self.prepare_components(&all.scratch.components()[n * width..][..width], &mut query.levels);
     }
 
     #[inline]

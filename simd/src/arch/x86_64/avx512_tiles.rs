@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+    __m512i, _mm_storeu_si128, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
     _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
@@ -17,28 +17,25 @@ pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut
     let row = |r: usize| rows[r * width..][..width].as_chunks::<64>().0;
     let vector_count = vectors.len() / width;
     let vector = |v: usize| vectors[v * width..][..width].as_chunks::<64>().0;
-    let whole = row_count - row_count % ROWS;
-    for v in (0..vector_count).step_by(VECTORS) {
-        let v_end = (v + VECTORS).min(vector_count);
-        for r in (0..whole).step_by(ROWS) {
-            let rows = [row(r), row(r + 1), row(r + 2), row(r + 3)];
-            if v_end - v == VECTORS {
-                let four = [vector(v), vector(v + 1), vector(v + 2), vector(v + 3)];
-                for (i, products) in products(isa, four, rows).into_iter().enumerate() {
-                    out[(v + i) * row_count + r..][..ROWS].copy_from_slice(&products);
-                }
-            } else {
-                for v in v..v_end {
-                    let [products] = products(isa, [vector(v)], rows);
-                    out[v * row_count + r..][..ROWS].copy_from_slice(&products);
-                }
+    let (whole, whole_vectors) = (row_count - row_count % ROWS, vector_count - vector_count % VECTORS);
+    // Rows outside: some of them stay in the first-level cache, as all of a few vectors do.
+    for r in (0..whole).step_by(ROWS) {
+        let rows = [row(r), row(r + 1), row(r + 2), row(r + 3)];
+        for v in (0..whole_vectors).step_by(VECTORS) {
+            let four = [vector(v), vector(v + 1), vector(v + 2), vector(v + 3)];
+            for (i, products) in products(isa, four, rows).into_iter().enumerate() {
+                out[(v + i) * row_count + r..][..ROWS].copy_from_slice(&products);
             }
         }
-        for v in v..v_end {
-            for r in whole..row_count {
-                let [[product]] = products(isa, [vector(v)], [row(r)]);
-                out[v * row_count + r] = product;
-            }
+        for v in whole_vectors..vector_count {
+            let [products] = products(isa, [vector(v)], rows);
+            out[v * row_count + r..][..ROWS].copy_from_slice(&products);
+        }
+    }
+    for v in 0..vector_count {
+        for r in whole..row_count {
+            let [[product, ..]] = products(isa, [vector(v)], [row(r); ROWS]);
+            out[v * row_count + r] = product;
         }
     }
 }
@@ -47,32 +44,27 @@ pub(super) fn u8i8_products(vectors: &[u8], rows: &[i8], width: usize, out: &mut
 const VECTORS: usize = 4;
 const ROWS: usize = 4;
 
-/// The inner products of `V` vectors with `R` rows.
+/// The inner products of `V` vectors with some rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512vbmi,gfni,popcnt")]
-fn products<const V: usize, const R: usize>(
-    isa: Vnni,
-    vectors: [&[[u8; 64]]; V],
-    rows: [&[[i8; 64]]; R],
-) -> [[i32; R]; V] {
-    let mut sums = [[_mm512_setzero_si512(); R]; V];
+fn products<const V: usize>(isa: Vnni, vectors: [&[[u8; 64]]; V], rows: [&[[i8; 64]]; ROWS]) -> [[i32; ROWS]; V] {
+    let mut sums = [[_mm512_setzero_si512(); ROWS]; V];
     for line in 0..vectors[0].len() {
-        let mut numbers = [_mm512_setzero_si512(); R];
-        for r in 0..R {
+        let mut numbers = [_mm512_setzero_si512(); ROWS];
+        for r in 0..ROWS {
             numbers[r] = isa.load(&rows[r][line]);
         }
         for v in 0..V {
             let levels = isa.load(&vectors[v][line]);
-            for r in 0..R {
+            for r in 0..ROWS {
                 sums[v][r] = _mm512_dpbusd_epi32(sums[v][r], levels, numbers[r]);
             }
         }
     }
-    let mut products = [[0; R]; V];
+    let mut products = [[0; ROWS]; V];
     for v in 0..V {
-        for r in 0..R {
-            products[v][r] = _mm512_reduce_add_epi32(sums[v][r]);
-        }
+        // SAFETY: 4 writable numbers.
+        unsafe { _mm_storeu_si128(products[v].as_mut_ptr().cast(), isa.four_sums(sums[v])) };
     }
     products
 }
