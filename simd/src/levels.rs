@@ -9,7 +9,7 @@ impl CodeKernels {
     /// For each component `x` of a vector the level in which it lies, `(x - offset) * per_step`, cut to 0..=`highest` and rounded
     /// down; for NaN 0. The same on every tier.
     #[inline]
-    pub fn levels(&self, vector: &[f32], offset: &[f32], per_step: f32, highest: u8, out: &mut [u8]) {
+    pub fn levels(&self, vector: &[f32], (offset, per_step, highest): (&[f32], f32, u8), out: &mut [u8]) {
         assert!(
             vector.len() == offset.len() && vector.len() == out.len(),
             "{} components, {} offsets and room for {} levels: the lengths must be equal",

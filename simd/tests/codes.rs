@@ -329,7 +329,7 @@ fn levels_are_the_same_on_every_tier_whatever_the_number() {
                 .collect();
             for kernels in available_codes() {
                 let mut found = vec![77; len];
-                kernels.levels(&vector, &offset, per_step, highest, &mut found);
+                kernels.levels(&vector, (&offset, per_step, highest), &mut found);
                 assert_eq!(found, expected, "{} {len} {per_step}", kernels.tier());
             }
         }
@@ -340,7 +340,7 @@ fn levels_are_the_same_on_every_tier_whatever_the_number() {
 #[should_panic(expected = "3 components, 2 offsets and room for 3 levels: the lengths must be equal")]
 fn levels_without_their_offsets_are_refused() {
     let kernels = available_codes().next().expect("there is always one");
-    kernels.levels(&[0.0; 3], &[0.0; 2], 1.0, 15, &mut [0; 3]);
+    kernels.levels(&[0.0; 3], (&[0.0; 2], 1.0, 15), &mut [0; 3]);
 }
 
 #[test]

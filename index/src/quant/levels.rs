@@ -87,7 +87,7 @@ impl Levels {
     #[inline]
     pub(super) fn write(&self, first: usize, components: &[f32], count: u32, out: &mut [u8]) {
         let offset = &self.offset[first..][..components.len()];
-        code_kernels().levels(components, offset, self.per_step, (count - 1) as u8, out);
+        code_kernels().levels(components, (offset, self.per_step, (count - 1) as u8), out);
     }
 
     /// The components of a vector in units of levels, each from its lower bound.

@@ -19,7 +19,6 @@ use crate::{BuildError, Counters, IdSet, ParamError};
 
 /// The vectors as searches walk over them, and as neighbours are chosen.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "an index has one, and lends it")]
 pub(super) enum Forms {
     /// As they are: they choose their own neighbours.
     Plain(F32),
