@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
 use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
-use nearlab_index::{Build, BuildError, IdSet, Index, Mutable, Neighbor, Persist, Progress, Searcher, Stage};
+use nearlab_index::{Build, BuildError, Counters, IdSet, Index, Mutable, Neighbor, Persist, Progress, Searcher, Stage};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
@@ -84,6 +84,34 @@ fn search(hnsw: &Hnsw, queries: Vectors<'_, f32>, params: HnswSearchParams) -> V
     let mut found = vec![Neighbor::NONE; queries.len() * K];
     hnsw.searcher(&params).unwrap().search_batch(queries, K, &mut found);
     found
+}
+
+#[test]
+fn queries_that_are_projected_together_find_what_they_find_alone() {
+    let data = data();
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let params = HnswParams {
+        codes: TraversalCodes::Sq4,
+        components: 20,
+        rerank_codes: RerankCodes::Sq8,
+        ..HnswParams::default()
+    };
+    for metric in Metric::ALL {
+        let hnsw = build(base, metric, &params, 2);
+        let mut searcher = hnsw.searcher(&HnswSearchParams::new(40)).unwrap();
+        // Twice, so that a batch begins where another ended.
+        for _ in 0..2 {
+            let mut together = vec![Neighbor::NONE; QUERIES * K];
+            let counters = searcher.search_batch(queries, K, &mut together);
+            let (mut alone, mut found) = (Counters::default(), Vec::new());
+            for (query, together) in queries.iter().zip(together.chunks_exact(K)) {
+                alone += searcher.search(query, K, &mut found);
+                assert_eq!(found, together, "{metric}");
+            }
+            assert_eq!(counters, alone, "{metric}");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use nearlab_simd::{Columns, code_kernels, kernels};
 use nearlab_storage::Buffer;
 use rayon::prelude::*;
 
-use super::{Source, padded};
+use super::{SAMPLE_ROWS, Source, padded};
 use crate::memory::Capacity;
 use crate::random::SplitMix64;
 
@@ -168,6 +168,14 @@ impl Projection {
         self.shift.len()
     }
 
+    /// Some rows of a source that levels can be learnt from, after a projection where there is one, and the components of each.
+    pub(super) fn sample(projection: Option<&Self>, source: &dyn Source) -> (Vec<f32>, usize) {
+        let (lifted, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
+        let Some(projection) = projection else { return (lifted, source.width()) };
+        projection.apply(&lifted, &mut projected);
+        (projected, projection.components())
+    }
+
     /// The lifted `rows`, after a projection where there is one, in `out` then.
     pub(super) fn of<'r>(projection: Option<&Self>, rows: &'r [f32], out: &'r mut Vec<f32>) -> &'r [f32] {
         let Some(projection) = projection else { return rows };
@@ -192,7 +200,7 @@ impl Coarse {
         let mut coarse =
             Self { directions: vec![0; directions.len() / d * width], steps: Vec::new(), sums: Vec::new() };
         for (row, numbers) in directions.chunks_exact(d).zip(coarse.directions.chunks_exact_mut(width)) {
-            let step = row.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs())) / 127.0;
+            let step = largest_magnitude(row) / 127.0;
             numbers.iter_mut().zip(row).for_each(|(number, x)| *number = (x / step).round() as i8);
             coarse.steps.push(step);
             coarse.sums.push(numbers.iter().map(|&number| i32::from(number)).sum());

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::projection::CoarseScratch;
 use super::{
-    Bytes, CHUNK_ROWS, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, Sq7, encode_chunks,
-    made, padded, room, sq7, write_levels,
+    Bytes, CHUNK_ROWS, Codes, Encoded, Form, Levels, Projection, SelfQuery, Source, Sq7, encode_chunks, made, padded,
+    room, sq7, write_levels,
 };
 use crate::BuildError;
 use crate::memory::Capacity;
@@ -34,10 +34,8 @@ impl Sq4 {
     /// Encodes all vectors, after a projection where one is given, and the same components in 7 bits, by which builds choose
     /// neighbours: a projection takes longer than both.
     pub(crate) fn encode(source: &dyn Source, projection: Option<Arc<Projection>>) -> Result<(Self, Sq7), BuildError> {
-        let (sample, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
-        let sample = Projection::of(projection.as_deref(), &sample, &mut projected);
-        let width = projection.as_ref().map_or(source.width(), |projection| projection.components());
-        let (levels, finer) = (Levels::train(sample, width, COUNT), Levels::train(sample, width, sq7::COUNT));
+        let (sample, width) = Projection::sample(projection.as_deref(), source);
+        let (levels, finer) = (Levels::train(&sample, width, COUNT), Levels::train(&sample, width, sq7::COUNT));
         let (row_bytes, finer_bytes) = (row_bytes(width), padded::<u8>(width));
         let (mut codes, mut finer_codes) = (room(source, row_bytes)?, room(source, finer_bytes)?);
         let chunks = codes.par_chunks_mut(CHUNK_ROWS * row_bytes);

@@ -6,8 +6,7 @@ use nearlab_simd::{CodeKernels, code_kernels, prefetch};
 use nearlab_storage::Buffer;
 
 use super::{
-    Bytes, Codes, Encoded, Form, Levels, Projection, SAMPLE_ROWS, SelfQuery, Source, Symmetric, encode_all, padded,
-    write_levels,
+    Bytes, Codes, Encoded, Form, Levels, Projection, SelfQuery, Source, Symmetric, encode_all, padded, write_levels,
 };
 use crate::BuildError;
 
@@ -25,10 +24,8 @@ impl Sq7 {
     /// Encodes all vectors, after a projection where one is given: that of the codes which are walked over, for what a walk does not
     /// see should not choose its links.
     pub(crate) fn encode(source: &dyn Source, projection: Option<Arc<Projection>>) -> Result<Self, BuildError> {
-        let (sample, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
-        let sample = Projection::of(projection.as_deref(), &sample, &mut projected);
-        let width = projection.as_ref().map_or(source.width(), |projection| projection.components());
-        let levels = Levels::train(sample, width, COUNT);
+        let (sample, width) = Projection::sample(projection.as_deref(), source);
+        let levels = Levels::train(&sample, width, COUNT);
         let codes = encode_all(source, padded::<u8>(width), |rows, codes, scratch| {
             let rows = Projection::of(projection.as_deref(), rows, &mut scratch.floats);
             write_levels(&levels, COUNT, rows, codes);
