@@ -40,7 +40,7 @@
 //! Over codes set `rerank` to 100, or 200 at 1536 dimensions: candidates that need not be scored anew are left out. On 100,000 vectors of 1536
 //! dimensions .9951 of the neighbours are found with 50 at most, .9961 with 200 (`ef_search` 224), for a sixth less speed.
 //! At a million points groups of 4000 (`leaf`) save 4 to 7 % of the distances of groups of 2000. On two cores of a Granite Rapids server a
-//! million SIFT descriptors take some 20 s to build so, and a million of 1536 dimensions 35 s.
+//! million SIFT descriptors take 18 s to build so, and a million of 1536 dimensions 35 s (reports/record/million, openai-million).
 //!
 //! ```
 //! use nearlab_index::{Build, Index, Searcher, hnsw::{Hnsw, HnswParams, HnswSearchParams}};

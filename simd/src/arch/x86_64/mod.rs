@@ -25,7 +25,7 @@ use crate::kernels::Kernels;
 /// AVX2 stands first. Measured on Zen 4 (two 256-bit or one 512-bit fused multiply-add per cycle), 512 bits lose 10 to
 /// 20 % on pairs of 100 to 128 dimensions, where the tail and the reduction weigh most, are level from 768 dimensions on
 /// and wherever rows come from memory, and win 10 to 30 % only in tiles of long vectors. On Granite Rapids (two 512-bit ones per
-/// cycle) they win 2 to 45 %, most in tiles of long vectors, and a build at 1536 dimensions, where these project the vectors, took
+/// cycle) they win 2 to 45 %, most in tiles of long vectors, and a build at 1536 dimensions, which projected the vectors with these then, took
 /// 66 and 69 s instead of 69. With the choice so close, what
 /// decides is that nearly every x86-64 CPU, and Valgrind, has AVX2: default results are then the same bits on all of them.
 pub(super) fn by_preference() -> [Option<&'static Kernels>; 2] {
