@@ -4,27 +4,12 @@
 //! codes is whole cache lines of 64 bytes, padded with zeros, so that it begins and ends where the memory system's units do
 //! when the first one does.
 //!
-//! | kernel | a line of a row | query | score |
-//! |---|---|---|---|
-//! | [`u4`](CodeKernels::u4_by_id) | 128 levels 0..=15: byte j holds component j low, j + 64 high | per line 128 `i8`: [`u4_query_level`] of a component in steps of 1/8 level | `Σ (8 c - q)²`, exact up to 2^24, then rounded |
-//! | [`u7`](CodeKernels::u7_by_id) | 64 levels 0..=127 | 64 levels 0..=127 | `Σ (c - q)²`, as above |
-//! | [`u8`](CodeKernels::u8_by_id) | 64 levels 0..=255 | 64 `f32`, in levels | `Σ (c - q)²` |
-//! | [`f16`](CodeKernels::f16_by_id) | 32 binary16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
-//! | [`bf16`](CodeKernels::bf16_by_id) | 32 bfloat16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
-//!
-//! Inner products of levels with a query in small integers are sums of integers too: [`dot1`](CodeKernels::dot1_by_id),
-//! [`dot4`](CodeKernels::dot4_by_id), [`dot8`](CodeKernels::dot8_by_id), and [`planes`](CodeKernels::planes_by_id) for levels of
-//! any number of bits up to 7, whose rows need not be whole lines.
-//!
 //! One more kernel is a matrix in 8 bits: [`u8i8_products`](CodeKernels::u8i8_products) multiplies some vectors with many rows, for
 //! projections. [`lut4_by_id`](CodeKernels::lut4_by_id), [`lut8_by_id`](CodeKernels::lut8_by_id) and
 //! [`centroid_distances`](CodeKernels::centroid_distances) serve product quantisation; their sums are the same on every tier.
 //!
-//! The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8`, `f16` and `bf16` are sums of `f32`: one
-//! number per pair within a tier, and exact, hence the same everywhere, for integral queries of sums below 2^24.
-//!
 //! The tier of these kernels is chosen apart from that of the `f32` kernels: where integers are concerned, AVX-512 with VNNI
-//! has what AVX2 lacks, and nothing that a user can see depends on the choice.
+//! has what AVX2 lacks, and their sums are the same. Sums of `f32` may differ in their last bits from tier to tier.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -42,7 +27,22 @@ pub const LINE_BYTES: usize = 64;
 /// The kernels for codes of one instruction set.
 ///
 /// Every method panics when the shapes do not fit: rows have as many lines as the query, `out` is as long as `ids`, and
-/// every id names a whole row of the codes.
+/// every id names a whole row of the codes. Rows of integers have up to 2^16 components, for which sums fit 32 bits.
+///
+/// | kernel | a line of a row | query | score |
+/// |---|---|---|---|
+/// | [`u4`](Self::u4_by_id) | 128 levels 0..=15: byte j holds component j low, j + 64 high | per line 128 `i8`: [`u4_query_level`] of a component in steps of 1/8 level | `Σ (8 c - q)²`, exact up to 2^24, then rounded |
+/// | [`u7`](Self::u7_by_id) | 64 levels 0..=127 | 64 levels 0..=127 | `Σ (c - q)²`, as above |
+/// | [`u8`](Self::u8_by_id) | 64 levels 0..=255 | 64 `f32`, in levels | `Σ (c - q)²` |
+/// | [`f16`](Self::f16_by_id) | 32 binary16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
+/// | [`bf16`](Self::bf16_by_id) | 32 bfloat16 numbers, as bits | 32 `f32` | `Σ (c - q)²` |
+///
+/// Inner products of levels with a query in small integers are sums of integers too: [`dot1`](Self::dot1_by_id),
+/// [`dot4`](Self::dot4_by_id), [`dot8`](Self::dot8_by_id), and [`planes`](Self::planes_by_id) for levels of
+/// any number of bits up to 7, whose rows need not be whole lines.
+///
+/// The scores of `u4` and `u7` are sums of integers: the same on every tier. Those of `u8`, `f16` and `bf16` are sums of `f32`: one
+/// number per pair within a tier, and exact, hence the same everywhere, for integral queries of sums below 2^24.
 pub struct CodeKernels {
     pub(crate) tier: Tier,
     pub(crate) u4: ById<i8, u8>,
@@ -140,31 +140,33 @@ impl CodeKernels {
         self.tier
     }
 
-    /// Scores of a query of 7-bit resolution with rows of 4-bit codes. Each row has `query.len() / 2` bytes.
+    /// Scores `Σ (8 c - q)²` of a query of [`u4_query_level`]s with rows of 4-bit codes. Each row has `query.len() / 2` bytes: byte j
+    /// of a line holds component j low, j + 64 high.
     #[inline]
     pub fn u4_by_id(&self, query: &[i8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
         (self.u4)(query, codes, ids, out);
     }
 
-    /// Scores of a 7-bit code with rows of 7-bit codes. Each row has `query.len()` bytes.
+    /// Scores `Σ (c - q)²` of levels 0..=127 with rows of such levels. Each row has `query.len()` bytes.
     #[inline]
     pub fn u7_by_id(&self, query: &[u8], codes: &[u8], ids: &[u32], out: &mut [f32]) {
         (self.u7)(query, codes, ids, out);
     }
 
-    /// Scores of a query of numbers with rows of 8-bit codes. Each row has `query.len()` bytes.
+    /// Scores `Σ (c - q)²` of a query in levels with rows of levels 0..=255. Each row has `query.len()` bytes.
     #[inline]
     pub fn u8_by_id(&self, query: &[f32], codes: &[u8], ids: &[u32], out: &mut [f32]) {
         (self.u8)(query, codes, ids, out);
     }
 
-    /// Scores of a query of numbers with rows of binary16 numbers. Each row has `query.len()` numbers.
+    /// Scores `Σ (c - q)²` of a query with rows of binary16 numbers. Each row has `query.len()` numbers, a multiple of 32.
     #[inline]
     pub fn f16_by_id(&self, query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
         (self.f16)(query, codes, ids, out);
     }
 
-    /// Scores of a query of numbers with rows of bfloat16 numbers, the upper halves of `f32`. Each row has `query.len()` numbers.
+    /// Scores `Σ (c - q)²` of a query with rows of bfloat16 numbers, the upper halves of `f32`. Each row has `query.len()` numbers, a
+    /// multiple of 32.
     #[inline]
     pub fn bf16_by_id(&self, query: &[f32], codes: &[u16], ids: &[u32], out: &mut [f32]) {
         (self.bf16)(query, codes, ids, out);
@@ -253,9 +255,7 @@ impl CodeKernels {
     pub fn centroid_distances(&self, vector: &[f32], centroids: &[f32], sub_dim: usize, out: &mut [f32]) {
         let spaces = vector.len().div_ceil(sub_dim.max(1));
         assert!(
-            sub_dim > 0
-                && out.len().is_multiple_of((spaces * CENTROIDS).max(1))
-                && out.len() * sub_dim == centroids.len(),
+            sub_dim > 0 && out.len().is_multiple_of(spaces * CENTROIDS) && out.len() * sub_dim == centroids.len(),
             "{} components and centroids of {} numbers, {sub_dim} each, do not make {} distances",
             vector.len(),
             centroids.len(),
@@ -372,7 +372,9 @@ pub fn available_codes() -> impl Iterator<Item = &'static CodeKernels> {
 /// Asks for the cache lines that hold `row`, all of them: a hint that changes no result.
 #[inline]
 pub fn prefetch<T>(row: &[T]) {
-    arch::prefetch(row.as_ptr().cast(), size_of_val(row));
+    let start: *const u8 = row.as_ptr().cast();
+    let into_line = start.addr() % LINE_BYTES;
+    arch::prefetch(start.wrapping_sub(into_line), size_of_val(row) + into_line);
 }
 
 #[cfg(test)]

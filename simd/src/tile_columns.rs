@@ -18,11 +18,11 @@ pub struct TileColumns {
 }
 
 impl TileColumns {
-    /// Takes over `rows`, each of `width` levels, as columns.
+    /// Takes over `rows`, each of `width` levels, up to 2^16, as columns.
     pub fn fill(&mut self, rows: &[u8], width: usize) {
         assert!(
-            width > 0 && width.is_multiple_of(LINE_BYTES) && rows.len().is_multiple_of(width),
-            "{} levels are no whole rows of {width}, or those no whole lines",
+            (1..=1 << 16).contains(&width) && width.is_multiple_of(LINE_BYTES) && rows.len().is_multiple_of(width),
+            "{} levels are no whole rows of {width}, or those no whole lines, or more than 2^16 levels",
             rows.len()
         );
         let columns = (rows.len() / width).next_multiple_of(TILE_COLUMNS);

@@ -1,13 +1,13 @@
 //! Every kernel for codes of every tier this CPU can run, against plain arithmetic, and against each other.
 
-use nearlab_simd::{
-    CodeKernels, Columns, PlaneRows, Tier, TileColumns, available_codes, products_error, u4_query_level,
-};
+use nearlab_simd::{CodeKernels, Columns, PlaneRows, Tier, available_codes, products_error, u4_query_level};
 
 #[path = "codes/lut.rs"]
 mod lut;
 #[path = "codes/pick.rs"]
 mod pick;
+#[path = "codes/tiles.rs"]
+mod tiles;
 
 /// Numbers from a fixed linear congruential sequence, below `bound`.
 fn numbers(count: usize, bound: u32, seed: u64) -> Vec<u32> {
@@ -154,29 +154,6 @@ fn products_of_unsigned_and_signed_bytes_are_exact_also_at_the_ends() {
             let mut out = vec![0; vectors * rows];
             kernels.u8i8_products(&levels, &matrix, width, &mut out);
             assert_eq!(out, expected, "{}", kernels.tier());
-        }
-    }
-}
-
-#[test]
-fn a_tile_orders_columns_as_their_distances_do() {
-    for (lines, rows, columns) in [(1, 1, 1), (2, 5, 16), (2, 9, 33), (24, 4, 50)] {
-        let width = lines * 64;
-        let (a, b) = (bytes(rows * width, 128, 11), bytes(columns * width, 128, 12));
-        let mut tile = TileColumns::default();
-        tile.fill(&b, width);
-        assert_eq!(tile.count(), columns.next_multiple_of(16));
-        for kernels in available_codes() {
-            let mut out = vec![0; rows * tile.count()];
-            kernels.u7_tile(&a, &tile, &mut out);
-            for (row, scores) in a.chunks(width).zip(out.chunks(tile.count())) {
-                let length: i32 = row.iter().map(|&x| i32::from(x).pow(2)).sum();
-                for (column, &score) in b.chunks(width).zip(scores) {
-                    let squares = row.iter().zip(column).map(|(&a, &b)| (i32::from(a) - i32::from(b)).pow(2));
-                    assert_eq!(score + length, squares.sum::<i32>(), "{}", kernels.tier());
-                }
-                assert!(scores[columns..].iter().all(|&score| score == i32::MAX));
-            }
         }
     }
 }
@@ -383,19 +360,4 @@ fn a_query_that_is_no_whole_lines_is_refused() {
 fn products_without_their_rows_are_refused() {
     let kernels = available_codes().next().expect("there is always one");
     kernels.u8i8_products(&[0; 64], &[0; 64], 64, &mut [0; 2]);
-}
-
-#[test]
-#[should_panic(expected = "do not make 3 scores")]
-fn a_tile_without_room_is_refused() {
-    let mut columns = TileColumns::default();
-    columns.fill(&[0; 64], 64);
-    let kernels = available_codes().next().expect("there is always one");
-    kernels.u7_tile(&[0; 64], &columns, &mut [0; 3]);
-}
-
-#[test]
-#[should_panic(expected = "65 levels are no whole rows of 64")]
-fn columns_that_are_no_whole_rows_are_refused() {
-    TileColumns::default().fill(&[0; 65], 64);
 }

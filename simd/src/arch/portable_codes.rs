@@ -182,11 +182,14 @@ impl PlaneIsa for Portable {
     }
 }
 
-/// The number that the bits of a finite binary16 stand for: exponent and fraction moved to their places in binary32, and
-/// the difference of the biases, 127 - 15, made up by a multiplication, which is exact for subnormal numbers too.
+/// The number that the bits of a binary16 stand for: exponent and fraction moved to their places in binary32, and the
+/// difference of the biases, 127 - 15, made up by a multiplication, which is exact for subnormal numbers too. The highest exponent
+/// is that of infinities and of what is no number.
 #[inline(always)]
 fn f32_from_f16(bits: u16) -> f32 {
-    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+    let scale = if bits & 0x7c00 == 0x7c00 { f32::INFINITY } else { f32::from_bits((127 + 112) << 23) };
+    let fraction = u32::from(bits & 0x7fff) << 13;
+    let magnitude = if bits & 0x7fff > 0x7c00 { f32::NAN } else { f32::from_bits(fraction) * scale };
     if bits >> 15 == 1 { -magnitude } else { magnitude }
 }
 
@@ -202,5 +205,7 @@ mod tests {
         }
         assert_eq!(f32_from_f16(0x0001), 2.0_f32.powi(-24));
         assert_eq!(f32_from_f16(0x8000).to_bits(), (-0.0_f32).to_bits());
+        assert_eq!((f32_from_f16(0x7c00), f32_from_f16(0xfc00)), (f32::INFINITY, f32::NEG_INFINITY));
+        assert!(f32_from_f16(0x7e00).is_nan() && f32_from_f16(0xfc01).is_nan());
     }
 }

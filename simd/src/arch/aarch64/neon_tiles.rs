@@ -15,6 +15,9 @@ const ROWS: usize = 4;
 /// See [`CodeKernels::u8i8_products`](crate::CodeKernels::u8i8_products).
 #[inline(always)]
 pub(super) fn u8i8_products<D: Dot>(isa: Lines<D>, vectors: &[u8], rows: &[i8], width: usize, out: &mut [i32]) {
+    if out.is_empty() {
+        return;
+    }
     let row_count = rows.len() / width;
     let row = |r: usize| rows[r * width..][..width].as_chunks::<64>().0;
     let whole = row_count - row_count % ROWS;
@@ -67,6 +70,9 @@ const TILE_ROWS: usize = 4;
 /// See [`CodeKernels::u7_tile`](crate::CodeKernels::u7_tile).
 #[inline(always)]
 pub(super) fn u7_tile<D: Dot>(isa: Lines<D>, rows: &[u8], columns: &[u8], norms: &[i32], out: &mut [i32]) {
+    if out.is_empty() {
+        return;
+    }
     let count = norms.len();
     let width = columns.len() / count;
     let row = |r: usize| rows[r * width..][..width].as_chunks::<4>().0;
