@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign};
 /// Work done by one search, one batch or one build. Returned by the call that did the work, never global.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Pairs of full vectors whose distance (or inner product) was computed.
+    /// Vectors scored against a query or each other, by their codes too; one that is scored anew counts again.
     pub distance_computations: u64,
     /// Graph nodes whose neighbours were read, on all layers.
     pub hops: u64,

@@ -183,7 +183,8 @@ pub trait Build: Index + Sized {
     /// Builds an index over a copy of `vectors` on the threads of `pool`.
     ///
     /// The same vectors, metric and parameters (the seed is one of them) give the same index bit for bit on any number
-    /// of threads, as long as the same instruction set computes the distances. NaN and infinities are refused.
+    /// of threads, as long as the same instruction set computes the distances. Refused are NaN and infinities, parameters out of range, more
+    /// vectors than ids can number, and what memory has no room for; a build whose progress says so ends as cancelled.
     fn build(
         vectors: Vectors<'_, f32>,
         metric: Metric,
@@ -194,6 +195,9 @@ pub trait Build: Index + Sized {
 }
 
 /// Changes an index while it is searched. One change is made at a time; others wait for it.
+///
+/// No thread of the pool that an index changes on may itself change the index, save it or ask how large its scratch is: while it waits
+/// for the change before, that may wait for it.
 pub trait Mutable: Index {
     /// Adds vectors; their ids, in the same order. As [`insert_into`](Self::insert_into).
     fn insert(&self, vectors: Vectors<'_, f32>, pool: &ThreadPool) -> Result<Vec<u32>, BuildError> {

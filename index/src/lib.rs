@@ -21,14 +21,15 @@
 //!
 //! Smaller is nearer. L2 is the **squared** Euclidean distance, inner product is `-<a, b>`, cosine is `1 - cos`: base
 //! vectors are normalised (in the index's own copy) by the build, queries by the search; a zero vector has cosine distance
-//! 1 to everything. Equal distances are ordered by id. A pair of vectors has the same distance in every index, bit for
-//! bit, on one instruction set.
+//! 1 to everything. Equal distances are ordered by id. A pair of vectors has the same distance in every index over `f32`, bit
+//! for bit, on one instruction set. HNSW over codes gives the distance by its rerank codes, or by the codes where there are none; by
+//! codes other than `f32` a zero vector of the base has cosine distance 1/2 to all queries but zero.
 //!
 //! # Which index
 //!
 //! [`flat`] up to some ten thousand vectors, or for the truth. [`hnsw`] for the best recall at a given latency, at the price
-//! of a slow build and `8 m` bytes of links per vector. [`ivf`] for fast builds and scans, when a few percent of the
-//! vectors may be compared per query. Each module says how to choose its parameters.
+//! of `8 m` bytes of links per vector; built in bulk it is also ready before [`ivf`], which needs no links and scans a few percent of
+//! the vectors per query. docs/choosing.md says how to choose parameters, with measured figures.
 //!
 //! # Searching among some
 //!

@@ -16,7 +16,7 @@ use bytemuck::{Pod, Zeroable};
 pub struct Neighbor {
     /// Row of the base vector in the matrix that the index was built from.
     pub id: u32,
-    /// L2: squared Euclidean distance. Inner product: `-<a, b>`. Cosine: `1 - cos`.
+    /// L2: squared Euclidean distance. Inner product: `-<a, b>`. Cosine: `1 - cos`. By codes, where the index keeps only these.
     pub distance: f32,
 }
 

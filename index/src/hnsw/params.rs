@@ -36,7 +36,8 @@ pub struct HnswParams {
     /// How neighbours on the base layer are found. Those on the upper layers always come from insertion.
     pub construction: Construction,
     /// Times that bulk construction puts all points into groups anew, each point into three a time; 1 to 16. More finds more
-    /// of the true neighbours, in proportion to the time: 2 suits most sets, 3 or 4 those of high intrinsic dimension.
+    /// of the true neighbours, in proportion to the time: 2 suits most sets, 3 or 4 those of high intrinsic dimension. A third of 2^32,
+    /// divided by it, is the most vectors that can be built in bulk.
     pub replicas: usize,
     /// Points in the largest group of bulk construction, 64 to 65536. Time and recall grow with it: 1000 to 3000 up to some
     /// hundred thousand points, 4000 for a million.
@@ -97,13 +98,17 @@ impl HnswParams {
             let expected = format!("enough for {MOST_GROUPED_SPACES} sub-spaces at most, with pq4-blocks");
             return Err(ParamError { name: "sub_dim", expected, found: format!("{} for {width}", shape.sub_dim) });
         }
-        let coded = self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk;
-        if !coded || width <= MOST_CODED {
+        if !self.needs_codes() || width <= MOST_CODED {
             return Ok(());
         }
         let expected = format!("f32, and the construction incremental, beyond {MOST_CODED} components");
         let found = format!("{}, {} for {width}", self.codes.name(), self.construction.name());
         Err(ParamError { name: "codes", expected, found })
+    }
+
+    /// Whether a build makes codes, if only to choose neighbours by.
+    pub(super) fn needs_codes(&self) -> bool {
+        self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk
     }
 
     /// The shape of the codes of vectors of `width` components when lifted, where they are of product quantisation.
@@ -170,8 +175,9 @@ pub struct HnswSearchParams {
     /// Candidates kept during a search, 1 to 2^31 - 1; raised to `k` where it is smaller. Time grows a little less than
     /// in proportion, recall towards 1.
     pub ef_search: usize,
-    /// Candidates that may be scored anew where the index has rerank codes, `k` to `ef_search`; 0 chooses: `2 k + 10`, which suits
-    /// 4-bit codes. Those that are surely too far are left out, by the bound of `rabitq` codes or by the error that others have on the
+    /// Candidates that may be scored anew where the index has rerank codes; less than `k` counts as `k`, more than `ef_search` as all of
+    /// them. 0 chooses `2 k + 10`, which suits 4-bit codes of all components; over 256 of 1536 it ends at a recall of .989: give 50 to 200
+    /// there. Those that are surely too far are left out, by the bound of `rabitq` codes or by the error that others have on the
     /// first `2 k`: so more than need be cost little.
     pub rerank: usize,
     /// Nodes expanded since one of the candidates that count last changed, at which a search without a filter ends; those that count are
