@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use nearlab_index::collection::{
-    Collection, CollectionConfig, CollectionSearcher, GRAPH_FROM, IndexConfig, Records, SearchOptions,
+    Collection, CollectionConfig, CollectionError, CollectionSearcher, GRAPH_FROM, IndexConfig, Records, SearchOptions,
 };
 use nearlab_index::hnsw::{HnswParams, HnswSearchParams};
 use nearlab_index::ivf::IvfParams;
@@ -50,12 +50,16 @@ fn hnsw() -> IndexConfig {
     IndexConfig::Hnsw(HnswParams { m: 4, ef_construction: 16, ..HnswParams::default() })
 }
 
-/// Puts records whose vectors and documents both say `change`.
-fn put(collection: &Collection, ids: &[u64], change: i64) {
+/// Puts records whose vectors and documents both say `change`; `how` is a way of the collection.
+fn put(
+    collection: &Collection,
+    how: impl Fn(&Collection, &Records<'_>, Durability) -> Result<u64, CollectionError>,
+    (ids, change): (&[u64], i64),
+) {
     let vectors: Vec<f32> = ids.iter().flat_map(|&id| [change as f32, id as f32]).collect();
     let documents = vec![Document::new().with("change", Value::Integer(change)); ids.len()];
     let records = Records { ids: ids.into(), vectors: Vectors::new(&vectors, DIM), documents: &documents };
-    collection.upsert(&records, Durability::None).unwrap();
+    how(collection, &records, Durability::None).unwrap();
 }
 
 fn options(filter: Option<&Filter>) -> SearchOptions<'_> {
@@ -74,6 +78,8 @@ fn found_by(mut searcher: CollectionSearcher<'_>, filter: Option<&Filter>) -> Ve
         .map(|hit| {
             let Id::Number(id) = hit.id else { panic!("ids are numbers") };
             let change = ((hit.distance - (id * id) as f32).max(0.0)).sqrt() as i64;
+            let says = hit.document.as_ref().and_then(|document| document.get("change"));
+            assert_eq!(says, Some(&Value::Integer(change)), "a document of another vector");
             (id, change)
         })
         .collect();
@@ -88,13 +94,14 @@ fn searches_see_the_records_between_two_changes(index: IndexConfig) {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let collection = Arc::new(collection(&folder, index.clone()));
         let ids: Vec<u64> = (0..RECORDS).collect();
-        put(&collection, &ids, 1);
+        put(&collection, Collection::upsert, (&ids, 1));
         let writer = Arc::clone(&collection);
         let changed = ids.clone();
         let writer = thread::spawn(move || {
-            put(&writer, &changed, 2);
+            put(&writer, Collection::upsert, (&changed, 2));
             writer.delete(&[0], Durability::None).unwrap();
-            put(&writer, &changed, 3);
+            // What the index takes in only when it is optimised.
+            put(&writer, Collection::load, (&changed, 3));
         });
         let keeper = Arc::clone(&collection);
         let keeper = thread::spawn(move || keeper.optimize(&()).unwrap());

@@ -43,7 +43,8 @@ pub struct CollectionConfig {
 pub enum IndexConfig {
     /// By comparing all of them.
     Flat,
-    /// By a graph, once there are [`GRAPH_FROM`](super::GRAPH_FROM) of them; it follows every change.
+    /// By a graph, once there are [`GRAPH_FROM`](super::GRAPH_FROM) of them; it follows every change. Codes coarser than `sq8` need rerank
+    /// codes.
     Hnsw(HnswParams),
     /// By lists, which [`optimize`](super::Collection::optimize) makes; what comes later is compared until the next.
     Ivf(IvfParams),

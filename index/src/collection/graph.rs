@@ -162,16 +162,14 @@ impl Graph {
         publish(disk, &nodes_path(disk.folder(), generation))
     }
 
-    /// Opens the newest index that there is, with its nodes and its generation; to be changed, where it can be and `writable`
+    /// Opens the newest index that there is, with its nodes; to be changed, where it can be and `writable`
     /// says so. One that is damaged or of another shape is passed over: the vectors are in the store.
     pub(super) fn open(
         folder: &Path,
         (config, metric, dim): (&IndexConfig, Metric, usize),
         writable: Option<&ThreadPool>,
-    ) -> Option<(Self, Nodes, u64)> {
-        let mut generations = generations(folder);
-        generations.sort_unstable();
-        generations.into_iter().rev().find_map(|generation| {
+    ) -> Option<(Self, Nodes)> {
+        generations(folder).into_iter().rev().find_map(|generation| {
             let nodes = open_nodes(&nodes_path(folder, generation)).ok()?;
             let path = index_path(folder, generation);
             let graph = match config {
@@ -191,7 +189,7 @@ impl Graph {
                     fits.then_some(Self::Ivf(ivf))?
                 }
             };
-            Some((graph, nodes, generation))
+            Some((graph, nodes))
         })
     }
 }
@@ -209,6 +207,22 @@ pub(super) fn damage(folder: &Path, config: &IndexConfig) -> Option<String> {
     let opened =
         opened.map_err(CollectionError::from).and_then(|()| open_nodes(&nodes_path(folder, generation)).map(drop));
     opened.err().map(|error| error.to_string())
+}
+
+/// The highest generation of which there is a file, whole or damaged: what is written next must not stand beside the other half of an
+/// older one.
+pub(super) fn newest(folder: &Path) -> u64 {
+    generations(folder).last().copied().unwrap_or(0)
+}
+
+/// Removes what processes left that were killed while they wrote an index. What can not be removed is tried again next time.
+pub(super) fn remove_unfinished(disk: &dyn Disk) {
+    let unfinished = format!(".{UNFINISHED}.");
+    for name in disk.names().unwrap_or_default() {
+        if name == UNFINISHED || name.starts_with(&unfinished) {
+            let _ = disk.remove(&name);
+        }
+    }
 }
 
 /// Removes the files of all generations but one. What can not be removed is tried again next time.

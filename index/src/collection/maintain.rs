@@ -1,30 +1,31 @@
-//! Keeping a collection in shape: a new index, figures, checks and copies.
+//! Keeping a collection in shape: a new index, figures and checks.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::MetadataStore;
-use nearlab_storage::mmap::Map;
+use nearlab_storage::mmap::Window;
 use nearlab_storage::store::{CompactOptions, ElementKind, PackOptions, Packed, SegmentView, Snapshot};
 
 use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
-use super::open::{METADATA, VECTORS, io};
+use super::open::{METADATA, io};
 use super::sync::yield_now;
+use super::write::Writer;
 use super::{Collection, CollectionError, IndexConfig, State};
-use crate::hnsw::{Construction, HnswParams};
+use crate::hnsw::{Construction, HnswParams, LiveHnsw};
 use crate::memory::Capacity;
 use crate::{Clock, IdSet, Mutable, Progress};
 
 /// Vectors that an index is tuned by, about.
 const TUNED_BY: usize = 2048;
-/// Bytes that are copied at once; zeros in such a piece take up no room in the copy.
-const COPIED: usize = 1 << 20;
+/// Bytes of vectors that are written at once.
+const GATHERED: usize = 1 << 20;
 
 /// Figures about a collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,13 +76,13 @@ impl Collection {
     }
 
     /// Brings the index up to date, frees what deleted records take up, in the index and on the disk, and saves the index. Changes
-    /// wait until it is done, searches do not.
+    /// wait until it is done, searches do not. Where it fails or is cancelled the collection holds what it held, and can be changed, unless
+    /// [`CollectionError::Behind`] says otherwise.
     pub fn optimize(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
         let mut writer = self.lock_writer()?;
         self.check(&writer)?;
         self.store.sync()?;
-        let outcome = self.renew(progress);
-        outcome.map_err(|cause| self.behind(&mut writer, &cause))?;
+        self.renew(&mut writer, progress)?;
         let graph = self.read().graph.clone();
         if let Some(graph) = graph {
             let generation = writer.generation + 1;
@@ -96,32 +97,37 @@ impl Collection {
         Ok(())
     }
 
-    fn renew(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
+    fn renew(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), CollectionError> {
         let graph = self.read().graph.clone();
         match (&self.config.index, graph.as_deref()) {
             (IndexConfig::Hnsw(params), Some(Graph::Live(live))) if !self.is_worth_a_build(params) => {
-                self.grow_graph()?;
-                // While its rows are mended a graph may not lead everywhere: who searches it looks for the nodes that count,
-                // and scans for them where they are few.
-                {
-                    let mut state = self.write();
-                    state.changing = true;
-                    let State { fading, era, .. } = &mut *state;
-                    fading.end(era, std::iter::empty());
-                }
-                while self.read().fading.is_searched() {
-                    // Searches of an earlier moment are still under way. Those of snapshots look for the nodes that count too.
-                    yield_now();
-                }
-                self.fade();
-                live.optimize(&self.pool, progress)?;
-                self.write().changing = false;
-                Ok(())
+                self.mend(live, writer, progress)
             }
             (IndexConfig::Flat, _) => Ok(()),
             (_, Some(_)) if self.is_indexed() => Ok(()),
             _ => self.build(progress),
         }
+    }
+
+    /// Lets a graph take in what it does not hold, and forget what is gone.
+    fn mend(&self, live: &LiveHnsw, writer: &mut Writer, progress: &dyn Progress) -> Result<(), CollectionError> {
+        self.grow_graph().map_err(|cause| self.behind(writer, &cause))?;
+        // While its rows are mended a graph may not lead everywhere: who searches it looks for the nodes that count, and scans for
+        // them where they are few. So it is until it was mended to the end.
+        {
+            let mut state = self.write();
+            state.gaps = true;
+            let State { fading, era, .. } = &mut *state;
+            fading.end(era, std::iter::empty());
+        }
+        while self.read().fading.is_searched() {
+            // Searches of an earlier moment are still under way. Those of snapshots look for the nodes that count too.
+            yield_now();
+        }
+        self.fade();
+        live.optimize(&self.pool, progress)?;
+        self.write().gaps = false;
+        Ok(())
     }
 
     /// Whether a graph is built sooner than grown: all at once, where more is missing than there is.
@@ -152,8 +158,8 @@ impl Collection {
             // The rows lie as the index wants them.
             [SegmentView { vectors, slots, .. }] if slots.len() == snapshot.len() => (build(*vectors)?, slots.clone()),
             _ => {
-                let (map, slots) = gathered(&snapshot, &self.folder)?;
-                (build(Vectors::new(bytemuck::cast_slice(&map), dim))?, slots)
+                let (rows, slots) = gathered(&snapshot, &self.folder)?;
+                (build(Vectors::new(bytemuck::cast_slice(rows.bytes(0..rows.len())), dim))?, slots)
             }
         };
         let written = slots.iter().map(|&slot| (slot, snapshot.written_by(slot).unwrap_or_default()));
@@ -163,6 +169,7 @@ impl Collection {
         (state.graph, state.nodes) = (graph.map(Arc::new), Arc::new(nodes));
         // They were nodes of the graph before.
         state.fading.clear();
+        state.gaps = false;
         Ok(())
     }
 
@@ -187,7 +194,8 @@ impl Collection {
         CollectionStats {
             records: state.snapshot.len(),
             unindexed: state.tail.len(),
-            dead_rows: store.rows - state.snapshot.len() as u64,
+            // The one may be of a later change than the other.
+            dead_rows: store.rows.saturating_sub(state.snapshot.len() as u64),
             segments: store.segments,
             sequence: store.sequence,
             disk_bytes: used(&self.folder),
@@ -199,24 +207,26 @@ impl Collection {
     /// seldom read, as the index's codes answer without them. Changes and searches go on meanwhile; after an
     /// [`optimize`](Self::optimize) nothing is packed that does not count.
     pub fn pack(&self, options: &PackOptions) -> Result<Packed, CollectionError> {
+        let _packing = self.packing.lock().unwrap_or_else(PoisonError::into_inner);
         let packed = self.store.pack(options)?;
-        self.look_anew()?;
+        self.look_anew();
         Ok(packed)
     }
 
     /// Gives back the memory that packed vectors were unpacked into; how many bytes.
     pub fn cool(&self) -> Result<u64, CollectionError> {
         let given_back = self.store.cool()?;
-        self.look_anew()?;
+        self.look_anew();
         Ok(given_back)
     }
 
     /// Shows searches rows where they lie now.
-    fn look_anew(&self) -> Result<(), CollectionError> {
-        // Between two changes: the store is of the same one as the rest.
-        let _writer = self.lock_writer()?;
-        self.write().snapshot = self.store.snapshot();
-        Ok(())
+    fn look_anew(&self) {
+        // Between two changes the store is of the same one as the rest, unless that could not follow.
+        let writer = self.writer.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner));
+        if writer.as_ref().is_none_or(|writer| self.check(writer).is_ok()) {
+            self.write().snapshot = self.store.snapshot();
+        }
     }
 
     /// Checks everything: each row, each page of metadata and the index's files against their checksums, and that store, metadata
@@ -255,33 +265,14 @@ impl Collection {
         }
         Ok(damage)
     }
-
-    /// Copies the collection as it is now to a folder that is empty or missing, durably. Changes wait meanwhile, searches do not.
-    pub fn backup(&self, to: impl AsRef<Path>) -> Result<(), CollectionError> {
-        let to = to.as_ref();
-        let mut writer = self.lock_writer()?;
-        self.check(&writer)?;
-        self.store.sync()?;
-        self.keep_metadata(&mut writer)?;
-        fs::create_dir_all(to).map_err(io("create", to))?;
-        if fs::read_dir(to).map_err(io("read", to))?.next().is_some() {
-            return Err(CollectionError::Exists(to.to_owned()));
-        }
-        copy_folder(&self.vectors_path(), &to.join(VECTORS))?;
-        copy_files(&self.folder, to)?;
-        // The copy of an open database is one that was not closed: this closes it.
-        let schema = self.config.schema.as_ref();
-        drop(schema.map(|schema| MetadataStore::open(to.join(METADATA), schema)).transpose()?);
-        Ok(())
-    }
 }
 
-/// All vectors of a snapshot, in the order of their slots, in a file of their own that nobody else sees: they may be more than
-/// memory holds.
-fn gathered(snapshot: &Snapshot, folder: &Path) -> Result<(Map, Vec<u32>), CollectionError> {
+/// All vectors of a snapshot, in the order of their slots, in a file without a name that goes with the process: they may be more than
+/// memory holds. There is at least one.
+fn gathered(snapshot: &Snapshot, folder: &Path) -> Result<(Window, Vec<u32>), CollectionError> {
     let mut slots = Vec::with_capacity(snapshot.len());
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(io("write into", folder))?;
-    let mut writer = BufWriter::with_capacity(COPIED, file);
+    let file = tempfile::tempfile_in(folder).map_err(io("write into", folder))?;
+    let mut writer = BufWriter::with_capacity(GATHERED, file);
     let mut buffer = Vec::new();
     for (slot, _) in snapshot.slots() {
         let written = with_row(snapshot, slot, &mut buffer, |row| writer.write_all(bytemuck::cast_slice(row)))?;
@@ -289,8 +280,9 @@ fn gathered(snapshot: &Snapshot, folder: &Path) -> Result<(Map, Vec<u32>), Colle
         slots.push(slot);
     }
     let file = writer.into_inner().map_err(|error| io("write into", folder)(error.into_error()))?;
-    let map = Map::open(file.path()).map_err(io("map a file in", folder))?;
-    Ok((map, slots))
+    let bytes = slots.len() * snapshot.shape().dim * size_of::<f32>();
+    let rows = Window::open(&file, bytes, bytes).map_err(io("map a file in", folder))?;
+    Ok((rows, slots))
 }
 
 fn used(folder: &Path) -> u64 {
@@ -302,39 +294,4 @@ fn used(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.map(bytes).sum()
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<(), CollectionError> {
-    fs::create_dir(to).map_err(io("create", to))?;
-    copy_files(from, to)
-}
-
-/// Copies the files of a folder, not those of folders in it. The description of a collection comes last: with it there is one.
-fn copy_files(from: &Path, to: &Path) -> Result<(), CollectionError> {
-    let entries = fs::read_dir(from).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io("read", from))?;
-    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
-    paths.sort_by_key(|path| path.extension().is_some_and(|extension| extension == "json"));
-    for path in paths {
-        let target = to.join(path.file_name().expect("a file of a folder has a name"));
-        copy_file(&path, &target).map_err(io("copy to", &target))?;
-    }
-    File::open(to).and_then(|folder| folder.sync_all()).map_err(io("sync", to))
-}
-
-fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
-    let (mut source, mut target) = (File::open(from)?, File::options().write(true).create_new(true).open(to)?);
-    let mut piece = vec![0; COPIED];
-    loop {
-        let read = source.read(&mut piece)?;
-        if read == 0 {
-            break;
-        }
-        if piece[..read].iter().all(|&byte| byte == 0) {
-            target.seek(SeekFrom::Current(read as i64))?;
-        } else {
-            target.write_all(&piece[..read])?;
-        }
-    }
-    target.set_len(source.stream_position()?)?;
-    target.sync_all()
 }

@@ -38,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod begin;
 mod config;
 mod era;
@@ -94,6 +95,8 @@ pub struct Collection {
     pool: ThreadPool,
     /// Odd while documents and nodes are of different changes.
     turns: AtomicU64,
+    /// Held while vectors are packed, or copied with the files they lie in. Before the writer's, where both are.
+    packing: Mutex<()>,
     /// Memory for searchers.
     idle: Idle<SearchScratch>,
 }
@@ -107,8 +110,10 @@ struct State {
     nodes: Arc<Nodes>,
     /// Slots of vectors that the graph does not hold.
     tail: IdSet,
-    /// Whether the graph may hold vectors that no node is known of yet, or not lead everywhere.
+    /// Whether the graph may hold vectors that no node is known of yet.
     changing: bool,
+    /// Whether the graph may not lead everywhere: from when it is mended until it is.
+    gaps: bool,
     /// Held by searches and snapshots that see this state.
     era: Arc<Era>,
     fading: Fading,
@@ -117,7 +122,16 @@ struct State {
 impl State {
     fn new(snapshot: Snapshot, graph: Option<Arc<Graph>>, nodes: Nodes, tail: IdSet) -> Self {
         let nodes = Arc::new(nodes);
-        Self { snapshot, graph, nodes, tail, changing: false, era: Arc::default(), fading: Fading::default() }
+        Self {
+            snapshot,
+            graph,
+            nodes,
+            tail,
+            changing: false,
+            gaps: false,
+            era: Arc::default(),
+            fading: Fading::default(),
+        }
     }
 }
 

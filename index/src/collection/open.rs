@@ -10,7 +10,7 @@ use nearlab_storage::store::{StoreError, StoreOptions, VectorStore};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::begin::{Beginning, remove_mark};
-use super::graph::Graph;
+use super::graph::{self, Graph};
 use super::measure::with_row;
 use super::nodes::{NONE, Nodes};
 use super::sync::atomic::AtomicU64;
@@ -71,6 +71,8 @@ impl Collection {
     pub fn open_on(disk: impl Disk + 'static, threads: usize) -> Result<Self, CollectionError> {
         let folder = disk.folder().to_owned();
         let config = CollectionConfig::load(&folder)?;
+        // A process that was killed may have given it its name, and not made that durable.
+        disk.sync_folder().map_err(io("sync", &folder))?;
         let pool = pool(threads)?;
         let vectors = folder.join(VECTORS);
         if !vectors.is_dir() {
@@ -80,8 +82,10 @@ impl Collection {
         let schema = config.schema.as_ref();
         let metadata = schema.map(|schema| MetadataStore::open_on(&disk, METADATA, schema)).transpose()?;
         remove_mark(&disk);
-        let (state, generation) = opened_state(&folder, &config, &store, Some(&pool));
-        let writer = Writer::at(generation);
+        graph::remove_unfinished(&disk);
+        let state = opened_state(&folder, &config, &store, Some(&pool));
+        let durable = metadata.as_ref().map_or(Ok(0), MetadataStore::sequence)?;
+        let writer = Writer::at(graph::newest(&folder), durable);
         let collection = Self::over(Box::new(disk), config, (store, metadata), (state, pool), Some(writer));
         collection.catch_up()?;
         Ok(collection)
@@ -103,7 +107,7 @@ impl Collection {
                 return Err(CollectionError::Stale { path: folder.join(METADATA), expected, found });
             }
         }
-        let (state, _) = opened_state(folder, &config, &store, None);
+        let state = opened_state(folder, &config, &store, None);
         Ok(Self::over(Box::new(Folder::at(folder)), config, (store, metadata), (state, pool), None))
     }
 
@@ -124,6 +128,7 @@ impl Collection {
             writer: writer.map(Mutex::new),
             pool,
             turns: AtomicU64::new(0),
+            packing: Mutex::new(()),
             idle: Idle::default(),
         }
     }
@@ -137,6 +142,7 @@ impl Collection {
             for past in &missed {
                 self.apply_past(past)?;
             }
+            self.store.keep_since(found)?;
             let mut writer = self.lock_writer()?;
             self.keep_metadata(&mut writer)?;
         }
@@ -192,18 +198,10 @@ impl Drop for Collection {
 }
 
 /// What can be searched at once: the newest index, without what is gone; the rest one by one.
-fn opened_state(
-    folder: &Path,
-    config: &CollectionConfig,
-    store: &VectorStore,
-    writable: Option<&ThreadPool>,
-) -> (State, u64) {
+fn opened_state(folder: &Path, config: &CollectionConfig, store: &VectorStore, writable: Option<&ThreadPool>) -> State {
     let snapshot = store.snapshot();
     let opened = Graph::open(folder, (&config.index, config.metric, config.dim), writable);
-    let (graph, mut nodes, generation) = match opened {
-        Some((graph, nodes, generation)) => (Some(graph), nodes, generation),
-        None => (None, Nodes::default(), 0),
-    };
+    let (graph, mut nodes) = opened.map_or_else(|| (None, Nodes::default()), |(graph, nodes)| (Some(graph), nodes));
     let held = nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
     let stale = held.filter(|&(slot, sequence)| snapshot.written_by(slot) != Some(sequence));
     let stale: Vec<u32> = stale.map(|(slot, _)| slot).collect();
@@ -211,7 +209,7 @@ fn opened_state(
         nodes.remove(slot);
     }
     let tail = snapshot.slots().map(|(slot, _)| slot).filter(|&slot| nodes.node(slot).is_none()).collect();
-    (State::new(snapshot, graph.map(Into::into), nodes, tail), generation)
+    State::new(snapshot, graph.map(Into::into), nodes, tail)
 }
 
 fn pool(threads: usize) -> Result<ThreadPool, CollectionError> {

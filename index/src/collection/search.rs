@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nearlab_storage::metadata::{Document, Filter, RoaringBitmap};
+use nearlab_storage::metadata::{Document, Filter, MetadataSnapshot, MetadataStore, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
 use super::era::Era;
@@ -97,13 +97,15 @@ impl Capacity for SearchScratch {
 }
 
 /// What one search looks at.
-struct Scene {
+struct Scene<'a> {
     snapshot: Snapshot,
     graph: Option<Arc<Graph>>,
     /// Of the snapshot that is searched; those of now where there is none.
     nodes: Option<Arc<Nodes>>,
     among: Among,
-    _era: Arc<Era>,
+    /// Of the same change as the rest; none where nothing is asked of it, or a snapshot has its own.
+    metadata: Option<MetadataSnapshot<'a>>,
+    _era: Option<Arc<Era>>,
 }
 
 /// The nodes that count.
@@ -156,29 +158,37 @@ impl<'a> CollectionSearcher<'a> {
             let scene = self.look(options)?;
             let unknown = self.find(&scene, (query, k), options)?;
             if unknown == 0 || attempt == ATTEMPTS {
-                return self.put_hits(&scene.snapshot, options.documents, hits);
+                return self.put_hits(&scene, options.documents, hits);
             }
             attempt += 1;
         }
     }
 
     /// Fixes what is looked at: the slots to compare one by one are put into `tail`, the nodes that pass a filter into `matches`.
-    fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene, CollectionError> {
-        let Self { collection, at, scratch } = self;
-        if let Some(at) = at {
+    fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene<'a>, CollectionError> {
+        let (collection, scratch) = (self.collection, &mut self.scratch);
+        if let Some(at) = self.at {
             let matches = options.filter.map(|filter| at.slots(filter)).transpose()?;
             let scene = scene(at.moment.shown(), matches.as_ref(), scratch);
             return Ok(Scene { nodes: Some(Arc::clone(&at.moment.nodes)), ..scene });
         }
-        let Some(filter) = options.filter else { return Ok(scene(collection.read().shown(), None, scratch)) };
-        let metadata = collection.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
-        collection.settled(|state| Ok(scene(state.shown(), Some(&metadata.filter(filter)?), scratch)))
+        if options.filter.is_none() && !options.documents {
+            return Ok(scene(collection.read().shown(), None, scratch));
+        }
+        collection.settled(|state| {
+            let metadata = collection.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
+            let matches = match options.filter {
+                Some(filter) => Some(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?),
+                None => None,
+            };
+            Ok(Scene { metadata, ..scene(state.shown(), matches.as_ref(), scratch) })
+        })
     }
 
     /// Puts the nearest into `found`, by slot. How many the index found that are not of the moment that is looked at.
     fn find(
         &mut self,
-        scene: &Scene,
+        scene: &Scene<'_>,
         (query, k): (&[f32], usize),
         options: &SearchOptions<'_>,
     ) -> Result<usize, CollectionError> {
@@ -198,7 +208,10 @@ impl<'a> CollectionSearcher<'a> {
         let mut keep = |nodes: &Nodes| {
             found.retain_mut(|neighbor| {
                 let known = nodes.slot(neighbor.id);
-                let seen = known.filter(|&(slot, sequence)| scene.snapshot.written_by(slot) == Some(sequence));
+                let seen = known.filter(|&(slot, sequence)| {
+                    // What the graph took in meanwhile is compared one by one all the same.
+                    scene.snapshot.written_by(slot) == Some(sequence) && tail.binary_search(&slot).is_err()
+                });
                 neighbor.id = seen.map_or(neighbor.id, |(slot, _)| slot);
                 seen.is_some()
             });
@@ -233,7 +246,7 @@ impl<'a> CollectionSearcher<'a> {
         Ok(unknown)
     }
 
-    fn put_hits(&self, snapshot: &Snapshot, documents: bool, hits: &mut Vec<Hit>) -> Result<(), CollectionError> {
+    fn put_hits(&self, scene: &Scene<'_>, documents: bool, hits: &mut Vec<Hit>) -> Result<(), CollectionError> {
         let found = &self.scratch.found;
         hits.clear();
         hits.reserve(found.len());
@@ -241,7 +254,7 @@ impl<'a> CollectionSearcher<'a> {
             let slots: Vec<u32> = found.iter().map(|neighbor| neighbor.id).collect();
             match self.at {
                 Some(at) => at.documents(&slots)?,
-                None => self.collection.documents(&slots)?,
+                None => super::documents(scene.metadata.as_ref(), &slots)?,
             }
         } else {
             Vec::new()
@@ -249,7 +262,7 @@ impl<'a> CollectionSearcher<'a> {
         .into_iter();
         hits.extend(found.iter().filter_map(|neighbor| {
             let document = documents.next().flatten();
-            snapshot.id(neighbor.id).map(|id| Hit { id, distance: neighbor.distance, document })
+            scene.snapshot.id(neighbor.id).map(|id| Hit { id, distance: neighbor.distance, document })
         }));
         Ok(())
     }
@@ -262,13 +275,14 @@ pub(super) struct Shown<'s> {
     pub(super) graph: &'s Option<Arc<Graph>>,
     pub(super) nodes: &'s Nodes,
     pub(super) tail: &'s IdSet,
-    pub(super) era: &'s Arc<Era>,
+    /// To be held while it is searched, where somebody may wait for the searches.
+    pub(super) era: Option<&'s Arc<Era>>,
     /// Whether the graph may hold other nodes than those that count, or not lead everywhere.
     pub(super) changing: bool,
 }
 
 /// Fixes what is shown, or those of it that match.
-fn scene(shown: Shown<'_>, matches: Option<&RoaringBitmap>, scratch: &mut SearchScratch) -> Scene {
+fn scene<'a>(shown: Shown<'_>, matches: Option<&RoaringBitmap>, scratch: &mut SearchScratch) -> Scene<'a> {
     let Shown { snapshot, graph, nodes, tail, era, changing } = shown;
     let SearchScratch { tail: one_by_one, matches: passing, .. } = scratch;
     one_by_one.clear();
@@ -287,13 +301,15 @@ fn scene(shown: Shown<'_>, matches: Option<&RoaringBitmap>, scratch: &mut Search
         (None, _) if changing || !complete => Among::Alive(Arc::clone(nodes.alive())),
         (None, _) => Among::All,
     };
-    Scene { snapshot: snapshot.clone(), graph: graph.clone(), nodes: None, among, _era: Arc::clone(era) }
+    let (snapshot, graph) = (snapshot.clone(), graph.clone());
+    Scene { snapshot, graph, nodes: None, among, metadata: None, _era: era.map(Arc::clone) }
 }
 
 impl State {
     fn shown(&self) -> Shown<'_> {
         let Self { snapshot, graph, nodes, tail, era, .. } = self;
-        Shown { snapshot, graph, nodes, tail, era, changing: self.changing || !self.fading.is_empty() }
+        let changing = self.changing || self.gaps || !self.fading.is_empty();
+        Shown { snapshot, graph, nodes, tail, era: Some(era), changing }
     }
 }
 

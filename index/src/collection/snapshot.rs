@@ -38,8 +38,9 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn shown(&self) -> Shown<'_> {
-        let Self { snapshot, graph, nodes, tail, era } = self;
-        Shown { snapshot, graph, nodes, tail, era, changing: true }
+        let Self { snapshot, graph, nodes, tail, .. } = self;
+        // Its searches hold no era: the snapshot does, and nobody waits for them.
+        Shown { snapshot, graph, nodes, tail, era: None, changing: true }
     }
 }
 

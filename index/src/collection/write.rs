@@ -48,6 +48,8 @@ pub(super) struct Writer {
     pub(super) generation: u64,
     /// Bytes that the metadata has not made durable, only the log.
     waiting: usize,
+    /// The last change that the metadata holds durably.
+    durable: u64,
     /// Why nothing can be changed any more.
     behind: Option<String>,
     /// Memory that changes are worked out in.
@@ -74,9 +76,9 @@ impl Capacity for Scratch {
 }
 
 impl Writer {
-    /// Of a collection whose index is of this generation.
-    pub(super) fn at(generation: u64) -> Self {
-        Self { generation, ..Self::default() }
+    /// Of a collection whose index is of this generation, and whose metadata hold this change.
+    pub(super) fn at(generation: u64, durable: u64) -> Self {
+        Self { generation, durable, ..Self::default() }
     }
 
     /// Bytes of memory that changes are worked out in.
@@ -87,7 +89,8 @@ impl Writer {
 
 impl Collection {
     /// Puts records, in place of any with the same ids. All of them are there when this returns, as durable as asked; the number of
-    /// the change.
+    /// the change. Refused as a whole where vectors have other dimensions, NaN or infinities, or numbers that a `u8` can not hold, where
+    /// documents do not fit the schema or are not as many as the vectors, and while the index is behind.
     pub fn upsert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
         self.change(records, Ids::NONE, durability, How::Upsert)
     }
@@ -98,12 +101,13 @@ impl Collection {
         self.change(records, Ids::NONE, durability, How::Load)
     }
 
-    /// Puts records whose ids are new.
+    /// Puts records whose ids are new; an id that is already there refuses them all ([`CollectionError::Taken`]). Otherwise as
+    /// [`upsert`](Self::upsert).
     pub fn insert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
         self.change(records, Ids::NONE, durability, How::Insert)
     }
 
-    /// Takes records out, as far as they are there.
+    /// Takes records out, as far as they are there; the number of the change, not of the records.
     pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>, durability: Durability) -> Result<u64, CollectionError> {
         let none = Records { ids: Ids::NONE, vectors: Vectors::new(&[], self.config.dim), documents: &[] };
         self.change(&none, ids.into(), durability, How::Upsert)
@@ -195,7 +199,11 @@ impl Collection {
         };
         self.part_nodes();
         self.turns.fetch_add(1, Ordering::AcqRel);
-        let applied = self.apply(committed, documents);
+        if let Err(error) = self.apply(committed, documents) {
+            // Searches go on without the change: documents, nodes and rows are still those of before.
+            self.turns.fetch_add(1, Ordering::AcqRel);
+            return Err(error);
+        }
         let mut state = self.write();
         let State { nodes, tail, fading, era, .. } = &mut *state;
         let nodes = Arc::make_mut(nodes);
@@ -216,7 +224,7 @@ impl Collection {
         drop(state);
         self.turns.fetch_add(1, Ordering::AcqRel);
         self.fade();
-        applied
+        Ok(())
     }
 
     /// Lets the state have nodes of its own where a snapshot holds them too: searches go on while they are copied.
@@ -267,11 +275,16 @@ impl Collection {
         if graph_is_due { self.build(&()) } else { Ok(()) }
     }
 
-    /// Makes the metadata durable; what the store knows is.
+    /// Makes the metadata durable; what the store knows is. The log is kept from where they were durable before: damage to what they
+    /// write now throws them back to there.
     pub(super) fn keep_metadata(&self, writer: &mut Writer) -> Result<(), CollectionError> {
         if let Some(metadata) = &self.metadata {
             metadata.sync()?;
-            self.store.keep_since(metadata.sequence()?)?;
+            let durable = metadata.sequence()?;
+            if durable != writer.durable {
+                self.store.keep_since(writer.durable)?;
+                writer.durable = durable;
+            }
         }
         writer.waiting = 0;
         Ok(())

@@ -7,12 +7,15 @@ mod killed;
 mod model;
 mod rehearsed;
 mod snapshots;
+mod upkeep;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records, SearchOptions};
+use nearlab_index::collection::{
+    Collection, CollectionConfig, CollectionError, Hit, IndexConfig, Records, SearchOptions,
+};
 use nearlab_index::hnsw::{HnswParams, TraversalCodes};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -113,6 +116,12 @@ fn a_graph_is_built_once_there_are_vectors_enough_and_follows_what_comes() {
     assert_eq!(collection.stats().unindexed, 0);
 }
 
+/// Of a vector of its id and its version in turns, by its distance to zero.
+fn version_of(hit: &Hit) -> i64 {
+    let id = ids_of(std::slice::from_ref(hit))[0] as f32;
+    (hit.distance / (DIM / 2) as f32 - id * id).sqrt().round() as i64
+}
+
 #[test]
 fn readers_see_every_record_in_one_version_while_all_are_replaced() {
     for index in [IndexConfig::Flat, hnsw()] {
@@ -135,10 +144,12 @@ fn readers_see_every_record_in_one_version_while_all_are_replaced() {
                 let (collection, writing) = (&collection, &writing);
                 scope.spawn(move || {
                     let mut searcher = collection.searcher();
-                    let options = SearchOptions { filter, ..thorough() };
+                    let options = SearchOptions { filter, documents: true, ..thorough() };
                     while writing.load(Ordering::Relaxed) {
                         let hits = searcher.search(&[0.0; DIM], 60, &options).unwrap();
                         assert_eq!(hits.len(), 60, "{filter:?}");
+                        let version = version_of(&hits[0]);
+                        assert!(hits.iter().all(|hit| hit.document == Some(document(version))), "{hits:?}");
                     }
                 });
             }

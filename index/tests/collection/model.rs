@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use nearlab_index::collection::{
-    Collection, CollectionConfig, CollectionSearcher, CollectionSnapshot, Hit, IndexConfig, Record, Records,
-    SearchOptions,
+    Collection, CollectionConfig, CollectionError, CollectionSearcher, CollectionSnapshot, Hit, IndexConfig, Record,
+    Records, SearchOptions,
 };
 use nearlab_index::hnsw::{Construction, HnswParams, HnswSearchParams, RerankCodes, TraversalCodes};
 use nearlab_index::ivf::{IvfParams, IvfSearchParams};
@@ -212,4 +212,25 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Puts a record.
+pub(crate) fn go_on(collection: &Collection, model: &mut Model, durability: Durability, seeded: &mut Seeded) {
+    let (vector, price) = (seeded.vector(), 17);
+    let records = Records { ids: (&[5]).into(), vectors: Vectors::new(&vector, DIM), documents: &[document(price)] };
+    collection.upsert(&records, durability).unwrap();
+    model.0.insert(5, (vector, price));
+    agree(collection, model, seeded);
+}
+
+/// What a collection holds of the first `ids` ids.
+pub(crate) fn content(collection: &Collection, ids: u64) -> Result<Model, CollectionError> {
+    let ids: Vec<u64> = (0..ids).collect();
+    let records = ids.iter().copied().zip(collection.get(&ids[..])?);
+    let record = |(id, record): (u64, Option<Record>)| {
+        let record = record?;
+        let price = (0..1000).find(|&price| record.document == Some(document(price)));
+        Some((id, (record.vector, price.unwrap_or_else(|| panic!("{:?} is nobody's", record.document)))))
+    };
+    Ok(Model(records.filter_map(record).collect::<BTreeMap<_, _>>()))
 }

@@ -3,7 +3,6 @@
 //! The tests play some; `just crash` plays more. A failure prints the number that plays it again:
 //! `NEARLAB_SEED=12 cargo test --release -p nearlab-index --test collection rehearsed`.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,7 +18,7 @@ use nearlab_storage::metadata::Document;
 use nearlab_storage::store::{Durability, StoreOptions};
 use tempfile::TempDir;
 
-use crate::model::{DIM, Model, Seeded, agree, config, document, hnsw, ivf};
+use crate::model::{DIM, Model, Seeded, agree, answers_agree, config, content, document, go_on, hnsw, ivf};
 
 /// Histories that are played where nobody says how many.
 const HISTORIES: u64 = 24;
@@ -155,6 +154,9 @@ impl<'a> Play<'a> {
         let durability = [Durability::None, Durability::Flush, Durability::Sync][self.seeded.below(3) as usize];
         let (sequence, begun) = (self.now().sequence + 1, self.disk.calls());
         let outcome = how(self.open(), durability);
+        if outcome.is_err() {
+            self.see_one_of([self.now().model.clone(), model.clone()]);
+        }
         self.moments.push(Moment { sequence, model, begun, flushed: None, synced: None, undone: None });
         match outcome {
             Ok(made) => {
@@ -163,6 +165,16 @@ impl<'a> Play<'a> {
             }
             Err(_) => self.reopen(),
         }
+    }
+
+    /// Documents, vectors and searches are all of one of these moments.
+    fn see_one_of(&mut self, moments: [Model; 2]) {
+        let collection = self.collection.as_ref().expect("it is open");
+        // Metadata that could not be written may answer nothing more.
+        let Ok(found) = content(collection, IDS) else { return };
+        let model = moments.into_iter().find(|model| *model == found);
+        let model = model.unwrap_or_else(|| panic!("a change that failed left {found:?}"));
+        answers_agree(collection, collection.config().metric, &model, &mut self.seeded);
     }
 
     fn settle(&mut self, how: impl Fn(&Collection) -> Result<(), CollectionError>) {
@@ -218,7 +230,7 @@ impl<'a> Play<'a> {
     fn moment(&self, at: usize, power_cut: bool, collection: &Collection) -> &Moment {
         let kept = |moment: &Moment| if power_cut { moment.synced } else { moment.flushed };
         let last = self.moments.iter().rposition(|moment| kept(moment).is_some_and(|calls| calls <= at)).unwrap_or(0);
-        let found = (collection.sequence(), content(collection));
+        let found = (collection.sequence(), content(collection, IDS).unwrap());
         let is_it = |moment: &&Moment| {
             let alive = moment.begun <= at && moment.undone.is_none_or(|calls| at < calls);
             alive && moment.sequence == found.0 && moment.model == found.1
@@ -258,26 +270,6 @@ impl<'a> Play<'a> {
         assert_eq!(collection.sequence(), sequence, "killed before call {at}");
         agree(&collection, &model, seeded);
     }
-}
-
-/// Puts a record.
-fn go_on(collection: &Collection, model: &mut Model, durability: Durability, seeded: &mut Seeded) {
-    let (vector, price) = (seeded.vector(), 17);
-    let records = Records { ids: (&[5]).into(), vectors: Vectors::new(&vector, DIM), documents: &[document(price)] };
-    collection.upsert(&records, durability).unwrap();
-    model.0.insert(5, (vector, price));
-    agree(collection, model, seeded);
-}
-
-fn content(collection: &Collection) -> Model {
-    let ids: Vec<u64> = (0..IDS).collect();
-    let records = ids.iter().copied().zip(collection.get(&ids[..]).unwrap());
-    let record = |(id, record): (u64, Option<nearlab_index::collection::Record>)| {
-        let record = record?;
-        let price = (0..1000).find(|&price| record.document == Some(document(price)));
-        Some((id, (record.vector, price.unwrap_or_else(|| panic!("{:?} is nobody's", record.document)))))
-    };
-    Model(records.filter_map(record).collect::<BTreeMap<_, _>>())
 }
 
 #[expect(clippy::print_stdout, reason = "it says which history failed")]

@@ -74,10 +74,14 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Reads RFC 3339. Finer parts than microseconds are refused rather than cut off: `<` would lie about them.
+    /// Reads RFC 3339. Finer parts than microseconds, and leap seconds, are refused rather than cut off: `<` would lie about them.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let refused = |why: &str| TimestampError { found: text.to_owned(), why: why.to_owned() };
         let moment: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| refused(&error.to_string()))?;
+        // Which would be read as the second before.
+        if text.contains(":60") {
+            return Err(refused("it is a leap second"));
+        }
         if moment.subsec_nanosecond() % 1000 != 0 {
             return Err(refused("it is finer than a microsecond"));
         }

@@ -1,0 +1,177 @@
+//! Keeping a collection in shape beside those who use it, and when that does not come to its end.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nearlab_index::collection::{Collection, CollectionError, IndexConfig, SearchOptions};
+use nearlab_index::{BuildError, Progress, Stage};
+use nearlab_simd::Metric;
+use nearlab_storage::store::PackOptions;
+
+use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, upsert};
+
+/// Long enough for anything but waiting for each other.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Cancels what it watches at once.
+struct Cancelled;
+
+impl Progress for Cancelled {
+    fn report(&self, _: Stage, _: u64, _: u64) {}
+
+    fn cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_collection_goes_on_after_an_optimisation_that_was_cancelled() {
+    for index in [hnsw(), ivf()] {
+        let folder = tempfile::tempdir().unwrap();
+        let collection = Collection::create(folder.path().join("c"), config(index, Metric::L2), 2).unwrap();
+        let (mut model, mut seeded) = (Model::default(), Seeded(23));
+        // Once before there is an index, once when there is.
+        for _ in 0..2 {
+            (0..3).for_each(|_| upsert(&collection, &mut model, &mut seeded, 60));
+            let outcome = collection.optimize(&Cancelled);
+            assert!(matches!(outcome, Err(CollectionError::Build(BuildError::Cancelled))), "{outcome:?}");
+            agree(&collection, &model, &mut seeded);
+            upsert(&collection, &mut model, &mut seeded, 30);
+            agree(&collection, &model, &mut seeded);
+            collection.optimize(&()).unwrap();
+            assert_eq!(collection.stats().unindexed, 0);
+            agree(&collection, &model, &mut seeded);
+        }
+    }
+}
+
+#[test]
+fn an_optimisation_ends_while_a_snapshot_is_searched_without_a_pause() {
+    let folder = tempfile::tempdir().unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(hnsw(), Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(29));
+    (0..3).for_each(|_| upsert(&collection, &mut model, &mut seeded, 60));
+    collection.optimize(&()).unwrap();
+    upsert(&collection, &mut model, &mut seeded, 30);
+    let snapshot = collection.snapshot().unwrap();
+    let searching = AtomicBool::new(true);
+    let (told, ends) = mpsc::channel();
+    let ended = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut searcher = snapshot.searcher();
+                while searching.load(Ordering::Relaxed) {
+                    searcher.search(&[100.0; DIM], 5, &SearchOptions::default()).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| told.send(collection.optimize(&()).is_ok()));
+        let ended = ends.recv_timeout(PATIENCE);
+        searching.store(false, Ordering::Relaxed);
+        ended
+    });
+    assert_eq!(ended, Ok(true));
+}
+
+#[test]
+fn backups_are_whole_while_vectors_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(31));
+    let all = PackOptions { growing: true, ..PackOptions::default() };
+    for round in 0..8 {
+        upsert(&collection, &mut model, &mut seeded, 200);
+        let to = folder.path().join(round.to_string());
+        std::thread::scope(|scope| {
+            scope.spawn(|| collection.pack(&all).unwrap());
+            collection.backup(&to).unwrap();
+        });
+        agree(&Collection::open_read_only(&to).unwrap(), &model, &mut seeded);
+    }
+}
+
+#[test]
+fn a_reader_gives_back_the_memory_of_packed_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let collection = Collection::create(&path, config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(37));
+    upsert(&collection, &mut model, &mut seeded, 100);
+    collection.pack(&PackOptions { growing: true, ..PackOptions::default() }).unwrap();
+    drop(collection);
+    let reader = Collection::open_read_only(&path).unwrap();
+    agree(&reader, &model, &mut seeded);
+    assert!(reader.cool().unwrap() > 0);
+    agree(&reader, &model, &mut seeded);
+}
+
+#[test]
+fn an_index_in_the_place_of_a_damaged_one_has_a_generation_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let collection = Collection::create(&path, config(hnsw(), Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(41));
+    upsert(&collection, &mut model, &mut seeded, 200);
+    collection.optimize(&()).unwrap();
+    drop(collection);
+    let index = path.join("index-00000001");
+    let mut bytes = fs::read(&index).unwrap();
+    bytes[4096] ^= 1;
+    fs::write(&index, &bytes).unwrap();
+    let collection = Collection::open(&path, 1).unwrap();
+    collection.optimize(&()).unwrap();
+    assert!(path.join("index-00000002").exists() && !index.exists());
+    agree(&collection, &model, &mut seeded);
+}
+
+#[test]
+fn what_a_process_left_of_an_index_that_it_was_writing_is_removed_and_never_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    drop(Collection::create(&path, config(hnsw(), Metric::L2), 1).unwrap());
+    let left = ["index.new", ".index.new.x7.tmp"].map(|name| path.join(name));
+    left.iter().for_each(|path| fs::write(path, "half").unwrap());
+    let collection = Collection::open(&path, 1).unwrap();
+    assert!(left.iter().all(|path| !path.exists()));
+    fs::write(&left[1], "half").unwrap();
+    let backup = folder.path().join("backup");
+    collection.backup(&backup).unwrap();
+    assert!(!backup.join(".index.new.x7.tmp").exists());
+}
+
+#[test]
+fn metadata_that_were_damaged_since_they_were_written_are_made_up_for_by_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, left) = (folder.path().join("c"), folder.path().join("left"));
+    let collection = Collection::create(&path, config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    let (mut model, mut seeded) = (Model::default(), Seeded(43));
+    upsert(&collection, &mut model, &mut seeded, 100);
+    collection.sync().unwrap();
+    let before = fs::read(path.join("metadata.redb")).unwrap();
+    upsert(&collection, &mut model, &mut seeded, 40);
+    // Durable, and the log begins anew.
+    collection.optimize(&()).unwrap();
+    copy(&path, &left);
+    let whole = fs::read(left.join("metadata.redb")).unwrap();
+    let pages = whole.chunks(4096).zip(before.chunks(4096)).enumerate();
+    let changed: Vec<usize> = pages.filter(|(_, (now, then))| now != then).map(|(page, _)| page).collect();
+    let mut made_up = 0;
+    for page in changed {
+        let copied = folder.path().join(format!("page-{page}"));
+        copy(&left, &copied);
+        let mut bytes = whole.clone();
+        bytes[page * 4096 + 100] ^= 1;
+        fs::write(copied.join("metadata.redb"), &bytes).unwrap();
+        match Collection::open(&copied, 1) {
+            Ok(opened) => {
+                agree(&opened, &model, &mut seeded);
+                made_up += 1;
+            }
+            Err(error) => assert!(error.to_string().contains("metadata.redb is damaged"), "{error}"),
+        }
+        fs::remove_dir_all(&copied).unwrap();
+    }
+    assert!(made_up > 0);
+}
