@@ -1,8 +1,9 @@
 //! Tells the program which compiler and commit it was built from.
 //!
 //! Everything that git cannot answer (no git, no repository, an exported tree) is left out; the program then records
-//! "not known". The script watches the sources and git's own log, never a path that does not exist and never the
-//! index (which `git status` rewrites), so that a second `cargo build` finds nothing to do.
+//! "not known". The script watches the sources, what else decides the program (manifests, the lock, profiles, the compiler)
+//! and git's own log, never a path that does not exist and never the index (which `git status` rewrites), so that a second
+//! `cargo build` finds nothing to do.
 
 use std::{env, path::Path, process::Command};
 
@@ -10,6 +11,10 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     for folder in ["simd", "storage", "index", "datasets", "reports", "harness"] {
         watch(&format!("../{folder}/src"));
+        watch(&format!("../{folder}/Cargo.toml"));
+    }
+    for file in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"] {
+        watch(&format!("../{file}"));
     }
     set("NEARLAB_RUSTC", output(&env::var("RUSTC").unwrap_or_else(|_| "rustc".into()), &["--version"]));
     set("NEARLAB_OPT_LEVEL", env::var("OPT_LEVEL").ok());

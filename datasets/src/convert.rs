@@ -7,18 +7,21 @@
 use std::{
     fmt,
     io::{self, Write},
+    ops::Range,
     path::Path,
     str::FromStr,
 };
 
 use nearlab_simd::Metric;
-use nearlab_storage::{AtomicFile, WriteError};
+use nearlab_storage::{AtomicFile, Vectors, WriteError};
 
 use crate::{
     cache::Cache,
     hdf5::{Compression, Writer},
     npy,
-    prepare::{Check, Input, Job, PrepareError, PrepareOptions, Resolved, resolve, thread_pool},
+    prepare::{
+        Check, Input, Job, PrepareError, PrepareOptions, Resolved, agreed_metric, check_finite, resolve, thread_pool,
+    },
     progress::Progress,
     source::{DataFile, Element, Format, ReadError, RowReader, Source},
     xbin, xvecs,
@@ -174,14 +177,14 @@ fn base_only(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<(), PrepareError> {
-    let metric = file.metric.or(resolved.metric).or(options.metric);
-    let metric = metric.ok_or_else(|| PrepareError::NoMetric { path: file.path.clone() })?;
+    let metric = agreed_metric(&file.path, file.metric, resolved.metric.or(options.metric), options.metric)?;
     let n = limited(&*file.train, options.limit)?;
     let writer = Writer::create(to, metric, file.train.dim(), options.compression)?;
     let mut train = writer.matrix::<f32>("train", n, file.train.dim())?;
     blocks(&mut *file.train, n, progress, |matrix, rows| {
         let mut block = Vec::new();
         matrix.read_f32(rows, &mut block)?;
+        check_fits(matrix, &block)?;
         Ok(train.put(&block)?)
     })?;
     train.finish()?;
@@ -203,11 +206,11 @@ fn pick(
     let other = |path: Option<&std::path::PathBuf>| path.map(|path| DataFile::open(path)).transpose();
     let found = match matrix {
         Matrix::Train => Some(file.train),
-        Matrix::Test => file.test.or(other(resolved.test.as_ref())?.map(|f| f.test.unwrap_or(f.train))),
+        Matrix::Test => other(resolved.test.as_ref())?.map(|f| f.test.unwrap_or(f.train)).or(file.test),
         Matrix::Neighbors => {
-            file.neighbors.or(other(resolved.neighbors.as_ref())?.map(|f| f.neighbors.unwrap_or(f.train)))
+            other(resolved.neighbors.as_ref())?.map(|f| f.neighbors.unwrap_or(f.train)).or(file.neighbors)
         }
-        Matrix::Distances => file.distances.or(other(resolved.neighbors.as_ref())?.and_then(|f| f.distances)),
+        Matrix::Distances => other(resolved.neighbors.as_ref())?.and_then(|f| f.distances).or(file.distances),
     };
     found.ok_or_else(|| ReadError::malformed(&path, "matrix to convert", matrix.name(), "no such matrix").into())
 }
@@ -247,6 +250,10 @@ fn single(
         } else {
             let mut block = Vec::new();
             matrix.read_f32(rows, &mut block)?;
+            if matrix.element().is_integer() && matrix.element().size() >= 4 {
+                check_whole(matrix, first..first + block.len() / d)?;
+            }
+            check_fits(matrix, &block)?;
             write_block(&mut out, d, prefixed, &block).map_err(failed)
         }
     })?;
@@ -256,6 +263,32 @@ fn single(
 
 fn write_block<T: bytemuck::Pod>(out: &mut AtomicFile, d: usize, prefixed: bool, rows: &[T]) -> io::Result<()> {
     if prefixed { xvecs::write_rows(out, d, rows) } else { out.write_all(bytemuck::cast_slice(rows)) }
+}
+
+/// Refuses numbers of 64 bits that are none as `f32`.
+fn check_fits(matrix: &dyn RowReader, block: &[f32]) -> Result<(), PrepareError> {
+    if matrix.element() != Element::F64 {
+        return Ok(());
+    }
+    check_finite(matrix, Vectors::new(block, matrix.dim()))
+}
+
+/// Refuses ids that would be others as `f32`.
+fn check_whole(matrix: &mut dyn RowReader, rows: Range<usize>) -> Result<(), PrepareError> {
+    let (first, d) = (rows.start, matrix.dim());
+    let mut ids = Vec::new();
+    matrix.read_i64(rows, &mut ids)?;
+    match ids.iter().position(|&id| (id as f32) as i64 != id) {
+        None => Ok(()),
+        Some(at) => Err(PrepareError::Neighbor {
+            path: matrix.path().to_path_buf(),
+            matrix: matrix.name().to_owned(),
+            row: first + at / d,
+            column: at % d,
+            expected: "a number that a float of 32 bits holds".into(),
+            found: ids[at],
+        }),
+    }
 }
 
 /// Ids as `i32`, where they fit.

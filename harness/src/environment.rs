@@ -3,7 +3,7 @@
 //! Read from `/proc`, `/sys` and what the build script found. A fact that cannot be read is `None` or empty, never
 //! guessed.
 
-use std::{collections::BTreeMap, env, fs, sync::OnceLock};
+use std::{collections::BTreeMap, env, fs, io, path::PathBuf, sync::OnceLock};
 
 use nearlab_reports::record::Environment;
 use nearlab_storage::mmap::Map;
@@ -45,6 +45,7 @@ pub fn describe() -> Environment {
         memory_bytes: memory_bytes(),
         hypervisor: all_flags(&cpuinfo).any(|flag| flag == "hypervisor"),
         simd_tier: nearlab_simd::kernels().tier().to_string(),
+        simd_tier_codes: Some(nearlab_simd::code_kernels().tier().to_string()),
         transparent_huge_pages: read_line("/sys/kernel/mm/transparent_hugepage/enabled").map(|line| chosen(&line)),
         governor: read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         kernel: read_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "not known".to_owned()),
@@ -76,10 +77,16 @@ pub fn code_version() -> String {
 fn program_hash() -> String {
     static HASH: OnceLock<String> = OnceLock::new();
     let hash = || {
-        let program = env::current_exe().and_then(|path| Map::open(&path));
+        let program = program().and_then(|path| Map::open(&path));
         program.map_or_else(|_| "program-unknown".to_owned(), |bytes| format!("program-{:016x}", xxh3_64(&bytes)))
     };
     HASH.get_or_init(hash).clone()
+}
+
+/// Where this program is, for whoever starts or reads it once more. On Linux the kernel's own link to what runs: the name that
+/// the program was started by may have gone to a newer build since, or to nothing.
+pub fn program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { env::current_exe() }
 }
 
 /// Load averages over 1, 5 and 15 minutes.
@@ -181,6 +188,7 @@ fn identity(environment: &Environment) -> String {
     add(&format!("{:?}", environment.cores_allowed));
     add(&environment.memory_bytes.to_string());
     add(&environment.simd_tier);
+    add(environment.simd_tier_codes.as_deref().unwrap_or(""));
     add(environment.transparent_huge_pages.as_deref().unwrap_or(""));
     add(environment.governor.as_deref().unwrap_or(""));
     add(&environment.kernel);
@@ -213,6 +221,15 @@ mod tests {
         let mut other = environment.clone();
         other.cpu_model = "another".into();
         assert_ne!(identity(&other), environment.id);
+        let mut scored_otherwise = environment.clone();
+        scored_otherwise.simd_tier_codes = Some("another".into());
+        assert_ne!(identity(&scored_otherwise), environment.id);
+    }
+
+    #[test]
+    fn this_program_can_be_read() {
+        assert!(fs::metadata(program().unwrap()).unwrap().len() > 0);
+        assert!(program_hash().len() > "program-".len() && program_hash() != "program-unknown");
     }
 
     #[test]

@@ -119,7 +119,7 @@ def selecting(faiss, index, selector):
     if isinstance(index, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
     if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe, max_codes=index.max_codes)
     if isinstance(index, (faiss.IndexFlat, faiss.IndexScalarQuantizer)):
         return faiss.SearchParameters(sel=selector)
     raise base.Unsupported(f"{type(index).__name__} of faiss takes no selector")

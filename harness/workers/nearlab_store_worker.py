@@ -6,7 +6,6 @@ takes (`convert`, not timed), and come back as the library returns them.
 """
 
 import array
-import gc
 import importlib.util
 import json
 import mmap
@@ -30,8 +29,7 @@ base = load_base()
 sys.path = base.without_own_folder(sys.path, FOLDER)
 Refused = base.Refused
 BATCH = 10_000
-FILTER_SECONDS = 0.3
-PASS_SECONDS = 2.0
+FILTER_SECONDS, PASS_SECONDS = 0.3, 2.0
 
 
 class Store:
@@ -142,6 +140,7 @@ class Rows:
         self.n, self.d, self.offset = matrix["n"], matrix["d"], matrix["offset"]
         with open(matrix["path"], "rb") as file:
             self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.map[self.offset : self.offset + self.n * self.d * 4 : base.PAGE]  # faults every page in, before any clock
 
     def buffer(self, first, last):
         return memoryview(self.map)[self.offset + first * self.d * 4 : self.offset + last * self.d * 4]
@@ -167,17 +166,18 @@ def loaded(trial, store, rows):
 
 
 def bulk_load(trial, store):
-    rows, clock, samples = Rows(trial["train"]), time.perf_counter_ns, []
+    rows, clock, samples, cpu = Rows(trial["train"]), time.perf_counter_ns, [], 0.0
     store.create(trial["folder"], rows.d, trial["params"]["durability"])
-    cpu = 0.0
-    for batch in rows.batches(store, trial["params"]["batch"]):
+    with base.Uncollected():
+        for batch in rows.batches(store, trial["params"]["batch"]):
+            start, used = clock(), time.process_time()
+            store.write(batch)
+            samples.append(clock() - start)
+            cpu += time.process_time() - used
         start, used = clock(), time.process_time()
-        store.write(batch)
-        samples.append(clock() - start)
+        store.sync()
+        sync = clock() - start
         cpu += time.process_time() - used
-    start = clock()
-    store.sync()
-    sync = clock() - start
     write_samples(trial, 0, samples)
     disk = taken(trial["folder"])
     store.written()
@@ -223,13 +223,11 @@ def point_read(trial, store):
         calls = [ids[first : first + size] for first in range(0, len(ids), size)]
         for _ in range(max(trial["warmup"], 1)):
             until(store.read, calls)
-        gc.collect()
-        gc.disable()
-        start, used = time.perf_counter(), time.process_time()
-        done = until(store.read, calls)
-        wall, cpu = time.perf_counter() - start, time.process_time() - used
-        samples = timed_pass(store, calls[:done])
-        gc.enable()
+        with base.Uncollected():
+            start, used = time.perf_counter(), time.process_time()
+            done = until(store.read, calls)
+            wall, cpu = time.perf_counter() - start, time.process_time() - used
+            samples = timed_pass(store, calls[:done])
         read = min(done * size, len(ids))
         write_samples(trial, number, samples)
         points.append(
@@ -252,9 +250,11 @@ def compaction(trial, store):
     store.sync()
     calls = [[number] for number in ids]
     timed_pass(store, calls)
-    start = time.perf_counter()
-    samples = timed_pass(store, calls)
-    before = {"rows": len(ids), "bytes": len(ids) * rows.d * 4, "calls": len(ids), "wall_seconds": time.perf_counter() - start}
+    with base.Uncollected():
+        start = time.perf_counter()
+        samples = timed_pass(store, calls)
+        wall = time.perf_counter() - start
+    before = {"rows": len(ids), "bytes": len(ids) * rows.d * 4, "calls": len(ids), "wall_seconds": wall}
     write_samples(trial, 0, samples)
     full, during, over = taken(trial["folder"]), [], threading.Event()
 
@@ -268,14 +268,15 @@ def compaction(trial, store):
                     return
 
     thread = threading.Thread(target=reading)
-    thread.start()
-    start = time.perf_counter()
-    try:
-        store.compact()
-        wall = time.perf_counter() - start
-    finally:
-        over.set()
-        thread.join()
+    with base.Uncollected():
+        thread.start()
+        start = time.perf_counter()
+        try:
+            store.compact()
+            wall = time.perf_counter() - start
+        finally:
+            over.set()
+            thread.join()
     left = taken(trial["folder"])
     write_samples(trial, 1, during)
     write_check(trial, store)
@@ -300,10 +301,11 @@ def reopen(trial, store):
         if trial["params"]["after"] == "close":
             store.close()
         return []
-    start, used = time.perf_counter(), time.process_time()
-    store.open(trial["folder"], rows.d)
-    store.read(trial["check"][:1])
-    wall, cpu = time.perf_counter() - start, time.process_time() - used
+    with base.Uncollected():
+        start, used = time.perf_counter(), time.process_time()
+        store.open(trial["folder"], rows.d)
+        store.read(trial["check"][:1])
+        wall, cpu = time.perf_counter() - start, time.process_time() - used
     write_check(trial, store)
     return [
         {
@@ -327,18 +329,18 @@ def filters(trial, store):
         store.write_fields(batch)
         samples.append(time.perf_counter_ns() - start)
 
-    with open(trial["fields"], encoding="utf-8") as file:
+    with base.Uncollected(), open(trial["fields"], encoding="utf-8") as file:
         for line in file:
             size += len(line)
             records.append(json.loads(line))
             if len(records) == 50_000:
                 put()
                 first, records = first + len(records), []
-    if records:
-        put()
-    start = time.perf_counter_ns()
-    store.sync()
-    sync = time.perf_counter_ns() - start
+        if records:
+            put()
+        start = time.perf_counter_ns()
+        store.sync()
+        sync = time.perf_counter_ns() - start
     write_samples(trial, 0, samples)
     points = [
         {
@@ -352,10 +354,11 @@ def filters(trial, store):
     ]
     for number, point in enumerate(trial["points"][1:], 1):
         found, samples = len(store.filter(point["filter"])), []
-        while len(samples) < 5 or (sum(samples) < FILTER_SECONDS * 1e9 and len(samples) < 1000):
-            start = time.perf_counter_ns()
-            store.filter(point["filter"])
-            samples.append(time.perf_counter_ns() - start)
+        with base.Uncollected():
+            while len(samples) < 5 or (sum(samples) < FILTER_SECONDS * 1e9 and len(samples) < 1000):
+                start = time.perf_counter_ns()
+                store.filter(point["filter"])
+                samples.append(time.perf_counter_ns() - start)
         write_samples(trial, number, samples)
         points.append(
             {
@@ -373,6 +376,7 @@ MODES = {"bulk_load": bulk_load, "point_read": point_read, "compaction": compact
 
 def main(store):
     """Runs one trial: `worker.py trial.json`. Exits with 0 unless the protocol itself broke."""
+    base.end_with_the_harness()
     channel = base.Channel()
     with open(sys.argv[-1], encoding="utf-8") as file:
         trial = json.load(file)

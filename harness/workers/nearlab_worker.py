@@ -5,15 +5,19 @@ searches, and writes ids and latencies. Standard output belongs to the protocol:
 standard error. numpy is imported late, so that its absence is reported like that of the library.
 """
 
+import ctypes
 import gc
 import json
 import os
 import resource
+import select
+import signal
 import sys
 import tempfile
 import time
 
 PROTOCOL = 1
+PAGE = 4096
 
 
 class Refused(Exception):
@@ -84,6 +88,18 @@ class Channel:
         self.out.flush()
 
 
+def end_with_the_harness():
+    """Ends this process when the harness ends, however that is: a long build would go on without anyone to hear of it."""
+    if sys.platform != "linux":
+        return  # the end of the input comes all the same, when the build is done
+    ctypes.CDLL(None).prctl(1, ctypes.c_ulong(signal.SIGKILL))  # PR_SET_PDEATHSIG
+    # It may have ended before that: nobody holds the other end of the input, and nothing is left in it.
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    if poll.poll(0) == [(0, select.POLLHUP)]:
+        sys.exit(1)
+
+
 def without_own_folder(path, folder):
     """sys.path without the workers' folder: `import faiss` there would find the worker and not the library."""
     own = os.path.realpath(folder)
@@ -114,27 +130,28 @@ def choose(given, known, what):
     return {name: float(value) if known[name][0] is float else value for name, value in values.items()}
 
 
-def map_matrix(matrix):
+def map_matrix(matrix, element="f32", dtype="<f4"):
     """A Matrix of the trial as a read-only array over the file."""
     import numpy
 
-    if matrix["element"] != "f32":
-        raise Refused(f"element: expected f32, found {matrix['element']}")
+    if matrix["element"] != element:
+        raise Refused(f"element: expected {element}, found {matrix['element']}")
     shape = (matrix["n"], matrix["d"])
-    return numpy.memmap(matrix["path"], dtype="<f4", mode="r", offset=matrix["offset"], shape=shape)
+    return numpy.memmap(matrix["path"], dtype=dtype, mode="r", offset=matrix["offset"], shape=shape)
+
+
+def fault_in(mapped):
+    """Touches every page of a mapped array: reading the data is a part of `read`, not of the first build that looks."""
+    import numpy
+
+    numpy.asarray(mapped).reshape(-1).view("u1")[::PAGE].sum()
 
 
 def map_filters(filters, queries):
     """The filters of a request: (filters x bytes, which of them each query uses)."""
     import numpy
 
-    def mapped(matrix, dtype, element):
-        if matrix["element"] != element:
-            raise Refused(f"element: expected {element}, found {matrix['element']}")
-        shape = (matrix["n"], matrix["d"])
-        return numpy.memmap(matrix["path"], dtype=dtype, mode="r", offset=matrix["offset"], shape=shape)
-
-    bitmaps, of_query = mapped(filters["bitmaps"], "u1", "u8"), mapped(filters["of_query"], "<i4", "i32")
+    bitmaps, of_query = map_matrix(filters["bitmaps"], "u8", "u1"), map_matrix(filters["of_query"], "i32", "<i4")
     if of_query.shape != (queries, 1) or of_query.min() < 0 or of_query.max() >= len(bitmaps):
         raise Refused(f"filters: expected one of {len(bitmaps)} for each of {queries} queries, found {of_query.shape}")
     # In memory: a mapped page is no part of a search.
@@ -191,12 +208,22 @@ def prepared(rows, metric):
     return numpy.divide(rows, lengths, out=numpy.zeros(rows.shape, dtype="f4"), where=lengths > 0)
 
 
-class Timed:
-    """Wall and CPU seconds and page faults of a `with` block, without the garbage collector."""
+class Uncollected:
+    """A `with` block without the garbage collector, which would run on the library's time."""
 
     def __enter__(self):
         gc.collect()
         gc.disable()
+
+    def __exit__(self, *_):
+        gc.enable()
+
+
+class Timed(Uncollected):
+    """Wall and CPU seconds and page faults of a `with` block, without the garbage collector."""
+
+    def __enter__(self):
+        super().__enter__()
         self.usage = resource.getrusage(resource.RUSAGE_SELF)
         self.cpu = time.process_time()
         self.wall = time.perf_counter()
@@ -208,7 +235,7 @@ class Timed:
         after = resource.getrusage(resource.RUSAGE_SELF)
         self.major = after.ru_majflt - self.usage.ru_majflt
         self.minor = after.ru_minflt - self.usage.ru_minflt
-        gc.enable()
+        super().__exit__()
 
 
 def latency_pass(library, queries, k):
@@ -252,6 +279,17 @@ def throughput_pass(library, queries, k):
     return timed, fixed_width(found, len(queries), k), None
 
 
+def write_samples(request, ids, times):
+    """Writes the ids and, where they are asked for, the latencies: both files, or neither."""
+    write_whole(request["ids"], ids)
+    if request.get("latencies"):
+        try:
+            write_whole(request["latencies"], times)
+        except BaseException:
+            os.unlink(request["ids"])
+            raise
+
+
 def measure(library, queries, request, channel):
     """One `search` request; returns the fields of `searched`."""
     key, k, mode = request["key"], request["k"], request["mode"]
@@ -261,6 +299,8 @@ def measure(library, queries, request, channel):
         raise Refused(f"mode: expected latency or throughput or filtered, found {mode}")
     if (mode == "filtered") != bool(filters):
         raise Refused(f"filters: mode {mode} and its filters do not go together")
+    if request.get("latencies") and mode == "throughput":
+        raise Refused("latencies were asked for in throughput mode, which times the whole pass only")
     if k < 1:
         raise Refused(f"k: expected at least 1, found {k}")
     threads = request["threads"] if mode == "throughput" else 1
@@ -276,11 +316,7 @@ def measure(library, queries, request, channel):
         passes[mode](library, prepared, k)
     channel.send("searching", key=key, done=request["warmup"] * len(queries), total=total)
     timed, ids, times = passes[mode](library, prepared, k)
-    write_whole(request["ids"], ids)
-    if request.get("latencies"):
-        if times is None:
-            raise Refused(f"latencies were asked for in {mode} mode, which times the whole pass only")
-        write_whole(request["latencies"], times)
+    write_samples(request, ids, times)
     return {
         "key": key,
         "wall_seconds": timed.wall,
@@ -301,6 +337,8 @@ def build(library, trial, channel):
         raise Refused("profiles are taken of nearlab's own indexes only")
     start = time.perf_counter()
     train, test = map_matrix(trial["train"]), map_matrix(trial["test"])
+    fault_in(train)
+    fault_in(test)
     stages["read"] = time.perf_counter() - start
     library.build(trial, train, stages, building)
     if trial.get("save"):
@@ -341,6 +379,7 @@ def serve(library, queries, requests, channel):
 
 def main(library):
     """Runs one trial: `worker.py [options] trial.json`. Exits with 0 unless the protocol itself broke."""
+    end_with_the_harness()
     channel = Channel()
     with open(sys.argv[-1], encoding="utf-8") as file:
         trial = json.load(file)

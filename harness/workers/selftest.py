@@ -271,6 +271,8 @@ def check_failures(folder, script, build, good, bad):
         (good, {"mode": "closed_loop"}, "latency or throughput"),
         (good, {"k": 0}, "at least 1"),
         (good, {"ids": os.path.join(folder, "no", "such", "folder", "ids.bin")}, "No such file"),
+        (good, {"latencies": os.path.join(folder, "no", "such", "folder", "ns.bin")}, "No such file"),
+        (good, {"mode": "throughput", "latencies": os.path.join(folder, "ns.bin")}, "latencies were asked for"),
     ]:
         kind, fields, _ = search(worker, folder, params, **changed)
         assert kind == "failed" and fields["stage"] == "search" and expected in fields["message"], (kind, fields)
@@ -291,6 +293,29 @@ def check_failures(folder, script, build, good, bad):
         assert kind == "failed" and fields["stage"] == "build" and expected in fields["message"], (kind, fields)
         assert worker.end() == 0
     print(f"ok  {script:14}failures")
+
+
+def check_bounded(folder):
+    """What bounds an unfiltered search of faiss' inverted lists bounds a filtered one."""
+    _, _, *matrices = data(folder)
+    worker = Worker(folder, "faiss.py", trial_of({"factory": "IVF16,Flat"}, "l2", matrices))
+    assert worker.read_past("hello", "building")[0] == "built"
+    filters = write_filters(folder, numpy.ones((1, N), dtype=bool), [0] * QUERIES)
+    for bound, same in [(0, True), (N // 10, False)]:
+        params = {"nprobe": 16, "max_codes": bound}
+        plain = search(worker, folder, params)[2]
+        filtered = search(worker, folder, params, mode="filtered", filters=filters)[2]
+        assert (plain == filtered).all(), f"max_codes {bound}"
+        assert (plain == search(worker, folder, {"nprobe": 16, "max_codes": 0})[2]).all() == same, f"max_codes {bound}"
+    assert worker.end() == 0
+    print("ok  faiss.py      max_codes with a filter")
+
+
+def check_abandoned(folder, script):
+    """A worker whose harness has ended before it could ask for the kernel's help says nothing and builds nothing."""
+    _, _, *matrices = data(folder)
+    assert Worker(folder, script, trial_of({}, "l2", matrices)).end() == 1
+    print(f"ok  {script:14}without a harness")
 
 
 def check_missing(folder, script):
@@ -333,6 +358,8 @@ def main():
         check_unit_length(folder)
         check_failures(folder, "hnswlib.py", {"M": 8}, {"ef": 20}, {"efSearch": 20})
         check_failures(folder, "faiss.py", {"factory": "HNSW8"}, {"efSearch": 20}, {"ef": 20})
+        check_bounded(folder)
+        check_abandoned(folder, "faiss.py")
         for script in scripts:
             check_missing(folder, script)
         check_small(folder, "hnswlib.py", {}, {"ef": 10})

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     format,
     grid::{Grid, escape_markdown},
-    points::{self, Point},
+    points::{self, Filtering, Point},
     record::Counters,
     run::RunData,
     stats::{Better, Bootstrap, Interval, interpolate, median},
@@ -119,7 +119,7 @@ pub struct Comparison {
     pub only_b: Vec<String>,
 }
 
-type Key = (String, String, String);
+type Key = (String, String, String, Option<Filtering>);
 
 /// (recall, QPS) of A and of B.
 type Sides = [Vec<(f64, f64)>; 2];
@@ -162,7 +162,7 @@ fn key(point: &Point<'_>) -> Key {
     let threads = point.built.map(|build| (build.threads, build.seed));
     let words = |params| serde_json::to_string(params).unwrap_or_default();
     let params = format!("{} {} {threads:?}", words(point.build), words(point.params));
-    (point.index.to_owned(), params, point.setting.describe(false))
+    (point.index.to_owned(), params, point.setting.describe(false), point.setting.filtering.clone())
 }
 
 fn row(before: &Point<'_>, after: &Point<'_>, options: &Options) -> Row {
@@ -224,15 +224,15 @@ fn changed_counters(before: &Point<'_>, after: &Point<'_>) -> Vec<(&'static str,
 }
 
 fn at_recall(before: &[Point<'_>], after: &[Point<'_>]) -> Vec<AtRecall> {
-    let mut fronts: BTreeMap<(String, String), Sides> = BTreeMap::new();
+    let mut fronts: BTreeMap<(String, String, Option<Filtering>), Sides> = BTreeMap::new();
     for (side, points) in [before, after].into_iter().enumerate() {
         for point in points {
-            let key = (point.index.to_owned(), point.setting.describe(false));
+            let key = (point.index.to_owned(), point.setting.describe(false), point.setting.filtering.clone());
             fronts.entry(key).or_default()[side].push((point.recall, point.qps.median));
         }
     }
     let mut found = Vec::new();
-    for ((index, setting), [before, after]) in fronts {
+    for ((index, setting, _), [before, after]) in fronts {
         for level in LEVELS {
             let estimates = interpolate(&before, level, Better::Higher).zip(interpolate(&after, level, Better::Higher));
             if let Some((before, after)) = estimates {
@@ -246,9 +246,10 @@ fn at_recall(before: &[Point<'_>], after: &[Point<'_>]) -> Vec<AtRecall> {
 fn differences(a: &RunData, b: &RunData) -> Vec<String> {
     let mut out = Vec::new();
     match (&a.dataset, &b.dataset) {
-        (Some(before), Some(after)) if before.sha256 != after.sha256 => out.push(format!(
-            "Different data: A used {} (n {}, d {}), B used {} (n {}, d {}). Speeds and recalls are not comparable.",
-            before.name, before.n, before.d, after.name, after.n, after.d
+        (Some(before), Some(after)) if !before.asks_as(after) => out.push(format!(
+            "Different data: A used {}, B used {}. Speeds and recalls are not comparable.",
+            before.describe(),
+            after.describe()
         )),
         (None, _) | (_, None) => out.push("One run has no data set on record.".to_owned()),
         _ => {}

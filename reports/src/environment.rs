@@ -23,7 +23,7 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
         ("cores allowed", cores.join(" ")),
         ("memory", format::bytes(environment.memory_bytes as f64)),
         ("hypervisor", if environment.hypervisor { "yes" } else { "no" }.to_owned()),
-        ("kernels dispatched to", environment.simd_tier.clone()),
+        ("kernels dispatched to", kernels(environment)),
         ("transparent huge pages", word(&environment.transparent_huge_pages)),
         ("frequency governor", word(&environment.governor)),
         ("kernel", environment.kernel.clone()),
@@ -36,6 +36,14 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
         ("environment id", environment.id.clone()),
         ("arguments", environment.argv.join(" ")),
     ]
+}
+
+/// The instruction sets of the kernels, one word where those for codes are of the same.
+fn kernels(environment: &Environment) -> String {
+    match &environment.simd_tier_codes {
+        Some(codes) if *codes != environment.simd_tier => format!("{}, for codes {codes}", environment.simd_tier),
+        _ => environment.simd_tier.clone(),
+    }
 }
 
 /// What differs and is not expected to: load, steal time, arguments and the id that sums up the rest are left out.

@@ -101,8 +101,11 @@ pub struct Environment {
     pub memory_bytes: u64,
     /// Whether a hypervisor is present.
     pub hypervisor: bool,
-    /// Instruction set that nearlab's kernels really dispatched to.
+    /// Instruction set that nearlab's kernels for vectors really dispatched to.
     pub simd_tier: String,
+    /// The same of the kernels for codes, which are chosen apart; `None` in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simd_tier_codes: Option<String>,
     /// Transparent huge page setting, when readable.
     pub transparent_huge_pages: Option<String>,
     /// CPU frequency governor, when readable.
@@ -162,6 +165,35 @@ pub struct Dataset {
     pub relative_contrast: Option<f64>,
     /// Queries whose true distances were recomputed on load.
     pub truth_checked: u64,
+    /// How the report's queries were drawn; `None`: every query is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+}
+
+/// A part of the queries, drawn with a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Queries of the report.
+    pub report: u64,
+    /// Queries kept for tuning.
+    pub calibrate: u64,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+impl Dataset {
+    /// Whether the same queries are asked of the same vectors by the same metric.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        // Records from before splits were recorded have none.
+        let drawn_alike = self.split.zip(other.split).is_none_or(|(one, another)| one == another);
+        (&self.sha256, &self.metric, self.queries) == (&other.sha256, &other.metric, other.queries) && drawn_alike
+    }
+
+    /// Its name, and what may tell two of one name apart.
+    pub fn describe(&self) -> String {
+        let split = self.split.map_or_else(String::new, |split| format!(" drawn with seed {}", split.seed));
+        format!("{} (n {}, d {}, {}, {} queries{split})", self.name, self.n, self.d, self.metric, self.queries)
+    }
 }
 
 /// An excluded sweep point.
@@ -301,7 +333,7 @@ pub struct Filter {
     pub filters: u64,
     /// Seed of the filters.
     pub seed: u64,
-    /// Mean share of the queries' nearest base vectors (as many as match, at most 100) that match; about the selectivity without
+    /// Mean share of the queries' nearest base vectors (as many as match and are known, at most 100) that match; about the selectivity without
     /// correlation.
     pub near_share: f64,
 }
@@ -379,12 +411,24 @@ pub struct Failure {
     /// Filters, when it failed in a search with some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
-    /// `start`, `build`, `search` or `profile`.
+    /// `start`, `build`, `search`, `cpu profile` or `heap profile`; of a store `repeat 1`, `repeat 2`, ...
     pub stage: String,
     /// What happened.
     pub outcome: Outcome,
     /// One sentence for a person, with the worker's last words.
     pub message: String,
+}
+
+impl Failure {
+    /// Whether the index did not come to be, so that none of its searches could.
+    pub fn is_of_build(&self) -> bool {
+        self.key.is_none() && matches!(self.stage.as_str(), "start" | "build")
+    }
+
+    /// Whether a profile of this kind could not be taken. Older records say `profile`, of whichever kind it was.
+    pub fn is_of_profile(&self, kind: &str) -> bool {
+        self.stage.strip_suffix("profile").is_some_and(|of| of.is_empty() || of.trim_end() == kind)
+    }
 }
 
 /// How a trial ended badly.

@@ -206,15 +206,15 @@ impl Merge {
                 }
             }
             Event::Build(build) => {
-                run.failures.retain(|old| {
-                    old.trial != build.trial || old.key.is_some() || !matches!(old.stage.as_str(), "start" | "build")
-                });
+                run.failures.retain(|old| old.trial != build.trial || !old.is_of_build());
                 self.newest_build.insert(build.trial.clone(), run.builds.len());
                 run.builds.push(build);
             }
             Event::Search(search) => {
                 if self.keys.insert(search.key.clone()) {
-                    run.failures.retain(|old| old.key.as_ref() != Some(&search.key));
+                    // It was built, then, whatever befell an attempt before.
+                    let built = |old: &Failure| old.trial == search.trial && old.is_of_build();
+                    run.failures.retain(|old| old.key.as_ref() != Some(&search.key) && !built(old));
                     let build = self.newest_build.get(&search.trial).copied();
                     run.origins.push(Origin { session: run.runs.len().saturating_sub(1), build });
                     run.searches.push(search);
@@ -228,6 +228,7 @@ impl Merge {
                 run.failures.push(failure);
             }
             Event::Profile(profile) => {
+                run.failures.retain(|old| old.trial != profile.trial || !old.is_of_profile(&profile.kind));
                 run.profiles.retain(|old| {
                     (&old.trial, &old.kind, &old.stage, &old.search)
                         != (&profile.trial, &profile.kind, &profile.stage, &profile.search)
@@ -237,7 +238,8 @@ impl Merge {
             Event::Storage(head) => run.storage = Some(head),
             Event::Stored(stored) => {
                 if self.keys.insert(stored.key.clone()) {
-                    run.failures.retain(|old| old.trial != stored.trial || old.key.is_none());
+                    let repeat = format!("repeat {}", stored.repeat + 1);
+                    run.failures.retain(|old| old.trial != stored.trial || old.stage != repeat);
                     run.stored.push(stored);
                 }
             }

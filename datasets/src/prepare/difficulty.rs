@@ -96,12 +96,16 @@ pub(crate) fn relative_contrast(
     contrast.is_finite().then_some(contrast)
 }
 
+/// Cosine distances of copies of a query, which rounding leaves above zero, are below this.
+const COSINE_NOISE: f64 = 1e-12;
+
 /// A reported distance as one that has a zero; none for the inner product.
 fn rooted(metric: Metric, reported: f32) -> Option<f64> {
     let reported = f64::from(reported);
     match metric {
         Metric::L2 => Some(reported),
-        Metric::Cosine => Some((2.0 * reported).max(0.0).sqrt()),
+        Metric::Cosine if reported <= COSINE_NOISE => Some(0.0),
+        Metric::Cosine => Some((2.0 * reported).sqrt()),
         Metric::InnerProduct => None,
     }
 }
@@ -140,6 +144,9 @@ mod tests {
         assert_eq!(lid_mean(Metric::L2, &truth(2, vec![0.0, 0.0])), None);
         assert_eq!(lid_mean(Metric::L2, &truth(1, vec![1.0])), None);
         assert_eq!(lid_mean(Metric::InnerProduct, &truth(2, vec![-2.0, -1.0])), None);
+        // 1 - x / x, as f64 rounds it.
+        let copies = lid_mean(Metric::Cosine, &truth(3, vec![1.1e-16, 2.0, 4.0])).unwrap();
+        assert!((copies - 2.0 / 2f64.ln()).abs() < 1e-6, "{copies}");
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl Input {
         let test = read_queries(&path, queries.as_deref_mut(), &*base.train)?;
         let (neighbors, distances) = match &resolved.neighbors {
             Some(truth) => open_truth(truth)?,
+            // What lies beside the base vectors is of the queries that lie there.
+            None if resolved.test.is_some() => (None, None),
             None => (base.neighbors.take(), base.distances.take()),
         };
         let counts = (test.len() / base.train.dim(), base.train.rows());
@@ -71,7 +73,7 @@ fn open_truth(path: &Path) -> Result<Matrices, PrepareError> {
 }
 
 /// The metric that file, source and option agree on.
-fn agreed_metric(
+pub(crate) fn agreed_metric(
     path: &Path,
     file: Option<Metric>,
     source: Option<Metric>,
@@ -107,7 +109,7 @@ fn read_queries(
     Ok(test)
 }
 
-fn check_finite(matrix: &dyn RowReader, rows: Vectors<'_, f32>) -> Result<(), PrepareError> {
+pub(crate) fn check_finite(matrix: &dyn RowReader, rows: Vectors<'_, f32>) -> Result<(), PrepareError> {
     match first_non_finite(rows) {
         None => Ok(()),
         Some(found) => Err(PrepareError::NonFinite {

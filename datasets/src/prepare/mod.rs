@@ -43,7 +43,7 @@ pub use error::{PrepareError, TruthFlaw};
 pub use split::QuerySplit;
 
 pub(crate) use difficulty::{lid_mean, relative_contrast, sampled};
-pub(crate) use input::Input;
+pub(crate) use input::{Input, agreed_metric, check_finite};
 pub(crate) use pass::Pass;
 pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use stats::hex;

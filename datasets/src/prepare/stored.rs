@@ -187,15 +187,16 @@ impl<'a> StoredTruth<'a> {
         })
     }
 
-    /// Whether the true neighbours of a query are nearer than the stored ones.
+    /// Whether the true neighbours of a query are nearer than the stored ones. Both are computed exactly here; what a writer may have
+    /// exchanged are neighbours whose distances `f32` can not tell apart.
     fn check_nearer(&self, query: usize, stored: &[(f64, u32)], truth: &[(f64, u32)]) -> Result<(), TruthFlaw> {
-        let q = self.query_norms[query];
-        let scale = |slot: usize| match self.metric {
+        let norms = self.pairs[query * self.k..][..self.k].iter().map(|pair| pair.row_norm);
+        let scale = match self.metric {
             Metric::Cosine => 1.0,
-            Metric::L2 | Metric::InnerProduct => q * q + self.pairs[slot].row_norm.powi(2),
+            Metric::L2 | Metric::InnerProduct => self.query_norms[query].powi(2) + norms.fold(0.0, f64::max).powi(2),
         };
         for (column, (s, t)) in stored.iter().zip(truth).enumerate() {
-            if s.0 - t.0 > 2.0 * RELATIVE * s.0.abs() + CANCELLATION * scale(query * self.k + column) {
+            if s.0 - t.0 > CANCELLATION * scale {
                 let missing = truth.iter().find(|t| stored.iter().all(|s| s.1 != t.1)).unwrap_or(t);
                 return Err(TruthFlaw::Nearer {
                     query,

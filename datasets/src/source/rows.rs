@@ -80,10 +80,13 @@ impl dyn RowReader + '_ {
         Ok(())
     }
 
-    /// Reads the whole matrix as `f32`.
+    /// Reads the whole matrix as `f32`; block by block, for a header may promise rows that do not come.
     pub fn read_all_f32(&mut self) -> Result<Vec<f32>, ReadError> {
-        let mut out = Vec::new();
-        self.read_f32(0..self.rows(), &mut out)?;
+        let (mut out, mut block) = (Vec::new(), Vec::new());
+        for rows in self.blocks() {
+            self.read_f32(rows, &mut block)?;
+            out.extend_from_slice(&block);
+        }
         Ok(out)
     }
 

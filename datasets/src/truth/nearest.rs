@@ -161,9 +161,9 @@ fn compare(metric: Metric, k: usize, queries: Vectors<'_, f32>, best: &mut [Best
     }
 }
 
-/// Whether a pair cannot be among the nearest. A score that is not a number has overflowed and says nothing.
+/// Whether a pair cannot be among the nearest. A score that is not a number, or an infinity, has overflowed and says nothing.
 fn is_far(score: f32, limit: f32) -> bool {
-    score > limit
+    score > limit && score < f32::INFINITY
 }
 
 /// Whether no pair can be among the nearest. Counted, not short-circuited, so that it becomes vector instructions.

@@ -254,6 +254,21 @@ fn a_wrong_distance_or_neighbour_is_found() {
 }
 
 #[test]
+fn a_neighbour_that_is_farther_by_a_thousandth_is_found() {
+    let set = Set {
+        d: 1,
+        train: vec![31.65, 31.62],
+        test_d: 1,
+        test: vec![0.0],
+        k: 1,
+        neighbors: Some(vec![0]),
+        distances: None,
+        ..Set::line()
+    };
+    assert_says(&set.refused(), &["`neighbors` row 0, column 0", "base vector 1 at distance 31.62"]);
+}
+
+#[test]
 fn limits_and_splits_that_cannot_be_served_are_refused() {
     let with = |options: PrepareOptions| Set::line().refused_with(&options);
     assert_says(&with(PrepareOptions { limit: Some(0), ..options() }), &["`limit`: expected at least 1, found 0"]);

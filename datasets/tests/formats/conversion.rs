@@ -128,6 +128,47 @@ fn a_base_without_queries_becomes_a_base_without_queries() {
 }
 
 #[test]
+fn a_metric_that_the_file_contradicts_is_refused() {
+    let place = line();
+    let without = Set { neighbors: None, distances: None, ..Set::line() };
+    without.write(&place.path("euclidean.hdf5"));
+    let options = ConvertOptions { metric: Some(Metric::Cosine), ..ConvertOptions::default() };
+    assert!(!to(&place, "euclidean.hdf5", "a.hdf5", &options).is_empty());
+}
+
+#[test]
+fn ids_that_floats_do_not_hold_are_refused() {
+    let place = Workplace::new();
+    let ids: Vec<i64> = vec![0, 1, 2, 16_777_217, 5, 4];
+    Set { neighbors: Some(ids), ..Set::line() }.write(&place.path("set.hdf5"));
+    let options = ConvertOptions { matrix: Some(Matrix::Neighbors), ..ConvertOptions::default() };
+    let message = to(&place, "set.hdf5", "a.fbin", &options);
+    let expected = "row 1, column 1: expected a number that a float of 32 bits holds, found 16777217";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn queries_of_their_own_are_taken_before_those_beside_the_base_vectors() {
+    let place = line();
+    let mut mine = Vec::new();
+    nearlab_datasets::xbin::write_header(&mut mine, 1, 2).unwrap();
+    mine.extend_from_slice(bytemuck::cast_slice(&[1.0_f32, 4.0]));
+    std::fs::write(place.path("mine.fbin"), mine).unwrap();
+    let files =
+        Files { train: place.path("set.hdf5"), test: place.path("mine.fbin"), neighbors: None, metric: Metric::L2 };
+    let source = Source::from(files);
+    convert(&source, &place.path("one.hdf5"), &ConvertOptions::default(), &place.cache, &()).unwrap();
+    let mut one = DataFile::open(&place.path("one.hdf5")).unwrap();
+    assert_eq!(one.test.take().unwrap().read_all_f32().unwrap(), [1.0, 4.0]);
+    let mut nearest = Vec::new();
+    one.neighbors.unwrap().read_i64(0..1, &mut nearest).unwrap();
+    assert_eq!(nearest[0], 1);
+    let test = ConvertOptions { matrix: Some(Matrix::Test), ..ConvertOptions::default() };
+    convert(&source, &place.path("q.npy"), &test, &place.cache, &()).unwrap();
+    assert_eq!(vectors(&place, "q.npy"), [1.0, 4.0]);
+}
+
+#[test]
 fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
     let place = line();
     let default = ConvertOptions::default();

@@ -26,6 +26,9 @@ use crate::{
     storage,
 };
 
+/// Folder of all runs, unless another one is named.
+const RUNS: &str = "runs";
+
 /// Run an experiment: prepare the data, measure every point, write the report. Continues an unfinished run.
 ///
 /// Measurements go to RUNS/<experiment>/<time>/ as they are made, so a run that is interrupted (or killed) loses
@@ -46,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     retry_failed: bool,
     /// Folder that runs go to.
-    #[arg(long, value_name = "RUNS", default_value = "runs")]
+    #[arg(long, value_name = "RUNS", default_value = RUNS)]
     out: PathBuf,
     /// Measure only: write neither tables nor report (`nearlab report RUN` does that later).
     #[arg(long)]
@@ -157,10 +160,10 @@ pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Opt
     let (measured, planned) = conclusion.measured;
     match &conclusion.end {
         End::Interrupted => {
-            let command = options.command.join(" ");
             display.warn(&format!(
-                "interrupted: {measured} of {planned} measured and recorded in {}\ncontinue with: {command}",
-                conclusion.folder.display()
+                "interrupted: {measured} of {planned} measured and recorded in {}\ncontinue with: {}",
+                conclusion.folder.display(),
+                continuing(options)
             ));
             Ok(INTERRUPTED)
         }
@@ -186,6 +189,18 @@ pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Opt
             Ok(if conclusion.expectations_met() { OK } else { NOT_HELD })
         }
     }
+}
+
+/// The command that goes on with an interrupted run: it finds the run, and tries again what this one was to try again.
+fn continuing(options: &Options) -> String {
+    let mut command = options.command.join(" ");
+    if options.runs != Path::new(RUNS) {
+        let _ = write!(command, " --out {}", options.runs.display());
+    }
+    if options.retry_failed {
+        command.push_str(" --retry-failed");
+    }
+    command
 }
 
 fn failures(conclusion: &Conclusion) -> String {
@@ -229,6 +244,21 @@ fn judged(expectations: &[Expectation]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupted_run_goes_on_where_and_as_it_was_started() {
+        let options = Options {
+            runs: RUNS.into(),
+            new: true,
+            retry_failed: false,
+            report: true,
+            work: Work::Measure,
+            command: reproduce(Path::new("a.yaml")),
+        };
+        assert_eq!(continuing(&options), "nearlab run a.yaml");
+        assert_eq!(continuing(&Options { retry_failed: true, ..options.clone() }), "nearlab run a.yaml --retry-failed");
+        assert_eq!(continuing(&Options { runs: "b".into(), ..options }), "nearlab run a.yaml --out b");
+    }
 
     #[test]
     fn expectations_are_said_one_a_line() {

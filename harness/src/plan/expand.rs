@@ -320,3 +320,21 @@ impl Expansion<'_> {
         Ok(Verdict::Kept)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::spec::{Surroundings, parse};
+
+    #[test]
+    fn an_expectation_may_name_what_goes_without_saying() {
+        for at in ["patience: 0", "sub_dim: 0", "ahead: auto", "interleave: 0", "layers: all", "rerank: 0"] {
+            let yaml = include_str!("../../tests/fixtures/small.yaml").replace("at: {", &format!("at: {{{at}, "));
+            let spec = parse(Path::new("x.yaml"), &yaml, &Surroundings::of_process()).unwrap();
+            let plan = expand(&spec, &Facts::default()).unwrap();
+            assert_eq!(plan.warnings, Vec::<String>::new(), "{at}");
+        }
+    }
+}

@@ -52,7 +52,7 @@ pub struct Facts {
     pub dataset_fingerprint: Option<String>,
     /// Version of nearlab's own code; part of every hash.
     pub code_version: String,
-    /// By index name: text that differs when an external worker differs (a hash of its file).
+    /// By index name: text that differs when an external worker differs (a hash of its files).
     pub worker_versions: BTreeMap<String, String>,
 }
 
@@ -183,6 +183,7 @@ impl PlannedTrial {
     pub fn row<'a>(&'a self, search: &'a PlannedSearch) -> Row<'a> {
         Row {
             index: &self.index,
+            kind: self.kind,
             workload: &search.workload,
             k: search.k,
             threads: search.threads,

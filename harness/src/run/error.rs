@@ -58,6 +58,21 @@ pub enum RunError {
     /// Tables or report.
     #[error("cannot write the report: {0}")]
     Report(String),
+    /// A worker's library is not the one that the run has measured with.
+    #[error(
+        "trial {trial} ({index}) was measured with another version before: expected {expected}, found {found}; \
+         figures of two versions do not belong in one run (install {expected} again, or start another run with --new)"
+    )]
+    Library {
+        /// The trial.
+        trial: String,
+        /// The index or the store.
+        index: String,
+        /// Library recorded.
+        expected: String,
+        /// Library now.
+        found: String,
+    },
     /// A rebuilt index is not the one that was measured before.
     #[error(
         "trial {trial} ({index}) was built again and differs: expected digest {expected}, found {found}; \

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, io, path::Path};
 use nearlab_reports::record::{Build, Event, Failure, Outcome, Search};
 
 use super::{
-    RunError,
+    KnownBuild, RunError,
     session::{Session, program, trial_failure},
 };
 use crate::{
@@ -113,21 +113,11 @@ impl<'a> Session<'a> {
         Ok(Some(std::path::absolute(&path).map_err(RunError::file("find", &path))?))
     }
 
-    /// Records a build unless an earlier session did; then the two must be the same index.
+    /// Records a build unless an earlier session did; then the two must be the same index, by the same library.
     fn record_build(&mut self, trial: &PlannedTrial, worker: &BuiltWorker) -> Result<(), RunError> {
         let built = &worker.built;
-        if let Some(recorded) = self.state.build(&trial.hash) {
-            return match (recorded, &built.digest) {
-                (Some(expected), Some(found)) if trial.kind != Kind::External && expected != found => {
-                    Err(RunError::Digest {
-                        trial: trial.hash.clone(),
-                        index: trial.index.clone(),
-                        expected: expected.to_owned(),
-                        found: found.clone(),
-                    })
-                }
-                _ => Ok(()),
-            };
+        if let Some(known) = self.state.build(&trial.hash) {
+            return same_build(trial, known, worker);
         }
         let stages = built.stages;
         self.journal.record(&Event::Build(Build {
@@ -149,7 +139,8 @@ impl<'a> Session<'a> {
             digest: built.digest.clone(),
             counters: built.counters,
         }))?;
-        self.state.note_build(&trial.hash, built.digest.clone());
+        let known = KnownBuild { digest: built.digest.clone(), library: worker.library.clone() };
+        self.state.note_build(&trial.hash, known);
         Ok(())
     }
 
@@ -301,6 +292,21 @@ impl<'a> Session<'a> {
             outcome: trouble.outcome,
             message,
         })
+    }
+}
+
+/// Holds a build to the recorded one of the same trial: what is measured on the two stands side by side.
+fn same_build(trial: &PlannedTrial, known: &KnownBuild, worker: &BuiltWorker) -> Result<(), RunError> {
+    let (hash, index) = (trial.hash.clone(), trial.index.clone());
+    if known.library != worker.library {
+        let (expected, found) = (known.library.clone(), worker.library.clone());
+        return Err(RunError::Library { trial: hash, index, expected, found });
+    }
+    match (&known.digest, &worker.built.digest) {
+        (Some(expected), Some(found)) if trial.kind != Kind::External && expected != found => {
+            Err(RunError::Digest { trial: hash, index, expected: expected.clone(), found: found.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

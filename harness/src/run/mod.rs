@@ -7,7 +7,8 @@
 //! 5. `finish`: expectations, tables, report.
 //!
 //! What counts as done: a recorded search, and a recorded failure (a missing peer too) until the run is started with
-//! `retry_failed`. A search that a worker refuses costs only itself; a worker that dies costs the rest of its trial.
+//! `retry_failed`. A search that a worker refuses costs only itself; a worker that dies costs the rest of its trial. What is
+//! done is judged again when the experiment's text is another.
 
 pub mod folder;
 pub mod interrupt;
@@ -32,7 +33,7 @@ use nearlab_reports::{
     run::RunData,
 };
 pub use prepare::{Prepared, code_facts, prepare};
-pub use state::State;
+pub use state::{KnownBuild, State};
 
 use self::{
     folder::RunFolder,
@@ -126,7 +127,9 @@ pub fn run(
     let earlier = if options.new { None } else { RunFolder::latest(&options.runs, &spec.name, &plan.spec_hash)? };
     if let Some((folder, recorded)) = &earlier {
         let state = State::of(recorded, options.retry_failed);
+        // Rules, question and baseline are no part of the plan's hash: where the file has changed, it is judged anew.
         if recorded.finished.is_some()
+            && recorded.session().spec_yaml == spec.yaml
             && profiles::wanted(spec, plan, &options.work, &state).is_empty()
             && state.pending_in(plan) == 0
         {

@@ -1,11 +1,10 @@
 //! From an experiment to data that can be measured on, and the facts that a plan needs about it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use nearlab_datasets::{Cache, Files, FilterOptions, PrepareOptions, PreparedFilter, Source, filters};
 use nearlab_reports::record;
 use nearlab_simd::Metric;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::RunError;
 use crate::{
@@ -13,7 +12,8 @@ use crate::{
     plan::Facts,
     progress::Display,
     protocol::{Filters, Matrix},
-    spec::{DatasetSource, Spec},
+    spec::{DatasetSource, QuerySplit, Spec},
+    trial::worker_version,
 };
 
 /// A data set, ready to be measured on.
@@ -123,7 +123,12 @@ pub fn prepare(spec: &Spec, cache: &Cache, display: &Display) -> Result<Prepared
         .map_err(|error| refused(with_causes(&error)))?;
     let data = nearlab_datasets::Prepared::open(&path)
         .map_err(|error| RunError::OpenPrepared { path: path.clone(), message: with_causes(&error) })?;
-    let record = describe(&data);
+    let drawn = |QuerySplit { report, calibrate, seed }: QuerySplit| record::Split {
+        report: report as u64,
+        calibrate: calibrate as u64,
+        seed,
+    };
+    let record = record::Dataset { split: spec.dataset.queries.map(drawn), ..describe(&data) };
     display
         .end(&format!("{}: {} x {}, {} queries, {}", record.name, record.n, record.d, record.queries, record.metric));
     Ok(Prepared { metric: data.metric(), data, record, filters: Vec::new() })
@@ -175,16 +180,16 @@ fn describe(data: &nearlab_datasets::Prepared) -> record::Dataset {
         lid_mean: print.lid_mean,
         relative_contrast: print.relative_contrast,
         truth_checked: print.truth_checked,
+        split: None,
     }
 }
 
-/// What is known without data: the version of the code, and of each external worker's file.
+/// What is known without data: the versions of the code and of each external worker.
 pub fn code_facts(spec: &Spec) -> Facts {
-    let version = |worker: &Path| fs::read(worker).ok().map(|bytes| format!("{:016x}", xxh3_64(&bytes)));
     let worker_versions: BTreeMap<String, String> = spec
         .indexes
         .iter()
-        .filter_map(|index| Some((index.name.clone(), version(index.worker.as_deref()?)?)))
+        .filter_map(|index| Some((index.name.clone(), worker_version(index.worker.as_deref()?)?)))
         .collect();
     Facts { code_version: environment::code_version(), worker_versions, ..Facts::default() }
 }

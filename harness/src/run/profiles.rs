@@ -45,6 +45,8 @@ pub(super) fn wanted<'a>(spec: &Spec, plan: &'a Plan, work: &Work, state: &State
         Work::Profile { index } if spec.profile.is_any() => (spec.profile.cpu_hz, spec.profile.heap, index.as_deref()),
         Work::Profile { index } => (Some(DEFAULT_HZ), true, index.as_deref()),
     };
+    // Whoever asks for profiles alone wants those as well that were tried in vain.
+    let by_name = matches!(work, Work::Profile { .. });
     let mut wanted = Vec::new();
     for index in spec.indexes.iter().filter(|index| only.is_none_or(|only| only == index.name)) {
         let of_index = plan.trials.iter().enumerate().filter(|(_, trial)| trial.index == index.name);
@@ -54,7 +56,11 @@ pub(super) fn wanted<'a>(spec: &Spec, plan: &'a Plan, work: &Work, state: &State
         }
         let cpu = cpu_hz.map(|hz| Wanted { trial, number, cpu_hz: Some(hz) });
         let heap = heap.then_some(Wanted { trial, number, cpu_hz: None });
-        wanted.extend(cpu.into_iter().chain(heap).filter(|one| !state.is_profiled(&trial.hash, one.kind())));
+        let to_take = |one: &Wanted<'_>| {
+            let (trial, kind) = (trial.hash.as_str(), one.kind());
+            !state.is_profiled(trial, kind) && (by_name || !state.has_failed_profile(trial, kind))
+        };
+        wanted.extend(cpu.into_iter().chain(heap).filter(to_take));
     }
     wanted
 }
@@ -73,7 +79,7 @@ pub(super) fn take(session: &mut Session<'_>, work: &Work) -> Result<(), RunErro
             Err(Ended::Trouble(trouble)) => {
                 let failure = Failure {
                     search: Some(middle(wanted.trial).params.clone()),
-                    ..trial_failure(wanted.trial, "profile", trouble)
+                    ..trial_failure(wanted.trial, &format!("{} profile", wanted.kind()), trouble)
                 };
                 session.fail(failure)?;
             }
@@ -213,6 +219,29 @@ fn blank(trial: &PlannedTrial, search: &PlannedSearch, kind: &str) -> Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{plan::Facts, spec::Surroundings};
+
+    #[test]
+    fn a_profile_tried_in_vain_is_wanted_again_by_whoever_asks_for_profiles() {
+        let yaml = "question: Where does time go?\ndataset: {use: x.hdf5}\nk: [10]\n\
+                    indexes:\n  - {name: graph, kind: hnsw}\n\
+                    workloads:\n  - {name: single, mode: latency}\n\
+                    profile: {cpu: {}, heap: true}\n";
+        let spec = crate::spec::parse(Path::new("x.yaml"), yaml, &Surroundings::of_process()).unwrap();
+        let plan = crate::plan::expand(&spec, &Facts::default()).unwrap();
+        let kinds = |work: &Work, state: &State| -> Vec<&str> {
+            wanted(&spec, &plan, work, state).iter().map(Wanted::kind).collect()
+        };
+        let (measure, profile) = (Work::Measure, Work::Profile { index: None });
+        let mut state = State::default();
+        assert_eq!(kinds(&measure, &state), ["cpu", "heap"]);
+        let trouble = Trouble::new(Outcome::Crashed, "it left");
+        state.note_failure(&trial_failure(&plan.trials[0], "cpu profile", trouble));
+        assert_eq!(kinds(&measure, &state), ["heap"]);
+        assert_eq!(kinds(&profile, &state), ["cpu", "heap"]);
+        state.note_profile(&plan.trials[0].hash, "cpu");
+        assert_eq!(kinds(&profile, &state), ["heap"]);
+    }
 
     fn search(written: usize, k: usize, ef: u64) -> PlannedSearch {
         PlannedSearch {

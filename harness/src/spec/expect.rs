@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::{
     error::Place,
     lexer::{TokenKind, lex},
+    model::Kind,
+    params::{Phase, goes_without_saying},
     rule::{Comparison, RuleError},
     suggest::nearest,
 };
@@ -70,6 +72,8 @@ pub struct Expect {
 pub struct Row<'a> {
     /// Index name.
     pub index: &'a str,
+    /// Its kind.
+    pub kind: Kind,
     /// Workload name.
     pub workload: &'a str,
     /// k.
@@ -91,7 +95,13 @@ impl Row<'_> {
         match name {
             "threads" => wanted.as_u64() == Some(self.build_threads as u64),
             "seed" => wanted.as_u64() == Some(self.seed),
-            _ => self.search.get(name).or_else(|| self.build.get(name)) == Some(wanted),
+            _ => match self.search.get(name).or_else(|| self.build.get(name)) {
+                Some(found) => found == wanted,
+                // A row does not name what goes without saying, and has it all the same.
+                None => [Phase::Build, Phase::Search]
+                    .into_iter()
+                    .any(|phase| goes_without_saying((self.kind, phase), name, wanted)),
+            },
         }
     }
 }
@@ -207,6 +217,7 @@ mod tests {
         let (build, search) = (map("m", 16), map("ef_search", 160));
         let row = Row {
             index: "hnsw",
+            kind: Kind::Hnsw,
             workload: "single",
             k: 10,
             threads: 1,
@@ -235,9 +246,13 @@ mod tests {
         assert!(
             expect.selects(&row) && with(&[("m", 16), ("ef_search", 160), ("threads", 2), ("seed", 7)]).selects(&row)
         );
-        for other in [("m", 32), ("ef_search", 10), ("threads", 1), ("seed", 1), ("nprobe", 1)] {
+        assert!(with(&[("patience", 0), ("sub_dim", 0)]).selects(&row), "what goes without saying is there");
+        for other in
+            [("m", 32), ("ef_search", 10), ("threads", 1), ("seed", 1), ("nprobe", 1), ("patience", 5), ("leaf", 2000)]
+        {
             assert!(!with(&[other]).selects(&row), "{other:?}");
         }
+        assert!(!with(&[("patience", 0)]).selects(&Row { kind: Kind::Ivf, ..row }), "a graph's alone");
         assert!(!Expect { k: Some(20), ..expect.clone() }.selects(&row));
         assert!(!Expect { threads: Some(2), ..expect.clone() }.selects(&row));
         assert!(!Expect { workload: Some("batch".to_owned()), ..expect.clone() }.selects(&row));

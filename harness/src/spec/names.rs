@@ -188,8 +188,9 @@ fn check_at(selector: &Selector, index: &IndexSpec, wrong: &mut Vec<Diagnostic>)
             wrong.push(no_such("parameter", name, names));
             continue;
         };
-        // A sweep without values has been refused already.
-        if !values.is_empty() && !values.contains(&wanted.value.0) {
+        // A sweep without values has been refused already, and so has a name whose value is null.
+        let refused = values.is_empty() || values.contains(&Value::Null);
+        if !refused && !values.contains(&wanted.value.0) {
             let listed: Vec<String> = values.iter().map(ToString::to_string).collect();
             let texts = values.iter().filter_map(Value::as_str);
             wrong.push(
@@ -225,4 +226,20 @@ fn describe(selector: &Selector) -> String {
     parts.extend(selector.threads.iter().map(|threads| format!("threads {}", threads.value)));
     parts.extend(selector.at.0.iter().map(|(name, value)| format!("{} {}", name.value, format::value(&value.value.0))));
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::spec::{Surroundings, parse};
+
+    #[test]
+    fn a_name_that_was_refused_is_drawn_once_whoever_uses_it() {
+        // The sweep, a rule and an expectation have the name; only the sweep is to blame.
+        let yaml = include_str!("../../tests/fixtures/small.yaml").replace("ef_search", "ef_serach");
+        let error = parse(Path::new("bad.yaml"), &yaml, &Surroundings::of_process()).unwrap_err();
+        assert_eq!(error.diagnostics().len(), 1, "{error}");
+        assert!(error.to_string().contains("did you mean `ef_search`"), "{error}");
+    }
 }

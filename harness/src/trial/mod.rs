@@ -10,9 +10,11 @@ mod process;
 mod program;
 mod speech;
 mod trouble;
+mod version;
 
 pub use memory::Peaks;
 pub use pin::{PinError, choose_cores};
 pub use process::{BuiltWorker, Launch, Limits, Step, Worker, kill_all};
 pub use program::{Program, python};
 pub use trouble::{Ended, Trouble};
+pub use version::worker_version;

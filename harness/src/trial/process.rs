@@ -32,7 +32,7 @@ use crate::{
     storage::protocol::StoredReply,
 };
 
-/// How often limits are looked at while the worker is silent.
+/// Longest time between two looks at the limits.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a worker that was told to leave, or has closed its output, may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -226,26 +226,32 @@ impl Worker {
 
     fn next(&mut self, deadline: Instant, interruptible: bool) -> Result<Reply, Ended> {
         loop {
+            // Looked at before every reply: a worker that never falls silent is held to its limits too.
+            if interruptible && interrupt::requested() {
+                self.kill();
+                return Err(Ended::Interrupted);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.late().into());
+            }
             match self.replies.recv_timeout(left.min(LOOK)) {
                 Ok(Said::Reply(reply)) => return Ok(reply),
                 Ok(Said::Rubbish(line, why)) => {
                     return Err(self.broke(&format!("it said `{line}`, which is not a reply ({why})")).into());
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.gone().into()),
-                Err(RecvTimeoutError::Timeout) if interruptible && interrupt::requested() => {
-                    self.kill();
-                    return Err(Ended::Interrupted);
-                }
-                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
-                    self.kill();
-                    let seconds = self.limits.timeout.as_secs_f64();
-                    let message = format!("no answer within {seconds} s (measure.timeout), so it was stopped");
-                    return Err(self.quoting(Trouble::new(Outcome::Timeout, message)).into());
-                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// The worker has not answered in time.
+    fn late(&mut self) -> Trouble {
+        self.kill();
+        let seconds = self.limits.timeout.as_secs_f64();
+        let message = format!("no answer within {seconds} s (measure.timeout), so it was stopped");
+        self.quoting(Trouble::new(Outcome::Timeout, message))
     }
 
     /// The worker said that it cannot.

@@ -3,13 +3,15 @@
 use std::{
     env,
     ffi::OsString,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use nearlab_reports::record::Outcome;
 
-use super::Trouble;
+use super::{Trouble, version::is_python};
+use crate::environment;
 
 /// Where `just peers` puts the foreign libraries.
 const PEERS: &str = ".venv-peers/bin/python";
@@ -28,16 +30,17 @@ impl Program {
     pub(super) fn command(&self, trial: &Path) -> Result<Command, Trouble> {
         let mut command = match self {
             Self::Own => {
-                let program = env::current_exe()
+                let program = environment::program()
                     .map_err(|error| Trouble::new(Outcome::Missing, format!("cannot find this program: {error}")))?;
                 let mut command = Command::new(program);
-                command.arg("worker");
+                // In a list of processes the name of a link would say nothing.
+                command.arg0("nearlab").arg("worker");
                 command
             }
             Self::External(path) if !path.is_file() => {
                 return Err(Trouble::new(Outcome::Missing, format!("there is no worker {}", path.display())));
             }
-            Self::External(path) if path.extension().is_some_and(|extension| extension == "py") => {
+            Self::External(path) if is_python(path) => {
                 let folder = env::current_dir().unwrap_or_default();
                 let mut command = Command::new(python(env::var_os("NEARLAB_PYTHON"), &folder));
                 command.arg(path);
@@ -99,5 +102,12 @@ mod tests {
         let command = Program::Own.command(Path::new("t.json")).unwrap();
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["worker", "t.json"]);
         assert_eq!(Program::Own.name(), "nearlab worker");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn our_worker_is_what_runs_whatever_became_of_its_file() {
+        let command = Program::Own.command(Path::new("t.json")).unwrap();
+        assert_eq!(command.get_program(), "/proc/self/exe");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nearlab_reports::record::{Counters, StageSeconds};
-use nearlab_simd::Metric;
+use nearlab_simd::{Metric, code_kernels, kernels};
 use nearlab_storage::Vectors;
 
 use super::{
@@ -71,7 +71,7 @@ pub fn serve<R: BufRead, W: Write + Send>(trial: &Path, input: R, output: W) -> 
     output.reply(&Reply::Hello {
         protocol: PROTOCOL,
         library: format!("nearlab {}", env!("CARGO_PKG_VERSION")),
-        simd_tier: Some(nearlab_simd::kernels().tier().to_string()),
+        simd_tier: Some(tiers()),
     })?;
     let mut profile = match Profile::start(trial.profile.as_ref()) {
         Ok(profile) => profile,
@@ -96,6 +96,12 @@ pub fn serve<R: BufRead, W: Write + Send>(trial: &Path, input: R, output: W) -> 
         }
     }
     Ok(())
+}
+
+/// The instruction set of the kernels for vectors, and that of the kernels for codes where it is another.
+fn tiers() -> String {
+    let (vectors, codes) = (kernels().tier(), code_kernels().tier());
+    if vectors == codes { vectors.to_string() } else { format!("{vectors}, codes {codes}") }
 }
 
 fn read_trial(path: &Path) -> Result<Trial, WorkerError> {
@@ -197,7 +203,11 @@ fn write_samples<'a>(pass: &Pass, request: &'a SearchRequest) -> Result<(), (&'a
     write_whole(&request.ids, bytemuck::cast_slice(&pass.ids)).map_err(|error| (request.ids.as_path(), error))?;
     match &request.latencies {
         Some(path) if !pass.nanoseconds.is_empty() => {
-            write_whole(path, bytemuck::cast_slice(&pass.nanoseconds)).map_err(|error| (path.as_path(), error))
+            write_whole(path, bytemuck::cast_slice(&pass.nanoseconds)).map_err(|error| {
+                // A failed search leaves neither file.
+                let _absent = fs::remove_file(&request.ids);
+                (path.as_path(), error)
+            })
         }
         _ => Ok(()),
     }

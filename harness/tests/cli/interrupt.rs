@@ -38,6 +38,31 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
 }
 
 #[test]
+fn a_build_that_never_falls_silent_ends_at_the_first_ctrl_c() {
+    let laboratory = Laboratory::new();
+    laboratory.write(
+        "talker.py",
+        "import json, os, sys\n\
+         print(json.dumps({'hello': {'protocol': 1, 'library': 'talker'}}), flush=True)\n\
+         open('begun', 'w').close()\n\
+         while True: print(json.dumps({'building': {'stage': 'train', 'done': 0, 'total': 1}}), flush=True)\n",
+    );
+    laboratory.write(
+        "talker.yaml",
+        "question: How long?\ndataset: {use: data.hdf5}\nk: [5]\n\
+         indexes:\n  - {name: talker, kind: external, worker: talker.py}\n\
+         workloads:\n  - {name: single, mode: latency}\nmeasure: {timeout: 10m}\n",
+    );
+    let child = start(&laboratory, "run talker.yaml --no-report --retry-failed");
+    wait_until(|| laboratory.path("begun").exists());
+    ctrl_c(&child);
+    assert_eq!(wait(child).code(), Some(130), "{}", said(&laboratory));
+    let text = said(&laboratory);
+    assert!(text.contains("continue with: nearlab run talker.yaml --retry-failed"), "{text}");
+    assert!(laboratory.records("talker").failures.is_empty());
+}
+
+#[test]
 fn the_second_ctrl_c_stops_at_once_and_takes_the_worker_along() {
     let laboratory = Laboratory::new();
     laboratory.write(

@@ -64,7 +64,12 @@ impl Laboratory {
 
     /// The program with arguments, ready to run in the laboratory.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nearlab"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_nearlab")), arguments)
+    }
+
+    /// The same of a program that lies elsewhere.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments.split_whitespace())
             .current_dir(self.folder.path())

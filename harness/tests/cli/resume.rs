@@ -87,13 +87,23 @@ fn another_question_or_another_data_set_is_another_run() {
     assert_eq!(laboratory.runs("moving").len(), 3);
 }
 
+/// Records other words in the place of some, and one search of the graph less, so that it has to be built again.
+fn rewrite(laboratory: &Laboratory, experiment: &str, from: &str, to: &str) {
+    let path = laboratory.runs(experiment)[0].join("records.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert!(whole.contains(from), "{from}");
+    let mut lines: Vec<String> = whole.lines().map(|line| line.replace(from, to)).collect();
+    let position =
+        lines.iter().rposition(|line| line.contains("\"search\":{\"key\"") && line.contains("\"graph\"")).unwrap();
+    lines.remove(position);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+}
+
 #[test]
 fn a_rebuilt_index_that_differs_is_an_error() {
     let laboratory = Laboratory::new();
     laboratory.write("digest.yaml", SMALL);
     laboratory.expect("run digest.yaml --quiet --no-report", 0);
-    let path = laboratory.runs("digest")[0].join("records.jsonl");
-    let whole = fs::read_to_string(&path).unwrap();
     let digest = laboratory
         .records("digest")
         .builds
@@ -104,15 +114,41 @@ fn a_rebuilt_index_that_differs_is_an_error() {
         .clone()
         .unwrap();
     let other = if digest.starts_with('0') { digest.replacen('0', "1", 1) } else { format!("0{}", &digest[1..]) };
-    let mut lines: Vec<String> = whole.lines().map(|line| line.replace(&digest, &other)).collect();
-    // One search of the graph is missing, so that it has to be built again.
-    let position =
-        lines.iter().rposition(|line| line.contains("\"search\":{\"key\"") && line.contains("\"graph\"")).unwrap();
-    lines.remove(position);
-    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    rewrite(&laboratory, "digest", &digest, &other);
     let output = laboratory.run("run digest.yaml --quiet --no-report");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains(&digest) && text(&output).contains(&other), "{}", text(&output));
+}
+
+#[test]
+fn another_version_of_the_library_is_another_run() {
+    let laboratory = Laboratory::new();
+    laboratory.write("library.yaml", SMALL);
+    laboratory.expect("run library.yaml --quiet --no-report", 0);
+    let library = laboratory.records("library").builds[0].library.clone();
+    rewrite(&laboratory, "library", &format!("\"library\":\"{library}\""), "\"library\":\"nearlab of old\"");
+    let output = laboratory.expect("run library.yaml --quiet --no-report", 2);
+    let expected = format!("expected nearlab of old, found {library}");
+    assert!(text(&output).contains(&expected) && text(&output).contains("--new"), "{}", text(&output));
+    assert_eq!(searches(&laboratory, "library").len(), 19, "nothing is measured on it");
+}
+
+#[test]
+fn what_is_expected_now_is_held_against_what_was_measured_before() {
+    let laboratory = Laboratory::new();
+    laboratory.write("judged.yaml", SMALL);
+    laboratory.expect("run judged.yaml --quiet --no-report", 0);
+    laboratory.write("judged.yaml", &SMALL.replace("recall_at_10 >= 0.5", "recall_at_10 >= 1.5"));
+    let output = laboratory.expect("run judged.yaml --quiet --no-report", 1);
+    assert!(text(&output).contains("NOT MET"), "{}", text(&output));
+    let run = laboratory.records("judged");
+    assert_eq!((run.searches.len(), run.builds.len(), run.runs.len()), (20, 3, 2), "nothing is measured again");
+    // That verdict stays until the file changes once more.
+    let output = laboratory.expect("run judged.yaml --quiet --no-report", 1);
+    assert!(text(&output).contains("complete already") && text(&output).contains("NOT MET"), "{}", text(&output));
+    laboratory.write("judged.yaml", SMALL);
+    laboratory.expect("run judged.yaml --quiet --no-report", 0);
+    assert_eq!(laboratory.records("judged").runs.len(), 3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use nearlab_reports::{
     run::RunData,
 };
 
-use crate::laboratory::{Laboratory, stderr, stdout, text};
+use crate::laboratory::{Laboratory, stderr, stdout, text, wait, wait_until};
 
 const STORAGE: &str = "
 question: What does a store cost?
@@ -175,6 +175,104 @@ fn what_a_worker_read_wrongly_is_no_result_and_the_run_goes_on() {
     // What was measured stays; what failed is tried again when it is asked for.
     laboratory.expect("run broken.yaml --quiet --no-report --retry-failed", 0);
     assert_eq!(laboratory.records("broken").stored.len(), 2);
+}
+
+#[test]
+fn a_second_session_leaves_what_the_first_one_writes_alone() {
+    let laboratory = Laboratory::new();
+    let patient = "import os, time\nopen('begun', 'w').close()\n\
+                   while not os.path.exists('go'): time.sleep(0.002)\n\
+                   if not os.path.isdir(trial['folder']): sys.exit('the folder is gone')\nload()";
+    laboratory.write("shared.yaml", &with_fakes(&laboratory, &[("patient", patient)]));
+    let child = laboratory.start("run shared.yaml --no-report");
+    wait_until(|| laboratory.path("begun").exists());
+    let refused = laboratory.expect("run shared.yaml --quiet --no-report", 2);
+    assert!(stderr(&refused).contains("another session"), "{}", text(&refused));
+    laboratory.write("go", "");
+    assert!(wait(child).success());
+    let run = laboratory.records("shared");
+    assert!(run.failures.is_empty() && run.stored.len() == 2, "{:?}", run.failures);
+    assert!(!run.folder.join("scratch").exists());
+}
+
+#[test]
+fn another_version_of_a_store_is_another_run() {
+    let laboratory = Laboratory::new();
+    let yaml = with_fakes(&laboratory, &[("honest", "load()")]).replace("repeats: 1", "repeats: 2");
+    laboratory.write("library.yaml", &yaml);
+    laboratory.expect("run library.yaml --quiet --no-report", 0);
+    let path = laboratory.records("library").folder.join("records.jsonl");
+    let whole = fs::read_to_string(&path).unwrap().replace("\"library\":\"fake 1\"", "\"library\":\"fake 0\"");
+    let mut lines: Vec<&str> = whole.lines().collect();
+    // One repeat is missing.
+    lines.remove(lines.iter().rposition(|line| line.contains("\"store\":\"honest\"")).unwrap());
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let output = laboratory.expect("run library.yaml --quiet --no-report", 2);
+    assert!(stderr(&output).contains("expected fake 0, found fake 1"), "{}", text(&output));
+    assert_eq!(laboratory.records("library").stored.len(), 3);
+}
+
+#[test]
+fn what_is_expected_of_stores_now_is_held_against_what_was_measured_before() {
+    let laboratory = Laboratory::new();
+    let expecting = |least: &str| {
+        with_fakes(&laboratory, &[]) + &format!("expect:\n  rows_per_second > {least}: {{store: plain}}\n")
+    };
+    laboratory.write("judged.yaml", &expecting("0"));
+    laboratory.expect("run judged.yaml --quiet --no-report", 0);
+    laboratory.write("judged.yaml", &expecting("1000000000000"));
+    let output = laboratory.expect("run judged.yaml --quiet --no-report", 1);
+    assert!(stdout(&output).contains("NOT MET"), "{}", text(&output));
+    let run = laboratory.records("judged");
+    assert_eq!((run.stored.len(), run.runs.len()), (1, 2), "nothing is measured again");
+    let output = laboratory.expect("run judged.yaml --quiet --no-report", 1);
+    assert!(stdout(&output).contains("complete already"), "{}", text(&output));
+}
+
+/// Begins a trial and never ends it.
+const ENDLESS: &str = r#"
+import importlib.util, os, time
+spec = importlib.util.spec_from_file_location("base", BASE)
+base = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(base)
+class Endless(base.Store):
+    def load(self):
+        return "endless 1"
+    def create(self, folder, d, durability):
+        with open("pid.tmp", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename("pid.tmp", "pid")
+        time.sleep(600)
+base.main(Endless())
+"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_python_worker_does_not_outlive_a_harness_that_is_killed() {
+    let laboratory = Laboratory::new();
+    laboratory.write("killed.yaml", &with_fakes(&laboratory, &[("endless", "")]));
+    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/workers/nearlab_store_worker.py");
+    laboratory.write("endless.py", &ENDLESS.replace("BASE", &format!("{base:?}")));
+    let mut child = laboratory.start("run killed.yaml --no-report");
+    wait_until(|| laboratory.path("pid").exists());
+    child.kill().unwrap();
+    wait(child);
+    let worker = fs::read_to_string(laboratory.path("pid")).unwrap();
+    wait_until(|| !std::path::Path::new("/proc").join(&worker).exists());
+}
+
+#[test]
+fn two_data_sets_of_one_name_are_refused() {
+    let laboratory = Laboratory::new();
+    let twice = "[{use: data.hdf5}, {use: data.hdf5, limit: 500}]";
+    laboratory.write("twice.yaml", &with_fakes(&laboratory, &[]).replace("{use: data.hdf5}", twice));
+    let refused = laboratory.expect("run twice.yaml --quiet", 2);
+    assert!(
+        stderr(&refused).contains("twice.yaml:2:") && stderr(&refused).contains("another name"),
+        "{}",
+        text(&refused)
+    );
+    assert!(laboratory.runs("twice").is_empty());
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Workers that misbehave, each in its own way: every end has its name, and the run goes on.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use nearlab_reports::{
     record::{Failure, Outcome},
     run::RunData,
 };
 
-use crate::laboratory::{Laboratory, stdout, text, wait_until};
+use crate::laboratory::{Laboratory, stdout, text, wait, wait_until};
 
 /// Begins every fake worker: a correct hello, and what it takes to answer.
 const PRELUDE: &str = r#"
@@ -164,6 +168,54 @@ fn a_worker_that_hangs_is_stopped_in_build_and_in_search() {
         wait_until(|| !std::path::Path::new("/proc").join(&pid).exists());
     }
     assert_eq!(run.searches.len(), 1);
+}
+
+#[test]
+fn a_worker_that_never_falls_silent_is_held_to_its_time() {
+    let laboratory = Laboratory::new();
+    let flood = "while True: say({'building': {'stage': 'train', 'done': 0, 'total': 1}})";
+    let indexes = worker(&laboratory, "talker", &format!("{HELLO}\n{flood}"));
+    laboratory.write("talk.yaml", &experiment(&indexes, "timeout: 1s"));
+    laboratory.expect("run talk.yaml --quiet --no-report", 0);
+    let run = laboratory.records("talk");
+    assert_eq!(failures(&run)["talker"][0].outcome, Outcome::Timeout, "{:?}", run.failures);
+}
+
+#[test]
+fn a_program_that_is_built_anew_during_a_run_goes_on_as_it_was() {
+    let laboratory = Laboratory::new();
+    let patient = "open('begun', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.002)";
+    let indexes = worker(&laboratory, "waits", &format!("{patient}\n{HELLO}\nbuilt()\nfor s in searches(): answer(s)"));
+    laboratory.write("anew.yaml", &experiment(&indexes, "timeout: 60s"));
+    let own = laboratory.path("nearlab");
+    let program = Path::new(env!("CARGO_BIN_EXE_nearlab"));
+    // Another file system has a copy, made by a process of its own: what this one is writing it could not start.
+    if std::fs::hard_link(program, &own).is_err() {
+        assert!(Command::new("cp").arg(program).arg(&own).status().unwrap().success());
+    }
+    let mut command = laboratory.command_of(&own, "run anew.yaml --no-report");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(|| laboratory.path("begun").exists());
+    std::fs::remove_file(&own).unwrap();
+    laboratory.write("go", "");
+    assert!(wait(child).success());
+    let run = laboratory.records("anew");
+    assert!(run.failures.is_empty(), "{:?}", run.failures);
+    assert_eq!(run.searches.iter().filter(|search| search.index == "exact").count(), 1);
+}
+
+#[test]
+fn what_lies_beside_a_python_worker_is_a_part_of_it() {
+    let laboratory = Laboratory::new();
+    let indexes = worker(&laboratory, "fine", &format!("{HELLO}\nbuilt()\nfor s in searches(): answer(s)"));
+    laboratory.write("beside.yaml", &experiment(&indexes, "timeout: 60s"));
+    laboratory.write("loops.py", "PASSES = 1\n");
+    laboratory.expect("run beside.yaml --quiet --no-report", 0);
+    let output = laboratory.expect("run beside.yaml --quiet --no-report", 0);
+    assert!(stdout(&output).contains("complete already"), "{}", text(&output));
+    laboratory.write("loops.py", "PASSES = 2\n");
+    laboratory.expect("run beside.yaml --quiet --no-report", 0);
+    assert_eq!(laboratory.runs("beside").len(), 2);
 }
 
 #[test]

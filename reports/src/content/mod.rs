@@ -210,9 +210,11 @@ fn notes(runs: &[RunData], summary: &Summary) -> Vec<String> {
         if unmet > 0 {
             notes.push(format!("{name}: {} not met.", format::plural(unmet, "expectation is", "expectations are")));
         }
-        if runs[0].dataset.as_ref().map(|dataset| &dataset.sha256)
-            != run.dataset.as_ref().map(|dataset| &dataset.sha256)
-        {
+        let same = match (&runs[0].dataset, &run.dataset) {
+            (Some(first), Some(other)) => first.asks_as(other),
+            (first, other) => first.is_none() && other.is_none(),
+        };
+        if !same {
             notes.push(format!("{name} used other data than {}.", points::run_name(runs, 0)));
         }
     }

@@ -164,7 +164,7 @@ pub const COLUMNS: &[ColumnDoc] = &[
     number(
         "near_share",
         Unit::Share,
-        "Mean share of the queries' nearest base vectors (as many as match, at most 100) that match.",
+        "Mean share of the queries' nearest base vectors (as many as match and are known, at most 100) that match.",
         |row| Some(row.filter()?.near_share),
     ),
     integer("threads", Unit::Count, "Search threads.", |row| Some(row.search()?.threads)),

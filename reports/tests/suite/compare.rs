@@ -1,5 +1,6 @@
 use nearlab_reports::{
     compare::{self, Options, Word},
+    record::Split,
     run::RunData,
 };
 
@@ -91,6 +92,17 @@ fn other_data_and_another_machine_are_said_first() {
     let text = compare::compare(&before, &after, &Options::default()).to_text();
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
     insta::assert_snapshot!("differences", lines.join("\n"));
+    // The same vectors, asked by another metric, or by other queries of the set.
+    after.dataset.clone_from(&before.dataset);
+    let split = |seed| Some(Split { report: 500, calibrate: 0, seed });
+    let mut before = before;
+    before.dataset.as_mut().unwrap().split = split(1);
+    for (metric, split) in [("cosine", split(1)), ("l2", split(2))] {
+        let dataset = after.dataset.as_mut().unwrap();
+        (dataset.metric, dataset.split) = (metric.into(), split);
+        let comparison = compare::compare(&before, &after, &Options::default());
+        assert!(comparison.differences[0].starts_with("Different data"), "{:?}", comparison.differences);
+    }
     after.dataset = None;
     let comparison = compare::compare(&before, &after, &Options::default());
     assert_eq!(comparison.differences[0], "One run has no data set on record.");

@@ -137,26 +137,40 @@ fn sessions_are_merged_and_nothing_counts_twice() {
     assert_eq!((twice.rejected.len(), twice.profiles.len(), twice.failures.len()), (1, 2, 2));
 }
 
+fn failure(trial: &str, stage: &str, key: Option<&str>) -> Event {
+    Event::Failure(Failure {
+        trial: trial.to_owned(),
+        key: key.map(str::to_owned),
+        index: "hnsw".into(),
+        params: Params::new(),
+        search: None,
+        workload: None,
+        filter: None,
+        stage: stage.into(),
+        outcome: Outcome::Crashed,
+        message: "signal 11".into(),
+    })
+}
+
+#[test]
+fn what_was_measured_on_a_later_build_makes_up_for_one_that_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = fixture::build("hnsw", "hnsw", Params::new(), 1.0);
+    let search = fixture::search(&built, Params::new(), ("latency", 1), 0, (1000.0, 0.9));
+    // Built and recorded once; a second session could not build it, a third one could, and does not record that again.
+    let failed = failure(&built.trial, "build", None);
+    let events = vec![Event::Run(fixture::session(1)), Event::Build(built), failed, Event::Search(search)];
+    write(&folder.path().join("records.jsonl"), events);
+    assert_eq!(RunData::load(folder.path()).unwrap().failures, []);
+}
+
 #[test]
 fn a_failure_that_was_made_up_for_is_gone_and_a_later_one_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
     let built = fixture::build("hnsw", "hnsw", Params::new(), 1.0);
     let search = fixture::search(&built, Params::new(), ("latency", 1), 0, (1000.0, 0.9));
-    let failure = |stage: &str, key: Option<&str>| {
-        Event::Failure(Failure {
-            trial: built.trial.clone(),
-            key: key.map(str::to_owned),
-            index: "hnsw".into(),
-            params: Params::new(),
-            search: None,
-            workload: None,
-            filter: None,
-            stage: stage.into(),
-            outcome: Outcome::Crashed,
-            message: "signal 11".into(),
-        })
-    };
+    let failure = |stage: &str, key: Option<&str>| failure(&built.trial, stage, key);
     let mut events = vec![
         Event::Run(fixture::session(1)),
         failure("build", None),

@@ -125,12 +125,44 @@ fn events() -> Vec<Event> {
 }
 
 fn written(folder: &std::path::Path) -> RunData {
-    let lines: Vec<String> = events()
-        .into_iter()
-        .map(|event| serde_json::to_string(&Line { schema_version: SCHEMA_VERSION, event }).unwrap())
-        .collect();
+    loaded(folder, events().into_iter())
+}
+
+fn loaded(folder: &std::path::Path, events: impl Iterator<Item = Event>) -> RunData {
+    let lines: Vec<String> =
+        events.map(|event| serde_json::to_string(&Line { schema_version: SCHEMA_VERSION, event }).unwrap()).collect();
     std::fs::write(folder.join("records.jsonl"), lines.join("\n") + "\n").unwrap();
     RunData::load(folder).unwrap()
+}
+
+#[test]
+fn a_repeat_that_was_measured_makes_up_for_its_failure_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = point(("nearlab", "store"), Some("f32"), ("load", "bulk_load"), &Params::new(), 0.1);
+    let failed = |repeat: u32| {
+        Event::Failure(Failure {
+            trial: stored[0].trial.clone(),
+            key: None,
+            index: "nearlab".into(),
+            params: Params::new(),
+            search: None,
+            workload: Some("load".into()),
+            filter: None,
+            stage: format!("repeat {repeat}"),
+            outcome: Outcome::Crashed,
+            message: "signal 11".into(),
+        })
+    };
+    let events = [
+        Event::Run(fixture::session(1)),
+        Event::Storage(head()),
+        failed(1),
+        failed(2),
+        Event::Stored(stored[0].clone()),
+    ];
+    let run = loaded(folder.path(), events.into_iter());
+    let stages: Vec<&str> = run.failures.iter().map(|failure| failure.stage.as_str()).collect();
+    assert_eq!(stages, ["repeat 2"]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ pub fn expand(spec: &StoreSpec, facts: &[StoreFacts], versions: &Versions) -> Re
 pub struct Versions {
     /// nearlab's own code.
     pub code: String,
-    /// By store name: of an external worker's file.
+    /// By store name: of an external worker's files.
     pub workers: BTreeMap<String, String>,
 }
 

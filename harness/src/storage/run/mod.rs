@@ -4,13 +4,14 @@
 //! deleted, and the records that external workers load, lie there too, so that every contestant is asked the same.
 
 mod check;
+mod data;
+mod done;
 mod scratch;
 mod told;
 
-use std::{collections::HashSet, fs, path::Path};
+use std::fs;
 
 use jiff::Timestamp;
-use nearlab_datasets::Cache;
 use nearlab_reports::{
     format,
     record::{Event, Failure, Finished, Outcome, Params, Run},
@@ -18,12 +19,15 @@ use nearlab_reports::{
     storage::{StorageHead, StoreFigures, Stored},
 };
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
 
-use self::scratch::Scratch;
+pub use self::data::{facts, prepare_all, versions};
+use self::{
+    done::{Done, key, pending},
+    scratch::Scratch,
+};
 use super::{
     disk, judge,
-    plan::{PlannedStore, StoreFacts, StorePlan, Versions},
+    plan::{PlannedStore, StorePlan},
     protocol::{Phase, StoreTrial},
 };
 use crate::{
@@ -33,7 +37,7 @@ use crate::{
         Conclusion, End, Journal, Options, Prepared, RunError,
         folder::{FolderError, RunFolder},
         interrupt::{self, Measuring},
-        prepare, render_tables,
+        render_tables,
     },
     spec::{StoreMode, StoreSpec},
     trial::{Ended, Launch, Limits, Program, Step, Trouble, Worker, choose_cores},
@@ -41,29 +45,6 @@ use crate::{
 
 /// Rows of each trial that are compared with the data set.
 const CHECKED: usize = 200;
-
-/// Prepares the data sets of an experiment.
-pub fn prepare_all(spec: &StoreSpec, cache: &Cache, display: &Display) -> Result<Vec<Prepared>, RunError> {
-    (0..spec.datasets.len()).map(|at| prepare(&spec.with_dataset(at), cache, display)).collect()
-}
-
-/// What a plan needs to know about them.
-pub fn facts(data: &[Prepared]) -> Vec<StoreFacts> {
-    let fact = |one: &Prepared| StoreFacts {
-        name: one.record.name.clone(),
-        n: Some(one.record.n),
-        d: Some(one.record.d),
-        sha256: one.record.sha256.clone(),
-    };
-    data.iter().map(fact).collect()
-}
-
-/// Versions of this program and of the experiment's external workers.
-pub fn versions(spec: &StoreSpec) -> Versions {
-    let version = |worker: &Path| fs::read(worker).ok().map(|bytes| format!("{:016x}", xxh3_64(&bytes)));
-    let workers = spec.stores.iter().filter_map(|store| Some((store.name.clone(), version(store.worker.as_deref()?)?)));
-    Versions { code: environment::code_version(), workers: workers.collect() }
-}
 
 /// Runs an experiment about stores by its plan on prepared data.
 pub fn run(
@@ -76,8 +57,10 @@ pub fn run(
     let cores = environment::cores_allowed();
     let cores = choose_cores(&spec.base.measure.pin, 2, &cores)?;
     let earlier = if options.new { None } else { RunFolder::latest(&options.runs, &spec.base.name, &plan.spec_hash)? };
+    // Rules, question and baseline are no part of the plan's hash: where the file has changed, it is judged anew.
     if let Some((folder, recorded)) = &earlier
         && recorded.finished.is_some()
+        && recorded.session().spec_yaml == spec.base.yaml
         && pending(plan, &Done::of(recorded, options.retry_failed)).next().is_none()
     {
         let end = complete(folder, recorded.clone(), true, options.report)?;
@@ -87,44 +70,16 @@ pub fn run(
         Some((folder, recorded)) => (folder, Some(recorded)),
         None => (RunFolder::create(&options.runs, &spec.base.name, &spec.base.yaml)?, None),
     };
-    let scratch = Scratch::make(folder.path())?;
+    // The lock first: the scratch folder is that of the session which holds it.
     let journal = Journal::open(&folder.records(), display)?;
+    let scratch = Scratch::make(folder.path())?;
     let done = recorded.as_ref().map(|run| Done::of(run, options.retry_failed)).unwrap_or_default();
-    let mut session = Session { spec, plan, data, folder: &folder, scratch: &scratch, display, journal, cores, done };
+    let mut session = Session { spec, plan, data, folder: &folder, scratch, display, journal, cores, done };
     session.write_head(options, recorded.as_ref())?;
     let interrupted = session.measure_all()?;
     let end = if interrupted { End::Interrupted } else { session.finish(options.report)? };
     drop(session);
     conclude(&folder, plan, end)
-}
-
-/// What of a plan is done: measured, or failed and not to be tried again.
-#[derive(Debug, Default)]
-struct Done {
-    keys: HashSet<String>,
-    failed: HashSet<String>,
-}
-
-impl Done {
-    fn of(run: &RunData, retry_failed: bool) -> Self {
-        let failed = run.failures.iter().filter(|_| !retry_failed).map(|failure| failure.trial.clone());
-        Self { keys: run.stored.iter().map(|stored| stored.key.clone()).collect(), failed: failed.collect() }
-    }
-
-    fn has(&self, trial: &PlannedStore, repeat: u32) -> bool {
-        let all = (0..trial.points.len()).all(|point| self.keys.contains(&key(trial, repeat, point)));
-        all || self.failed.contains(&trial.hash)
-    }
-}
-
-/// The name of one measurement.
-fn key(trial: &PlannedStore, repeat: u32, point: usize) -> String {
-    format!("{}-{point}", trial.key(repeat))
-}
-
-fn pending<'a>(plan: &'a StorePlan, done: &'a Done) -> impl Iterator<Item = (usize, (usize, u32))> {
-    let left = |&(_, (trial, repeat)): &(usize, (usize, u32))| !done.has(&plan.trials[trial], repeat);
-    plan.schedule.iter().copied().enumerate().filter(left)
 }
 
 fn conclude(folder: &RunFolder, plan: &StorePlan, end: End) -> Result<Conclusion, RunError> {
@@ -159,8 +114,9 @@ struct Session<'a> {
     plan: &'a StorePlan,
     data: &'a [Prepared],
     folder: &'a RunFolder,
-    scratch: &'a Scratch,
     display: &'a Display,
+    /// Before the journal, and so dropped before it: whoever waits for its lock makes the same folder anew.
+    scratch: Scratch,
     journal: Journal<'a>,
     cores: Option<Vec<u32>>,
     done: Done,
@@ -319,6 +275,7 @@ impl Session<'_> {
     ) -> Result<(), RunError> {
         let (entry, of) = (&self.spec.stores[trial.store], &self.spec.workloads[trial.workload]);
         let data = trial.dataset.map(|at| &self.data[at].record);
+        self.done.check_library(trial, &entry.name, &measured.library)?;
         for (point, figures) in measured.points.into_iter().enumerate() {
             let name = format!("{}.{point}.ns.bin", trial.key(repeat));
             let file = self.folder.path().join("samples").join(&name);
@@ -348,7 +305,7 @@ impl Session<'_> {
                 peak_rss_file_bytes: Some(measured.peaks.file_bytes),
                 figures,
             };
-            self.done.keys.insert(stored.key.clone());
+            self.done.note_stored(&stored);
             self.journal.record(&Event::Stored(stored))?;
         }
         Ok(())
@@ -374,7 +331,7 @@ impl Session<'_> {
             message: trouble.message,
         };
         self.display.end(&format!("{} failed: {}", self.title(trial), failure.message));
-        self.done.failed.insert(trial.hash.clone());
+        self.done.note_failed(trial);
         self.journal.record(&Event::Failure(failure))?;
         Ok(())
     }

@@ -13,7 +13,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes it, empty, in the run's folder.
+    /// Makes it, empty, in the run's folder. Only the session that holds the run's lock may do this.
     pub(super) fn make(run: &Path) -> Result<Self, RunError> {
         let path = run.join("scratch");
         // What a killed session left.

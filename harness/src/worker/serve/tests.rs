@@ -86,6 +86,7 @@ fn every_kind_finds_each_query_itself_in_both_modes() {
             else {
                 panic!("{kind} {mode}: {replies:?}")
             };
+            assert!(matches!(&replies[0], Reply::Hello { simd_tier: Some(tiers), .. } if !tiers.is_empty()));
             assert!(built.digest.is_some() && !built.memory.is_empty() && built.stages.load > 0.0, "{built:?}");
             assert!(searched.wall_seconds > 0.0 && searched.counters.is_some_and(|c| c.distance_computations > 0));
             let bytes = fs::read(folder.path().join("ids")).unwrap();
@@ -168,6 +169,18 @@ fn a_search_that_cannot_be_done_is_refused_and_the_next_one_answered() {
         let (replies, _) = talk(folder.path(), &trial, &[requests[1].clone(), requests[0].clone()]);
         assert!(matches!(replies.last(), Some(Reply::Searched(_))), "{replies:?}");
     }
+}
+
+#[test]
+fn a_search_whose_latencies_cannot_be_written_leaves_no_ids_either() {
+    let (folder, trial) = laboratory("flat");
+    let good = request(folder.path(), "latency", serde_json::json!({}));
+    let bad = SearchRequest { latencies: Some("/nowhere/ns".into()), ..good.clone() };
+    let (replies, _) = talk(folder.path(), &trial, &[Request::Search(bad)]);
+    assert!(failure(&replies).1.contains("cannot write /nowhere/ns"), "{replies:?}");
+    assert!(!good.ids.exists());
+    let (_, end) = talk(folder.path(), &trial, &[Request::Search(good.clone())]);
+    assert!(end.is_ok() && good.ids.exists());
 }
 
 /// Filters over the 60 vectors: the even ids, and the ids from 57 on; each query of an odd position uses the second.
