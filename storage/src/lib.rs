@@ -5,9 +5,9 @@
 //! plain little-endian arrays, each with a checksum. `docs/formats.md` gives the layout byte by byte. A container is
 //! opened by mapping it, so opening costs nothing per byte and the arrays are used where they lie.
 //!
-//! Architecture invariants: nothing here knows a graph, a metric or a data set. A file written here is never changed
-//! again; it is replaced by another, in one step. Only the store appends, to files of its own. `unsafe` exists in [`mmap`]
-//! and nowhere else.
+//! Architecture invariants: nothing here knows a graph, a metric or a data set. A container is never changed; it is replaced
+//! by another, in one step. The store appends to files of its own, metadata changes pages in place. `unsafe` stands in [`mmap`]
+//! and in `disk::writeback`, one system call.
 //!
 //! ```
 //! use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Verify};

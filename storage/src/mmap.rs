@@ -42,12 +42,9 @@ pub struct Map {
 impl Map {
     /// Maps the file at `path`, which must be a regular file; an empty one gives an empty slice.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Asked of the path and not of the open file: to open a pipe is to wait for its writer.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        let file = File::open(path)?;
-        // SAFETY: nearlab's files are never written or truncated once they have their name (see the module header).
+        let file = open_file(path)?;
+        // SAFETY: what is mapped as a whole is finished: nearlab never writes or truncates it again (see the module header). A
+        // segment that may grow is not, and is read through a `Window`.
         let bytes = unsafe { Mmap::map(&file) }?;
         Ok(Self { bytes })
     }
@@ -68,6 +65,15 @@ impl Map {
         // A kernel built without huge pages calls the advice invalid; the caller has lost nothing.
         if advice == Advice::HugePage { Ok(()) } else { outcome }
     }
+}
+
+/// Opens a file for reading, which must be a regular file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    // Asked of the path and not of the open file: to open a pipe is to wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    File::open(path)
 }
 
 /// Memory of the process's own, zeroed, that starts on a page boundary and lies in pages of 2 MiB where the kernel gives
@@ -166,7 +172,8 @@ impl Window {
         let len = self.len.load(Ordering::Acquire);
         assert!(range.start <= range.end && range.end <= len, "bytes {range:?} of a window with {len}");
         // SAFETY: the range lies in the map, which lives as long as `self`, and its bytes were declared final, after which
-        // nobody writes them (see the module header).
+        // nobody changes them (see the module header), not even a store that opens the file anew: it begins another segment
+        // unless the file ends with the rows that it knows of.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len()) }
     }
 

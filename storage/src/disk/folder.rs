@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::{Disk, DiskFile};
+use crate::atomic::folder_of;
+use crate::mmap::open_file;
 
 /// A folder of the file system; names are those of files directly inside it.
 #[derive(Debug, Clone)]
@@ -23,15 +25,35 @@ impl Folder {
     /// The folder at `path`, which is made, with every one above it that is missing; their names are durable.
     pub fn make(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let missing = path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
-        let missing: Vec<&Path> = missing.collect();
-        fs::create_dir_all(&path)?;
-        for made in missing {
-            let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(above)?.sync_all()?;
-        }
+        let levels = path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
+        let missing = levels.clone().take_while(|level| !level.is_dir()).count();
+        // From the top, and with the lowest that is there: when a process is killed while it does this, that is the only one
+        // whose name may not be durable.
+        let levels: Vec<&Path> = levels.take(missing + 1).collect();
+        levels.into_iter().rev().try_for_each(make)?;
         Ok(Self { path })
     }
+}
+
+/// Makes a folder, in one that is there, unless it is there itself, and makes its name durable.
+fn make(folder: &Path) -> io::Result<()> {
+    let is_new = match fs::create_dir(folder) {
+        Ok(()) => true,
+        Err(_) if folder.is_dir() => false,
+        Err(cause) => return Err(cause),
+    };
+    match File::open(folder_of(folder)).and_then(|above| above.sync_all()) {
+        // Somebody else's, who saw to it: where this process may not look, or where nothing is ever written or synced.
+        Err(cause) if !is_new && is_refusal(cause.kind()) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Whether an error says that something is not done here, rather than that it failed.
+fn is_refusal(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+
+    matches!(kind, InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported)
 }
 
 impl Disk for Folder {
@@ -49,6 +71,22 @@ impl Disk for Folder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(name))
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let file = match open_file(&self.path(name)) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        if file.metadata()?.len() < range.end {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        match file.read_exact_at(&mut bytes, range.start) {
+            // It was cut meanwhile.
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|()| Some(bytes)),
+        }
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -70,10 +108,7 @@ impl Disk for Folder {
 
     fn within(&self, name: &str) -> io::Result<Box<dyn Disk>> {
         let path = self.path(name);
-        if !path.is_dir() {
-            fs::create_dir(&path)?;
-            self.sync_folder()?;
-        }
+        make(&path)?;
         Ok(Box::new(Self::at(path)))
     }
 
@@ -105,5 +140,40 @@ impl DiskFile for File {
 
     fn start_writeback(&self, bytes: Range<u64>) {
         super::writeback::start(self, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_as_deep_as_asked_and_taken_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            let made = Folder::make(&deep).unwrap();
+            assert!(made.folder() == deep && deep.is_dir());
+            fs::write(made.within("d").unwrap().path("e"), "").unwrap();
+            assert!(deep.join("d/e").is_file());
+        }
+        fs::write(folder.path().join("file"), "").unwrap();
+        for path in ["file", "file/a"] {
+            assert!(Folder::make(folder.path().join(path)).is_err(), "{path}");
+        }
+        assert!(Folder::at(folder.path()).within("file").is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_there_or_not_and_what_is_no_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), b"12345").unwrap();
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let disk = Folder::at(folder.path());
+        let part = |range| disk.read_range("a", range).unwrap();
+        assert_eq!((part(1..3), part(5..5), part(0..6)), (Some(b"23".to_vec()), Some(Vec::new()), None));
+        assert_eq!(disk.read_range("c", 0..0).unwrap(), None);
+        assert_eq!(disk.read_range("b", 0..0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(disk.read_range("a/c", 0..0).unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 }

@@ -37,6 +37,10 @@ pub trait Disk: Debug + Send + Sync {
     /// The whole content of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// The bytes of a file in `range`, or none where there is no such file, or it ends before the range does. Whatever else keeps
+    /// them from being read is an error.
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>>;
+
     /// The names of the files in the folder, in no order.
     fn names(&self) -> io::Result<Vec<String>>;
 
@@ -49,7 +53,7 @@ pub trait Disk: Debug + Send + Sync {
     /// Makes names durable: those given, changed and removed so far.
     fn sync_folder(&self) -> io::Result<()>;
 
-    /// A folder inside this one, which is made if it is not there.
+    /// A folder inside this one, which is made if it is not there; its name is durable.
     fn within(&self, name: &str) -> io::Result<Box<dyn Disk>>;
 
     /// Takes note of a file that was written as a whole by its path, and is durable but for its name.
@@ -76,6 +80,10 @@ impl Disk for Box<dyn Disk> {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         (**self).read(name)
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        (**self).read_range(name, range)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

@@ -26,7 +26,18 @@ impl VectorStore {
 
     /// Makes `view` the one that the store opens with. On an error it is the old one still, or nobody knows.
     pub(super) fn replace_manifest(&self, writer: &mut Writer, view: &View) -> Result<(), StoreError> {
+        let idle = writer.log.is_synced();
         writer.settle(self, Durability::Sync)?;
+        let begun = self.begin_log(writer, view);
+        // The old log goes on, and is durable as far as it goes.
+        if begun.is_err() && writer.unsure.is_none() && !idle {
+            writer.mark(view.sequence);
+        }
+        begun
+    }
+
+    /// Begins a log after a manifest of `view`. All before is durable.
+    fn begin_log(&self, writer: &mut Writer, view: &View) -> Result<(), StoreError> {
         let folder = self.disk.folder();
         let number = writer.next_file()?;
         let meta = Meta { log: number, next_file: writer.next_file, ..self.meta };

@@ -48,8 +48,7 @@ impl VectorStore {
     /// Makes an empty store in a folder that is empty or missing, and opens it for writing.
     pub fn create(folder: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
         let folder = folder.as_ref();
-        create_folder(folder)?;
-        Self::create_on(Folder::at(folder), options)
+        Self::create_on(Folder::make(folder).map_err(StoreError::io("create", folder))?, options)
     }
 
     /// As [`create`](Self::create), on any disk whose folder exists.
@@ -97,7 +96,7 @@ impl VectorStore {
         look_for_manifest(disk.folder())?;
         let lock = lock(disk.folder())?;
         let recovered = Recovered::from(&disk, true)?;
-        let Recovered { meta, view, before, tail, kept, next_file, manifest_bytes } = recovered;
+        let Recovered { meta, view, before, tail, kept, next_file, manifest_bytes, .. } = recovered;
         for &span in &tail.spans {
             view.segment(span.segment).expect("its rows were found there").rewrite(span)?;
         }
@@ -114,7 +113,7 @@ impl VectorStore {
         remove_strays(&disk, &names, used);
         let mut writer = Writer::new(log, next_file, manifest_bytes.max(meta.checkpoint_bytes), meta.shape.ids);
         writer.kept = kept;
-        writer.active = view.segments.iter().rev().find(|segment| segment.grows()).cloned();
+        writer.active = active_of(&view)?;
         writer.free = (0..view.keys.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
         if !tail.records.is_empty() {
             writer.mark(view.sequence);
@@ -125,11 +124,15 @@ impl VectorStore {
     /// Opens a store for reading only, as it is now: it changes nothing, needs no right to, and sees nothing of what another
     /// process writes later.
     pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let disk = Folder::at(folder.as_ref());
+        Self::open_read_only_on(Folder::at(folder.as_ref()))
+    }
+
+    /// As [`open_read_only`](Self::open_read_only), on any disk.
+    pub fn open_read_only_on(disk: impl Disk + 'static) -> Result<Self, StoreError> {
         look_for_manifest(disk.folder())?;
         let mut attempt = 1;
         loop {
-            match Recovered::from(&disk, false) {
+            match recover_beside_others(&disk) {
                 Ok(Recovered { meta, view, .. }) => return Ok(Self::over(Box::new(disk), meta, view, None)),
                 // Another process has compacted the store between the manifest and this file.
                 Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
@@ -162,16 +165,29 @@ impl Drop for VectorStore {
     }
 }
 
-/// Makes a folder, and every one above it that is missing, and makes their names durable.
-fn create_folder(folder: &Path) -> Result<(), StoreError> {
-    let missing = folder.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
-    let missing: Vec<&Path> = missing.collect();
-    fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-    for made in missing {
-        let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io("sync", above))?;
+/// What a folder holds in which another process may be at work.
+fn recover_beside_others(disk: &dyn Disk) -> Result<Recovered, StoreError> {
+    let recovered = Recovered::from(disk, false)?;
+    // Rows that are not there were lost with the power, and nobody was promised them; or they were there when the log was read, and a
+    // compaction has removed them since, after it gave the store another manifest.
+    if recovered.is_cut && manifest::read(disk)?.meta.log != recovered.meta.log {
+        let found = "expected the rows that its log speaks of, found that they moved while it was read";
+        return Err(StoreError::io("read", disk.folder())(io::Error::new(io::ErrorKind::NotFound, found)));
     }
-    Ok(())
+    Ok(recovered)
+}
+
+/// The segment that goes on, of those that were opened, if one does. The others give their files back.
+fn active_of(view: &View) -> Result<Option<Arc<Segment>>, StoreError> {
+    let mut active = None;
+    for segment in view.segments.iter().rev() {
+        if active.is_none() && segment.goes_on()? {
+            active = Some(Arc::clone(segment));
+        } else {
+            segment.seal();
+        }
+    }
+    Ok(active)
 }
 
 fn look_for_manifest(folder: &Path) -> Result<(), StoreError> {

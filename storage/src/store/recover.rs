@@ -1,8 +1,11 @@
 //! What a folder holds: the manifest, and the log after it as far as it counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::StoreError;
 use super::log::{Entry, Replayed, Span, key_of, log_name, replay};
@@ -10,7 +13,6 @@ use super::manifest::{self, KeptLog, Manifest, Meta, SegmentMeta};
 use super::segment::{ROWS_AT, Segment, segment_name};
 use super::view::{View, ViewSpare};
 use crate::disk::Disk;
-use crate::mmap::Map;
 
 /// The end of a log, of which nobody knows whether it is durable. It is written again before it is synced: a sync that failed
 /// may have left it in the system's memory alone, where no later sync takes notice of it.
@@ -31,6 +33,8 @@ pub(super) struct Recovered {
     pub(super) kept: Vec<KeptLog>,
     pub(super) next_file: u32,
     pub(super) manifest_bytes: u64,
+    /// Whether whole records of the log do not count, because what they speak of is not there.
+    pub(super) is_cut: bool,
 }
 
 impl Recovered {
@@ -42,6 +46,7 @@ impl Recovered {
         let file = disk.read(&log_name(meta.log)).map_err(StoreError::io("read", &path))?;
         meta.log_stamp(meta.log).check(&file, &path)?;
         let replayed = replay(&file, &path, key_of(&meta.store, meta.log), manifest.sequence)?;
+        let whole = replayed.end;
         let mut files = Files::of(disk, &manifest, &path);
         let log = files.follow(replayed)?;
         let segments = files.open(writable)?;
@@ -62,6 +67,7 @@ impl Recovered {
             kept: manifest.kept,
             next_file: meta.next_file.max(highest.saturating_add(1)),
             manifest_bytes: manifest.bytes,
+            is_cut: log.end < whole,
         })
     }
 }
@@ -109,7 +115,7 @@ impl<'a> Files<'a> {
                 Entry::Segment { number, capacity } => {
                     self.begin(*number, *capacity, *at)?;
                     // A change that failed takes the segments with it that were begun for it.
-                    let there = durable || self.disk.path(&segment_name(*number)).exists();
+                    let there = durable || self.read(*number, 0..0)?.is_some();
                     if !there {
                         self.segments.remove(number);
                     }
@@ -117,7 +123,7 @@ impl<'a> Files<'a> {
                 }
                 // What was durable is compared when it is first read.
                 Entry::Commit(commit) => {
-                    let whole = durable || commit.spans.iter().all(|&span| self.holds(span));
+                    let whole = durable || self.hold(&commit.spans)?;
                     let spans = if whole { &commit.spans[..] } else { &[] };
                     spans.iter().try_for_each(|&span| self.add(span, *at)).map(|()| whole)?
                 }
@@ -161,14 +167,26 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Whether the rows of a span are there, of which nobody knows whether they are durable.
-    fn holds(&mut self, span: Span) -> bool {
-        self.doubtful.insert(span.segment);
-        let row_bytes = self.meta.shape.row_bytes();
-        let from = ROWS_AT + span.first as usize * row_bytes;
-        let map = Map::open(&self.disk.path(&segment_name(span.segment))).ok();
-        let rows = map.as_ref().and_then(|map| map.get(from..from + span.rows as usize * row_bytes));
-        rows.is_some_and(|rows| xxhash_rust::xxh3::xxh3_64(rows) == span.hash)
+    /// Whether the rows of all spans are there, of which nobody knows whether they are durable.
+    fn hold(&mut self, spans: &[Span]) -> Result<bool, StoreError> {
+        let row_bytes = self.meta.shape.row_bytes() as u64;
+        for span in spans {
+            self.doubtful.insert(span.segment);
+            let from = ROWS_AT as u64 + u64::from(span.first) * row_bytes;
+            let rows = self.read(span.segment, from..from + u64::from(span.rows) * row_bytes)?;
+            if rows.is_none_or(|rows| xxh3_64(&rows) != span.hash) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Bytes of a segment's file, or none where it is not there, or not as long. That they can not be read says nothing of the kind:
+    /// a log that ended for it would lose what was acknowledged.
+    fn read(&self, number: u32, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = segment_name(number);
+        let path = self.disk.path(&name);
+        self.disk.read_range(&name, range).map_err(StoreError::io("read", &path))
     }
 
     /// Opens them; the last that can grow to go on, where the store is writable.

@@ -146,8 +146,7 @@ impl Segment {
 
     /// Bytes of memory, about: the checksums of its rows.
     pub(super) fn memory(&self) -> usize {
-        let appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
-        self.opened.capacity() * size_of::<Opened>() + appended.capacity() * size_of::<Span>()
+        self.opened.capacity() * size_of::<Opened>() + self.appended().capacity() * size_of::<Span>()
     }
 
     pub(super) fn row_bytes(&self) -> usize {
@@ -157,6 +156,26 @@ impl Segment {
     /// Whether rows may follow.
     pub(super) fn grows(&self) -> bool {
         self.file().is_some() && self.rows() < self.capacity()
+    }
+
+    /// Whether rows may follow in a file that was opened: it has room, and ends with the rows that count. What stands after them may
+    /// be lent by a snapshot, of a store that was open in this process before and could not write what its log said of them.
+    pub(super) fn goes_on(&self) -> Result<bool, StoreError> {
+        if !self.grows() {
+            return Ok(false);
+        }
+        let file = self.file();
+        let Some(file) = file.as_ref() else { return Ok(false) };
+        let found = file.len().map_err(StoreError::io("read", &self.path))?;
+        Ok(found == file_len(&self.stamp, self.rows()) as u64)
+    }
+
+    /// Cuts off what was written after the rows that count, which nobody was lent: a change that failed is not to keep a full disk
+    /// full. Nothing else hangs on it, so that an error is passed over.
+    pub(super) fn cut_off(&self) {
+        if let Some(file) = self.file().as_ref() {
+            let _ = file.set_len(file_len(&self.stamp, self.rows()) as u64);
+        }
     }
 
     /// Writes rows after those that are there. They do not count yet.
@@ -200,7 +219,7 @@ impl Segment {
         let Held::Plain(window) = &self.held else { unreachable!("a packed segment does not grow") };
         // In this order: whoever finds the span may read its rows.
         window.extend(file_len(&self.stamp, span.first + span.rows));
-        self.appended.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+        self.appended().push(span);
     }
 
     /// Makes the rows durable.
@@ -216,6 +235,10 @@ impl Segment {
     /// No row follows, and all are durable: gives the open file back.
     pub(super) fn seal(&self) {
         *self.file() = None;
+    }
+
+    fn appended(&self) -> MutexGuard<'_, Vec<Span>> {
+        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self) -> MutexGuard<'_, Option<Box<dyn DiskFile>>> {
@@ -285,10 +308,14 @@ impl Segment {
         if matches!(self.held, Held::Packed(_)) {
             return self.checksums();
         }
-        let mut appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
-        *appended = self.joined(&appended);
+        // Rows are read for this, and the lock is not held meanwhile, so that nobody waits who only wants figures. Whoever appends
+        // has the writer's lock, as has who asks for this.
+        let appended = self.appended().clone();
+        let appended = self.joined(&appended);
         let opened = self.opened.iter().map(|opened| opened.span);
-        self.joined(&opened.chain(appended.iter().copied()).collect::<Vec<_>>())
+        let blocks = self.joined(&opened.chain(appended.iter().copied()).collect::<Vec<_>>());
+        *self.appended() = appended;
+        blocks
     }
 
     /// Makes one span of those that lie in one block.
@@ -311,8 +338,7 @@ impl Segment {
     }
 
     fn checksums(&self) -> Vec<Span> {
-        let appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
-        self.opened.iter().map(|opened| opened.span).chain(appended.iter().copied()).collect()
+        self.opened.iter().map(|opened| opened.span).chain(self.appended().iter().copied()).collect()
     }
 
     fn check(&self, opened: &Opened) -> Result<(), StoreError> {

@@ -105,7 +105,7 @@ impl VectorStore {
         self.free(change, &mut commit.freed);
         if change.put.is_empty() && commit.freed.is_empty() && change.attachment.is_empty() {
             commit.sequence = self.sequence();
-            return writer.settle(self, durability);
+            return writer.settle_and_mark(self, durability);
         }
         self.give_slots(writer, change.put.len(), &mut commit.slots)?;
         commit.sequence = self.sequence() + 1;
@@ -128,12 +128,7 @@ impl VectorStore {
     pub fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.lock_writer()?;
         writer.check(self)?;
-        let idle = writer.log.is_synced();
-        writer.settle(self, Durability::Sync)?;
-        if !idle {
-            writer.mark(self.sequence());
-        }
-        Ok(())
+        writer.settle_and_mark(self, Durability::Sync)
     }
 
     /// The bytes of the rows to put, if the change is sound.
@@ -217,13 +212,16 @@ impl VectorStore {
         segment.inspect_err(|_| self.remove_segments([number].into_iter()))
     }
 
-    /// Forgets a change that failed, and the segments that were begun for it, unless nobody knows whether it happened.
+    /// Forgets a change that failed, its rows, and the segments that were begun for it, unless nobody knows whether it happened.
     fn undo(&self, writer: &mut Writer, begun: Begun) {
         if writer.unsure.is_some() {
             return;
         }
         writer.log.forget(begun.log_len);
         writer.active = begun.active;
+        if let Some(active) = &writer.active {
+            active.cut_off();
+        }
         let ours = |segment: &Arc<Segment>| segment.number() >= begun.next_file;
         writer.dirty.retain(|segment| !ours(segment));
         let numbers: Vec<u32> = {

@@ -130,6 +130,16 @@ impl Writer {
         Ok(())
     }
 
+    /// As [`settle`](Self::settle), and notes what came to be durable by it.
+    pub(super) fn settle_and_mark(&mut self, store: &VectorStore, durability: Durability) -> Result<(), StoreError> {
+        let idle = self.log.is_synced();
+        self.settle(store, durability)?;
+        if durability == Durability::Sync && !idle {
+            self.mark(store.sequence());
+        }
+        Ok(())
+    }
+
     fn stuck(&mut self, store: &VectorStore, stuck: Stuck) -> StoreError {
         match stuck {
             Stuck::Refused(cause) => cause,

@@ -236,10 +236,12 @@ impl Play {
         self.model.acknowledge(Durability::Sync, self.disk.calls());
     }
 
-    /// Opens the store, again if a call fails.
+    /// Opens the store, again if a call fails. One that reads does, where there are so many: nothing is to be lost by that.
     fn open(&mut self) {
+        self.disk.fail_reads(self.disk.reads() + self.disk.calls() % 16, 1);
         let open = || VectorStore::open_on(self.disk.clone());
         self.store = Some((0..4).find_map(|_| open().ok()).unwrap_or_else(|| open().unwrap()));
+        self.disk.fail_reads(0, 0);
     }
 }
 

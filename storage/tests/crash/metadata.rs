@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use nearlab_storage::disk::{Crash, Fault, Rehearsal};
+use nearlab_storage::disk::{Crash, Fault, Rehearsal, lay_out};
 use nearlab_storage::metadata::{
     ApplyError, Change, Document, Durability, Field, FieldKind, Filter, MetadataStore, ReadError, Schema,
     StoreOpenError, Value, encode,
@@ -276,6 +276,32 @@ fn metadata_that_is_being_created_is_there_as_a_whole_or_not_at_all() {
             }
         }
     }
+}
+
+#[test]
+fn a_name_that_a_killed_process_gave_outlives_what_is_acknowledged_after_it() {
+    let folder = scratch();
+    let disk = Rehearsal::in_folder(folder.path()).unwrap();
+    drop(MetadataStore::create_on(&disk, NAME, schema()).unwrap());
+    let mut opened = 0;
+    for at in 0..=disk.calls() {
+        let folder = scratch();
+        let disk = disk.killed(at, folder.path()).unwrap();
+        if !folder.path().join(NAME).exists() {
+            continue;
+        }
+        opened += 1;
+        let store = MetadataStore::open_on(&disk, NAME, &schema()).unwrap();
+        store.apply(1, &[Change::Put { slot: 3, document: &document(77) }], Durability::Immediate).unwrap();
+        let acknowledged = disk.calls();
+        for seed in 0..10 {
+            let folder = scratch();
+            lay_out(&disk.after(acknowledged, Crash::PowerCut { seed }), folder.path()).unwrap();
+            let store = MetadataStore::open(folder.path().join(NAME), &schema()).unwrap();
+            assert_eq!(content(&store).unwrap(), Content::from([(3, 77)]), "killed before call {at}, power cut {seed}");
+        }
+    }
+    assert!(opened > 1, "one of them before the folder was synced");
 }
 
 /// A store of some changes, and what it holds: closed, or as a process leaves it that is killed.

@@ -40,6 +40,9 @@ impl Operation {
 pub(super) struct Journal {
     pub(super) operations: Vec<Operation>,
     pub(super) fault: Option<(Fault, usize, usize)>,
+    /// Calls that read, and which of them fail: from this one on, so many.
+    pub(super) reads: usize,
+    pub(super) unread: Option<(usize, usize)>,
     initial: BTreeMap<String, Vec<u8>>,
     names: BTreeMap<String, usize>,
     files: usize,
@@ -104,6 +107,13 @@ impl Journal {
         }
         *times -= 1;
         Some(*fault)
+    }
+
+    /// Counts a call that reads; whether it is one that fails.
+    pub(super) fn next_read_fails(&mut self) -> bool {
+        let at = self.reads;
+        self.reads += 1;
+        self.unread.is_some_and(|(from, times)| (from..from + times).contains(&at))
     }
 
     pub(super) fn after(&self, at: usize, crash: Crash) -> BTreeMap<String, Vec<u8>> {

@@ -7,6 +7,7 @@ mod journal;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -74,6 +75,17 @@ impl Rehearsal {
         self.journal().fault = Some((fault, from, times));
     }
 
+    /// How many calls have read something, or tried to.
+    pub fn reads(&self) -> usize {
+        self.journal().reads
+    }
+
+    /// Lets `times` calls that read fail, beginning with the one that [`reads`](Self::reads) gives the number `from`. Maps are read
+    /// without a call.
+    pub fn fail_reads(&self, from: usize, times: usize) {
+        self.journal().unread = Some((from, times));
+    }
+
     /// What was done in the first `calls` calls, as a disk of its own, to ask what a crash leaves.
     #[must_use]
     pub fn until(&self, calls: usize) -> Self {
@@ -108,6 +120,14 @@ impl Rehearsal {
         let made = make()?;
         journal.record(operation);
         Ok(made)
+    }
+
+    /// Makes a call that reads, unless it is to fail.
+    fn reading<T>(&self, read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.journal().next_read_fails() {
+            return Err(error_of(Fault::Io));
+        }
+        read()
     }
 
     fn journaled(&self, name: &str) -> String {
@@ -163,16 +183,20 @@ impl Disk for Rehearsal {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.folder.open(name)?;
+        let file = self.reading(|| self.folder.open(name))?;
         Ok(self.file(name, file))
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.folder.read(name)
+        self.reading(|| self.folder.read(name))
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        self.reading(|| self.folder.read_range(name, range))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        self.folder.names()
+        self.reading(|| self.folder.names())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -229,11 +253,11 @@ impl DiskFile for RehearsalFile {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, bytes)
+        self.disk.reading(|| self.file.read_at(offset, bytes))
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.disk.reading(|| self.file.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

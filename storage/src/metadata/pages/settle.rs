@@ -43,6 +43,12 @@ impl PageFile {
     }
 
     fn settle(&self, head: &Head, may_write: bool) -> io::Result<()> {
+        if may_write {
+            // Its length may be in the system's memory alone as well, after a sync that failed: what is written past the durable end
+            // would lengthen the file by sectors, to where no page ends.
+            self.file.set_len(self.file.len()?)?;
+            self.file.sync()?;
+        }
         let mut torn = Vec::new();
         self.each_run(|first, stored| {
             let is_torn = |(page, stored): (u64, &[u8])| layout::mistake(self.key, page, stored).map(|_| page);

@@ -88,6 +88,8 @@ impl MetadataStore {
         let path = disk.path(name);
         let file = disk.open(name).map_err(|cause| Fault::from(cause).opening(&path))?;
         let lock = lock(&path, false)?;
+        // A process that was killed may have given the file its name, and not made that durable.
+        disk.sync_folder().map_err(|cause| Fault::from(cause).opening(&path))?;
         let opened = Opened::writable(file, &path, lock).map_err(|fault| fault.opening(&path))?;
         Self::checked(path, opened, Some(schema))
     }
