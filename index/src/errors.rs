@@ -58,6 +58,16 @@ pub enum BuildError {
         /// How many were given.
         found: usize,
     },
+    /// Codes under inner product need the squares of the vectors' lengths. The first one that no number holds is named.
+    #[error("codes under inner product need squared lengths of at most {expected:e}, row {row} has {found:e}")]
+    TooLong {
+        /// Row of the vector, from 0.
+        row: usize,
+        /// The largest square.
+        expected: f32,
+        /// The square of the vector's length.
+        found: f64,
+    },
     /// The process may not have the memory that the index needs.
     #[error("the index needs {bytes} bytes of memory that the system does not give")]
     Memory {
@@ -87,5 +97,8 @@ mod tests {
         assert_eq!(error.to_string(), "vectors must be finite: row 3, column 1 is NaN");
         let error = BuildError::TooMany { expected: 10, found: 11 };
         assert_eq!(error.to_string(), "an index holds at most 10 vectors, found 11");
+        let error = BuildError::TooLong { row: 3, expected: 2e38, found: 4e40 };
+        let expected = "codes under inner product need squared lengths of at most 2e38, row 3 has 4e40";
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -56,6 +56,16 @@ impl RowChanges {
         self.places.par_extend(repeat_n(Neighbor::NONE, missing));
     }
 
+    /// Rows.
+    pub(super) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    pub(super) fn row(&self, row: usize) -> RowChange<'_> {
+        let Head { id, layer, links } = self.heads[row];
+        RowChange { id, layer, neighbors: &self.places[row * self.width..][..links as usize] }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = RowChange<'_>> {
         let places = self.places.chunks_exact(self.width.max(1));
         let row = |(head, places): (&Head, _)| {
@@ -70,13 +80,15 @@ impl RowChanges {
         RowsMut { width: self.width, heads: &mut self.heads, places: &mut self.places }
     }
 
-    /// Puts a link into a row, in place of the farthest where there are `width` already.
-    pub(super) fn make_room(&mut self, row: usize, link: Neighbor, width: usize) {
+    /// Puts a link into a row, in place of the farthest where there are `width` already: that one is given up.
+    pub(super) fn make_room(&mut self, row: usize, link: Neighbor, width: usize) -> Option<Neighbor> {
         let (head, places) = (&mut self.heads[row], &mut self.places[row * self.width..][..self.width]);
         let links = (head.links as usize).min(width - 1);
+        let given_up = (links < head.links as usize).then_some(places[links]);
         places[links] = link;
         places[..=links].sort_unstable();
         head.links = links as u32 + 1;
+        given_up
     }
 }
 
@@ -189,9 +201,12 @@ mod tests {
         rows.begin(3);
         rows.push(7, 0);
         rows.rows().set(0, &near(&[1, 5, 6]));
-        rows.make_room(0, Neighbor { id: 3, distance: 3.0 }, 3);
-        assert_eq!(of(&rows), [(7, 0, vec![1, 3, 5])]);
-        rows.make_room(0, Neighbor { id: 2, distance: 2.0 }, 2);
-        assert_eq!(of(&rows), [(7, 0, vec![1, 2])]);
+        let put = |rows: &mut RowChanges, id, width| {
+            let given_up = rows.make_room(0, near(&[id])[0], width);
+            given_up.map(|link| link.id)
+        };
+        assert_eq!((put(&mut rows, 3, 3), of(&rows)), (Some(6), vec![(7, 0, vec![1, 3, 5])]));
+        assert_eq!((put(&mut rows, 2, 2), of(&rows)), (Some(3), vec![(7, 0, vec![1, 2])]));
+        assert_eq!((put(&mut rows, 9, 3), of(&rows)), (None, vec![(7, 0, vec![1, 2, 9])]));
     }
 }

@@ -84,7 +84,7 @@ fn link<C: Symmetric>(codes: C, base: &mut Rows, from: Neighbor, lost: u32, coun
     base.set(from.id as usize, &row);
 }
 
-fn score_pair<C: Symmetric>(codes: C, a: u32, b: u32, counters: &mut Counters) -> f32 {
+pub(super) fn score_pair<C: Symmetric>(codes: C, a: u32, b: u32, counters: &mut Counters) -> f32 {
     let mut score = [0.0];
     codes.score_row(a, &[b], &mut score);
     counters.add_scored(1, codes.row_bytes());

@@ -4,6 +4,7 @@
 //! layers: node `id` of level `l` has the `l` rows of `m` places from row `upper_offsets[id]`, layer 1 first.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use nearlab_simd::prefetch;
 use nearlab_storage::Buffer;
@@ -31,6 +32,18 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn links(&self) -> Links<'_> {
         Links { m: self.m, base: &self.base, upper_offsets: &self.upper_offsets, upper: &self.upper }
+    }
+
+    /// The same in memory of the process's own.
+    pub(super) fn into_resident(self) -> io::Result<Self> {
+        Ok(Self {
+            m: self.m,
+            base: self.base.into_resident()?,
+            levels: self.levels.into_resident()?,
+            upper_offsets: self.upper_offsets.into_resident()?,
+            upper: self.upper.into_resident()?,
+            entry_point: self.entry_point,
+        })
     }
 
     /// The highest layer.

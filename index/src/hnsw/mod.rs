@@ -21,7 +21,7 @@
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
 //! | (not in the papers) how many candidates to rank anew | `Finish` | `finish.rs` |
 //! | (not in the papers) what to do among some | `Plan::one_among` | `among/` |
-//! | (not in the papers) reachability | `connect` | `connect.rs` |
+//! | (not in the papers) reachability | `connect`, `Anchor` | `connect.rs`, `anchor.rs` |
 //!
 //! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
 //! reached from the entry point on the base layer, so a search with `ef_search >= n` meets every vector. A frozen graph is flat
@@ -38,7 +38,8 @@
 //! | text embeddings, 1536 dimensions | sq4 | 256 | sq8 | 24 | 4 |
 //!
 //! Over codes set `rerank` to 100, or 200 at 1536 dimensions: candidates that need not be scored anew are left out. On 100,000 vectors of 1536
-//! dimensions .9951 of the neighbours are found with 50 at most, .9961 with 200 (`ef_search` 224), for a sixth less speed.
+//! dimensions .9941 of the neighbours are found with 50 at most, .9950 with 100 (`ef_search` 160), for a tenth less speed
+//! (reports/record/components). docs/choosing.md has the rest.
 //! At a million points groups of 4000 (`leaf`) save 4 to 7 % of the distances of groups of 2000. On two cores of a Granite Rapids server a
 //! million SIFT descriptors take 18 s to build so, and a million of 1536 dimensions 35 s (reports/record/million, openai-million).
 //!
@@ -65,6 +66,7 @@
 //! ```
 
 mod among;
+mod anchor;
 mod batch;
 mod build;
 mod bulk;
@@ -148,13 +150,13 @@ impl Hnsw {
         self.graph.levels.len()
     }
 
-    /// Moves what searches read at random, links and codes, into memory of the process's own, in huge pages where the
+    /// Moves all that searches read, links, codes and what these have learnt, into memory of the process's own, in huge pages where the
     /// kernel gives them: an index that was opened from a file then searches as fast as one that was just built, and no
     /// longer waits for the file.
     pub fn into_resident(mut self) -> io::Result<Self> {
-        self.graph.base = self.graph.base.into_resident()?;
-        self.traversal.form_mut().codes_mut().make_resident()?;
-        self.rerank.form_mut().map_or(Ok(()), |form| form.codes_mut().make_resident())?;
+        self.graph = self.graph.into_resident()?;
+        self.traversal.form_mut().make_resident()?;
+        self.rerank.form_mut().map_or(Ok(()), Form::make_resident)?;
         Ok(self)
     }
 
@@ -191,6 +193,9 @@ impl Hnsw {
         step(progress, Stage::Train, 0, 1)?;
         let euclid = Euclid::of(vectors, metric);
         params.validate_width(euclid.width())?;
+        if params.needs_codes() {
+            euclid.check(vectors)?;
+        }
         let source = Lifted::new(vectors, &euclid);
         let (mut traversal, sq7) = Traversal::encode(&source, params)?;
         let rerank = Rerank::encode(&source, params)?;

@@ -31,6 +31,8 @@ pub(super) struct Plan<'a, C> {
     pub(super) ef_search: usize,
     /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
     pub(super) share: f64,
+    /// Nodes that may be found, where deleted ones are met too; otherwise 0.
+    left: usize,
     pub(super) rerank: usize,
     pub(super) patience: usize,
     pub(super) pace: Pace,
@@ -103,6 +105,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             deleted: searched.deleted,
             ef_search: params.ef_search,
             share: linked as f64 / (linked - dead).max(1) as f64,
+            left: if dead > 0 { linked - dead } else { 0 },
             rerank: params.rerank,
             patience: params.patience,
             pace: searched.pace.chosen(params),
@@ -125,7 +128,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         out: &mut Vec<Neighbor>,
     ) -> Counters {
         let slot = &mut self.slots(slots, 1)[0];
-        self.begin(slot, query, k);
+        self.begin(slot, query, self.wanted(k));
         while !self.step(slot, query) {}
         out.extend_from_slice(&slot.finish.found);
         slot.walk.take_counters()
@@ -138,7 +141,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         k: usize,
         out: &mut [Neighbor],
     ) -> Counters {
-        let count = self.pace.interleave.min(queries.len());
+        let (count, wanted) = (self.pace.interleave.min(queries.len()), self.wanted(k));
         let (slots, half) = (self.slots(slots, count), count / 2);
         ready.clear();
         // The query that walks in each slot. Half of them are a step ahead of the others, so that in these turns one that has
@@ -146,7 +149,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         let mut walking = [None; MOST_INTERLEAVED];
         let turns: [[usize; 2]; MOST_INTERLEAVED] = std::array::from_fn(|i| [i, (i + half) % count.max(1)]);
         for (i, (slot, walking)) in slots.iter_mut().zip(&mut walking).enumerate() {
-            self.begin_of((slot, ready), (queries, i), k);
+            self.begin_of((slot, ready), (queries, i), wanted);
             if i >= half {
                 slot.walk.step_asking(self.view, Wanted::Nothing);
             }
@@ -164,7 +167,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
                 left -= 1;
                 walking[now] = (begun < queries.len()).then_some(begun);
                 if let Some(query) = walking[now] {
-                    self.begin_of((slot, ready), (queries, query), k);
+                    self.begin_of((slot, ready), (queries, query), wanted);
                     slot.walk.step_asking(self.view, Wanted::Nothing);
                     begun += 1;
                 }
@@ -211,6 +214,22 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         let most = if self.patience == 0 { usize::MAX } else { self.patience };
         let patience = Patience { nearest: (self.kept(k) as f64 * self.share).ceil() as usize, most };
         slot.walk.begin(self.view, Route { patience, ..self.route(ef.min(self.view.codes.len())) });
+    }
+
+    /// How many of `k` neighbours there can be: as many as there are nodes.
+    pub(super) fn wanted(&self, k: usize) -> usize {
+        k.min(self.view.codes.len())
+    }
+
+    /// How many candidates a walk that is over should have kept: deletions may have emptied what is near a query, however few they are
+    /// of all nodes. None where it found as many as are wanted, or all there are.
+    fn wider(&self, slot: &Slot<C::Query>) -> Option<usize> {
+        let wanted = slot.k.min(self.left);
+        let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
+        if left.take(wanted).count() == wanted {
+            return None;
+        }
+        slot.walk.wider(self.view.codes.len())
     }
 
     /// Makes a query ready for a walk.
@@ -269,6 +288,10 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             return self.rank(slot, query);
         }
         if slot.walk.step_asking(self.view, others) {
+            if let Some(ef) = self.wider(slot) {
+                slot.walk.begin(self.view, self.route(ef));
+                return false;
+            }
             let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
             let scored = (self.view.codes, &slot.walk.query, slot.k);
             slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)), scored);

@@ -6,12 +6,12 @@
 //!
 //! Nothing here allocates once the crews and what is found have grown to the largest batch.
 
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::HnswParams;
+use super::anchor::Anchor;
 use super::changes::{RowChanges, RowsMut};
 use super::graph::View;
 use super::growth::Growth;
@@ -53,16 +53,15 @@ pub(super) struct Found {
     /// Those that link back to them, sorted by layer and node.
     pub(super) merged: RowChanges,
     back: Vec<BackLink>,
-    /// Where the links back of each merged row lie.
-    targets: Vec<(u32, u32)>,
-    /// The points, and whether something links to them.
-    linked: Vec<(u32, bool)>,
+    /// Where the links back of each merged row begin, and where those of the last end. More than 2^32 come together in bulk.
+    begins: Vec<usize>,
+    anchor: Anchor,
 }
 
 impl Found {
     /// The links back from the points' own rows, sorted, and a merged row for each target, still empty.
     fn turn_back(&mut self, width: usize, alone: bool) {
-        let Self { own, merged, back, targets, .. } = self;
+        let Self { own, merged, back, begins, .. } = self;
         back.clear();
         for row in own.iter() {
             back.extend(row.neighbors.iter().map(|neighbor| BackLink {
@@ -77,45 +76,22 @@ impl Found {
         } else {
             back.par_sort_unstable_by_key(key);
         }
-        targets.clear();
+        begins.clear();
         merged.begin(width);
-        let mut from = 0;
+        let mut begin = 0;
         for links in back.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)) {
-            targets.push((from, from + links.len() as u32));
+            begins.push(begin);
             merged.push(links[0].target, links[0].layer);
-            from += links.len() as u32;
+            begin += links.len();
         }
-    }
-
-    /// Makes sure that each new point is linked from somewhere on the base layer: where every target preferred others, the nearest
-    /// gives up its farthest link. An index that is searched at once can not wait for [`tie`](super::connect::tie).
-    pub(super) fn anchor(&mut self, width: usize) {
-        let Self { own, merged, linked, .. } = self;
-        linked.clear();
-        linked.extend(own.iter().filter(|row| row.layer == 0).map(|row| (row.id, false)));
-        linked.sort_unstable();
-        let [Some(&(least, _)), Some(&(most, _))] = [linked.first(), linked.last()] else { return };
-        let base = merged.iter().filter(|row| row.layer == 0).flat_map(|row| row.neighbors);
-        for neighbor in base.filter(|neighbor| (least..=most).contains(&neighbor.id)) {
-            if let Ok(at) = linked.binary_search_by_key(&neighbor.id, |&(id, _)| id) {
-                linked[at].1 = true;
-            }
-        }
-        for row in own.iter().filter(|row| row.layer == 0) {
-            let is_linked = linked.binary_search(&(row.id, true)).is_ok();
-            let Some(&nearest) = row.neighbors.first().filter(|_| !is_linked) else { continue };
-            let target = merged.iter().position(|row| row.layer == 0 && row.id == nearest.id);
-            if let Some(target) = target {
-                merged.make_room(target, Neighbor { id: row.id, distance: nearest.distance }, width);
-            }
-        }
+        begins.push(begin);
     }
 }
 
 impl Capacity for Found {
     fn capacity_bytes(&self) -> usize {
         let rows = self.own.capacity_bytes() + self.merged.capacity_bytes();
-        rows + self.back.capacity_bytes() + self.targets.capacity_bytes() + self.linked.capacity_bytes()
+        rows + self.back.capacity_bytes() + self.begins.capacity_bytes() + self.anchor.capacity_bytes()
     }
 }
 
@@ -300,16 +276,22 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
     /// the rayon pool it is called in, unless the points are few.
     pub(super) fn merge(&self, crews: &Crews<T::Query>, found: &mut Found, alone: bool) {
         found.turn_back(self.growth.width(0), alone);
-        let Found { merged, back, targets, .. } = found;
+        let Found { merged, back, begins, .. } = found;
         let at_once = if alone { usize::MAX } else { MERGED_AT_ONCE };
         merged.rows().in_parts(0, at_once, &|first, mut rows| {
             let mut crew = crews.own();
             for row in 0..rows.len() {
-                let (from, until) = targets[first + row];
-                let links: Range<usize> = from as usize..until as usize;
+                let links = begins[first + row]..begins[first + row + 1];
                 rows.set(row, self.merged_row(&back[links], &mut crew));
             }
         });
+    }
+
+    /// Makes sure that something leads to each of the points on the base layer.
+    pub(super) fn anchor(&self, crews: &Crews<T::Query>, found: &mut Found) {
+        let Found { own, merged, anchor, .. } = found;
+        let mut crew = crews.own();
+        anchor.link_all((self.scorers.selection, self.growth.width(0)), (own, merged), &mut crew.counters);
     }
 
     /// The row of a target with new links, which all have the same layer and target.

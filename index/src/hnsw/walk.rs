@@ -231,6 +231,15 @@ impl<Q: Default> Walk<Q> {
         matches!(self.next, Next::Gather(_, layer) | Next::Score(layer) if layer > self.route.layer)
     }
 
+    /// How many candidates, of at most so many nodes, a walk is to keep that meets more than this one, which is over; none where this
+    /// one has met all that it can reach.
+    pub(super) fn wider(&self, nodes: usize) -> Option<usize> {
+        let Route { ef, patience, .. } = self.route;
+        let impatient = patience.most < usize::MAX;
+        let left_out = self.pool.len() == ef && ef < nodes;
+        (impatient || left_out).then_some((2 * ef).min(nodes))
+    }
+
     /// The layer on which candidates are kept.
     pub(super) fn layer(&self) -> u8 {
         self.route.layer

@@ -10,6 +10,8 @@
 //! that the kernels need not know of them. With `r` the vector less the mean, `q` the query less the mean, both rotated, and `<c, q>`
 //! the kernel's product: the squared distance is about `|q|² + first + second (<c, q> + shift)`, and for LVQ `+ third Σ q`.
 
+use std::io;
+
 use nearlab_simd::{CodeKernels, LINE_BYTES, PlaneRows, code_kernels, norm_squared, prefetch};
 use nearlab_storage::Buffer;
 
@@ -163,6 +165,12 @@ impl Form for Affine {
 
     fn codes_mut(&mut self) -> &mut dyn Bytes {
         &mut self.codes
+    }
+
+    fn make_resident(&mut self) -> io::Result<()> {
+        self.mean.make_resident()?;
+        self.rotation.as_mut().map_or(Ok(()), |rotation| rotation.signs.make_resident())?;
+        self.codes.make_resident()
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! L2 is there already. Under cosine all vectors are of unit length, and `|q - x|² = 2 (1 - cos)`. Inner product gets one
 //! component more (Bachrach et al., `RecSys` 2014): `x` becomes `[x, sqrt(M² - |x|²)]` with `M` the largest length, `q`
-//! becomes `[q, 0]`, and `|q - x|² = |q|² + M² - 2 <q, x>`. The nearest are the same in each case.
+//! becomes `[q, 0]`, and `|q - x|² = |q|² + M² - 2 <q, x>`. The nearest are the same in each case; but a zero vector, which has no cosine,
+//! is lifted to zero, and so to half the distance 1 that it has by definition.
 
 use nearlab_simd::{Metric, norm_squared, normalize};
 use nearlab_storage::Vectors;
 use rayon::prelude::*;
+
+use crate::BuildError;
 
 /// How the vectors of one metric and dimension are lifted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +35,18 @@ impl Euclid {
             0.0
         };
         Self { metric, dim: vectors.dim(), radius_squared }
+    }
+
+    /// Refuses vectors that can not be lifted, because the square of a length is beyond all `f32`.
+    pub(crate) fn check(&self, vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
+        if self.radius_squared.is_finite() {
+            return Ok(());
+        }
+        let too_long = vectors.iter().enumerate().find(|(_, vector)| !norm_squared(vector).is_finite());
+        too_long.map_or(Ok(()), |(row, vector)| {
+            let found = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            Err(BuildError::TooLong { row, expected: f32::MAX, found })
+        })
     }
 
     /// Components of a lifted vector.
@@ -119,6 +134,20 @@ mod tests {
                 assert!((found - expected).abs() < 1e-5, "{metric}: {found} and {expected}");
             }
         }
+    }
+
+    #[test]
+    fn vectors_whose_squared_length_is_no_number_can_not_be_lifted() {
+        let data = [1.0, 2.0, 1e19, 1e19, 3.0, 4.0];
+        let vectors = Vectors::new(&data, 2);
+        for metric in Metric::ALL {
+            assert_eq!(Euclid::of(vectors, metric).check(vectors), Ok(()), "{metric}");
+        }
+        let data = [1.0, 2.0, 1e20, -1e20, 3.0, 4.0];
+        let vectors = Vectors::new(&data, 2);
+        assert_eq!(Euclid::of(vectors, Metric::L2).check(vectors), Ok(()));
+        let error = Euclid::of(vectors, Metric::InnerProduct).check(vectors).unwrap_err();
+        assert!(matches!(error, BuildError::TooLong { row: 1, .. }), "{error}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! squared error on it are taken; what lies beyond is clamped. The farthest ten-thousandth has no say, or one stray number
 //! would widen the levels of all; unless all the rest is alike.
 
+use std::borrow::Cow;
+
 use nearlab_simd::code_kernels;
 
 /// Shares of the sample that lie within the candidate bounds, one-sided.
@@ -35,10 +37,9 @@ impl Levels {
         if sample.iter().all(|&x| x.fract() == 0.0 && (0.0..count as f32).contains(&x)) {
             return Self::fallback(width);
         }
-        let rows = sample.len() / width;
-        let looked_at = &sample[..rows.min(MOST.div_ceil(width)) * width];
+        let looked_at = spread(sample, width, MOST.div_ceil(width));
         let medians = (0..width).map(|i| median(sample.iter().skip(i).step_by(width).copied().collect())).collect();
-        let candidates = [vec![0.0; width], medians].map(|centre| Self::around(&centre, looked_at, count));
+        let candidates = [vec![0.0; width], medians].map(|centre| Self::around(&centre, &looked_at, count));
         candidates.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(|| Self::fallback(width), |best| best.1)
     }
 
@@ -56,7 +57,9 @@ impl Levels {
         let bounds = if bounds.iter().any(|(low, high)| high > low) { &bounds[..] } else { &[whole] };
         let mut best = (f64::INFINITY, Self::fallback(width));
         for &(low, high) in bounds.iter().filter(|(low, high)| high > low) {
-            let levels = Self::new(vec![low], (high - low) / count as f32);
+            // A step that is no ordinary number has no inverse, and files with one are refused.
+            let step = ((high - low) / count as f32).clamp(f32::MIN_POSITIVE, f32::MAX);
+            let levels = Self::new(vec![low], step);
             let error = ordinary
                 .iter()
                 .map(|&x| {
@@ -101,6 +104,15 @@ impl Levels {
 #[inline]
 pub(super) fn level_at(position: f32, count: u32) -> u8 {
     position.clamp(0.0, (count - 1) as f32) as u8
+}
+
+/// At most so many of the rows, evenly spread: what comes first need not be like the rest.
+fn spread(rows: &[f32], width: usize, most: usize) -> Cow<'_, [f32]> {
+    let count = rows.len() / width;
+    if count <= most {
+        return Cow::Borrowed(rows);
+    }
+    Cow::Owned((0..most).flat_map(|i| &rows[i * count / most * width..][..width]).copied().collect())
 }
 
 fn median(mut numbers: Vec<f32>) -> f32 {
@@ -149,6 +161,28 @@ mod tests {
             let levels = Levels::train(&sample, 3, 16);
             assert!(levels.step.is_finite() && levels.step > 0.0 && levels.offset.len() == 3);
         }
+    }
+
+    #[test]
+    fn rows_that_come_first_do_not_speak_for_all() {
+        let (width, mut random) = (600, SplitMix64::new(9));
+        let rows = 3 * MOST.div_ceil(width);
+        let sample: Vec<f32> =
+            (0..rows * width).map(|i| if i < rows * width / 2 { 0.0 } else { random.unit() as f32 }).collect();
+        let levels = Levels::train(&sample, width, 256);
+        let last = &sample[(rows - 1) * width..];
+        for (kept, x) in kept(&levels, last, 256).iter().zip(last) {
+            assert!((kept - x).abs() < 0.03, "{x} became {kept}");
+        }
+        assert_eq!(*spread(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 2, 3), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(*spread(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 1, 3), [0.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn samples_that_hardly_differ_give_steps_with_an_inverse() {
+        let sample: Vec<f32> = (0..600).map(|i| (i % 7) as f32 * 1e-41).collect();
+        let levels = Levels::train(&sample, 3, 16);
+        assert!(levels.step.is_normal() && levels.per_step.is_finite(), "{levels:?}");
     }
 
     #[test]

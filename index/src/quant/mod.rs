@@ -162,6 +162,10 @@ pub(crate) trait Form: Send + Sync {
     fn codes(&self) -> &dyn Bytes;
     /// All rows.
     fn codes_mut(&mut self) -> &mut dyn Bytes;
+    /// Moves all that searches read to memory of its own.
+    fn make_resident(&mut self) -> io::Result<()> {
+        self.codes_mut().make_resident()
+    }
 }
 
 /// Rows that were encoded, and what it took. The memory is kept from one encoding to the next.

@@ -6,6 +6,8 @@
 //! centroids the numbers are rounded to 7 bits and looked up in registers (André, Kermarrec and Le Scouarnec, VLDB 2015); with
 //! 256 they are `f32`. The last part may be shorter. Not here: a rotation before (OPQ), residuals.
 
+use std::io;
+
 use nearlab_simd::{CENTROIDS, CodeKernels, LUT4_CHUNK, code_kernels, prefetch};
 use nearlab_storage::{Buffer, Vectors};
 use rayon::prelude::*;
@@ -162,6 +164,11 @@ impl Form for Pq {
 
     fn codes_mut(&mut self) -> &mut dyn Bytes {
         &mut self.codes
+    }
+
+    fn make_resident(&mut self) -> io::Result<()> {
+        self.centroids.make_resident()?;
+        self.codes.make_resident()
     }
 }
 

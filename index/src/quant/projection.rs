@@ -18,6 +18,8 @@ use crate::random::SplitMix64;
 /// Rows that the covariance is taken over, at most.
 const SAMPLE: usize = 16_384;
 const ITERATIONS: usize = 10;
+/// Numbers that are scaled as one unit of parallel work.
+const SCALED_AT_ONCE: usize = 1 << 16;
 /// Rows of a matrix product computed as one unit of parallel work.
 const BLOCK_ROWS: usize = 128;
 
@@ -52,6 +54,7 @@ const LEVEL_0: f32 = (1 << 23 | 128) as f32;
 /// What a coarse projection needs besides its input, and its output.
 #[derive(Debug, Default)]
 pub(crate) struct CoarseScratch {
+    centred: Vec<f32>,
     levels: Vec<u8>,
     steps: Vec<f32>,
     products: Vec<i32>,
@@ -67,8 +70,9 @@ impl CoarseScratch {
 
 impl Capacity for CoarseScratch {
     fn capacity_bytes(&self) -> usize {
-        let Self { levels, steps, products, components } = self;
-        levels.capacity() + steps.capacity_bytes() + products.capacity_bytes() + components.capacity_bytes()
+        let Self { centred, levels, steps, products, components } = self;
+        let levels = centred.capacity_bytes() + levels.capacity() + steps.capacity_bytes();
+        levels + products.capacity_bytes() + components.capacity_bytes()
     }
 }
 
@@ -89,6 +93,7 @@ impl Projection {
         for row in sample.chunks_exact_mut(d) {
             row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean);
         }
+        bring_near_one(&mut sample);
         let components_of_rows = transposed(&sample, d);
         drop(sample);
         let covariance = product(&components_of_rows, &components_of_rows, rows);
@@ -121,28 +126,27 @@ impl Projection {
         scratch: &'s mut CoarseScratch,
     ) -> &'s [f32] {
         let Coarse { directions, steps: row_steps, sums } = &self.coarse;
-        let CoarseScratch { levels, steps, products, components } = scratch;
+        let CoarseScratch { centred, levels, steps, products, components } = scratch;
         levels.clear();
         steps.clear();
         let width = padded::<u8>(self.mean.len());
         for vector in vectors {
-            let vector = vector.as_ref();
-            let largest = largest_magnitude(vector);
+            // What is left of a vector without the mean is smaller, so its levels are finer, and what the directions lose in 8 bits does not
+            // grow with the mean.
+            centred.clear();
+            centred.extend(vector.as_ref().iter().zip(&*self.mean).map(|(x, mean)| x - mean));
+            let largest = largest_magnitude(centred);
             let per_step = 127.0 / largest;
             steps.push(largest / 127.0);
-            levels.extend(vector.iter().map(|x| (x * per_step + LEVEL_0).to_bits() as u8));
+            levels.extend(centred.iter().map(|x| (x * per_step + LEVEL_0).to_bits() as u8));
             levels.resize(steps.len() * width, 0);
         }
         products.resize(steps.len() * row_steps.len(), 0);
         code_kernels().u8i8_products(levels, directions, width, products);
         components.clear();
         for (products, step) in products.chunks_exact(row_steps.len()).zip(steps) {
-            let rows = products.iter().zip(row_steps).zip(sums).zip(&self.shift);
-            components.extend(
-                rows.map(|(((product, row_step), sum), shift)| {
-                    (product - 128 * sum) as f32 * (*step * row_step) - shift
-                }),
-            );
+            let rows = products.iter().zip(row_steps).zip(sums);
+            components.extend(rows.map(|((product, row_step), sum)| (product - 128 * sum) as f32 * (*step * row_step)));
         }
         components
     }
@@ -219,6 +223,17 @@ fn largest_magnitude(vector: &[f32]) -> f32 {
         }
     }
     largest.iter().chain(rest).fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()))
+}
+
+/// Multiplies some numbers by the power of two that brings the largest magnitude to between 1 and 2. That changes no digit of what is
+/// made of them; but the square of a length is then within the range of `f32`, whatever the unit of the vectors.
+fn bring_near_one(numbers: &mut [f32]) {
+    // Without its fraction.
+    let power = f32::from_bits(largest_magnitude(numbers).to_bits() & f32::INFINITY.to_bits());
+    if power.is_finite() {
+        let scale = 1.0 / power;
+        numbers.par_chunks_mut(SCALED_AT_ONCE).for_each(|numbers| numbers.iter_mut().for_each(|x| *x *= scale));
+    }
 }
 
 /// `a b^T` for row-major `a` (m x d) and `b` (n x d).
@@ -320,6 +335,39 @@ mod tests {
         projection.apply(b, &mut pb);
         let (whole, kept) = (kernels().l2(a, b), kernels().l2(&pa, &pb));
         assert!(kept <= whole * 1.001 && kept > whole * 0.98, "{kept} of {whole}");
+    }
+
+    #[test]
+    fn the_unit_of_the_vectors_does_not_matter() {
+        let data = gaussian(12 * 500, &mut SplitMix64::new(5));
+        let directions = |exponent: i32| {
+            let data: Vec<f32> = data.iter().map(|x| x * 2.0_f32.powi(exponent)).collect();
+            let vectors = Vectors::new(&data, 12);
+            let euclid = Euclid::of(vectors, Metric::L2);
+            Projection::train(&Lifted::new(vectors, &euclid), 3, 1).directions.to_vec()
+        };
+        let plain = directions(0);
+        assert!(plain.chunks_exact(12).all(|row| (kernels().inner_product(row, row) - 1.0).abs() < 1e-4));
+        for exponent in [-60, 27, 58] {
+            assert_eq!(directions(exponent), plain, "{exponent}");
+        }
+    }
+
+    #[test]
+    fn a_mean_far_from_zero_costs_a_coarse_projection_nothing() {
+        let deviations = gaussian(64 * 1000, &mut SplitMix64::new(7));
+        for mean in [0.0, 1000.0] {
+            let data: Vec<f32> = deviations.iter().map(|x| x + mean).collect();
+            let vectors = Vectors::new(&data, 64);
+            let euclid = Euclid::of(vectors, Metric::L2);
+            let projection = Projection::train(&Lifted::new(vectors, &euclid), 8, 1);
+            let (mut exact, mut scratch) = (Vec::new(), CoarseScratch::default());
+            projection.apply(vectors.row(3), &mut exact);
+            let coarse = projection.apply_coarsely(std::iter::once(vectors.row(3)), &mut scratch);
+            for (coarse, exact) in coarse.iter().zip(&exact) {
+                assert!((coarse - exact).abs() < 0.05, "{coarse} for {exact} around {mean}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nearlab_storage::store::PackOptions;
 use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, upsert};
 
 /// Long enough for anything but waiting for each other.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Cancels what it watches at once.
 struct Cancelled;
@@ -132,7 +132,9 @@ fn what_a_process_left_of_an_index_that_it_was_writing_is_removed_and_never_copi
     let path = folder.path().join("c");
     drop(Collection::create(&path, config(hnsw(), Metric::L2), 1).unwrap());
     let left = ["index.new", ".index.new.x7.tmp"].map(|name| path.join(name));
-    left.iter().for_each(|path| fs::write(path, "half").unwrap());
+    for path in &left {
+        fs::write(path, "half").unwrap();
+    }
     let collection = Collection::open(&path, 1).unwrap();
     assert!(left.iter().all(|path| !path.exists()));
     fs::write(&left[1], "half").unwrap();

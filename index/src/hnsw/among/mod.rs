@@ -99,7 +99,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         among: Among<'_>,
         out: &mut Vec<Neighbor>,
     ) -> Counters {
-        let slot = &mut self.slots(slots, 1)[0];
+        let (slot, k) = (&mut self.slots(slots, 1)[0], self.wanted(k));
         self.lift(slot, query, k);
         // Those that were deleted, or that are none of the index's, are not known to be few.
         let matches = (among.ids.len() as f64 / self.share).ceil().min(among.nodes as f64);

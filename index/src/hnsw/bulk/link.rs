@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Candidates;
 use super::runs::Runs;
+use super::{Candidates, check_memberships};
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::Builder;
 use crate::hnsw::changes::RowsMut;
@@ -22,6 +22,7 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
     /// Links every point, on the rayon pool it is called in.
     pub(in crate::hnsw) fn link_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
         let n = self.len();
+        check_memberships(n, self.params.replicas)?;
         let upper: Vec<u32> =
             permutation(n, mix(self.params.seed)).into_iter().filter(|&id| self.level(id) > 0).collect();
         step(progress, Stage::Construct, 0, n)?;

@@ -29,6 +29,12 @@ const FANOUT: usize = 3;
 /// Neighbours found for each point in each of its groups.
 const NEAREST: usize = 16;
 
+/// Refuses more points than have numbers for all their memberships.
+fn check_memberships(points: usize, replicas: usize) -> Result<(), BuildError> {
+    let expected = u32::MAX as usize / (FANOUT * replicas);
+    if points <= expected { Ok(()) } else { Err(BuildError::TooMany { expected, found: points }) }
+}
+
 /// The neighbours found for all points.
 pub(super) struct Candidates {
     /// Memberships x [`NEAREST`], group after group.
@@ -105,4 +111,18 @@ fn memberships_of(leaves: &[Vec<u32>], n: usize) -> (Vec<u32>, Vec<u32>) {
         next[id as usize] += 1;
     }
     (memberships, begins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_memberships_than_have_numbers_are_refused() {
+        assert_eq!(check_memberships(700_000_000, 2), Ok(()));
+        let expected = 715_827_882;
+        assert_eq!(check_memberships(expected, 2), Ok(()));
+        let found = expected + 1;
+        assert_eq!(check_memberships(found, 2), Err(BuildError::TooMany { expected, found }));
+    }
 }

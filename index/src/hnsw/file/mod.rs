@@ -82,7 +82,7 @@ impl Persist for Hnsw {
     fn open(path: &Path) -> Result<Self, OpenError> {
         let (reader, header) = Reader::open(path, KIND, 1..=VERSION_DELETED)?;
         let own = own_words(&reader)?;
-        let radius_squared = f32::from_bits(own[8] as u32);
+        let radius_squared = radius_squared(&reader, own[8])?;
         let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared };
         let params = params(&reader, &own, euclid.width())?;
         let deleted = open_deleted(&reader, header.len)?;
@@ -140,6 +140,14 @@ fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
     let HnswParams { construction, replicas, leaf, .. } = HnswParams::default();
     let bulk = [construction as u64, replicas as u64, leaf as u64];
     Ok([m, ef_construction, seed, keep_pruned, entry_point, codes, 0, rerank, 0, bulk[0], bulk[1], bulk[2]])
+}
+
+fn radius_squared(reader: &Reader, word: u64) -> Result<f32, OpenError> {
+    let radius_squared = f32::from_bits(word as u32);
+    if radius_squared >= 0.0 {
+        return Ok(radius_squared);
+    }
+    Err(reader.refuse_header("a largest squared length from 0".to_owned(), radius_squared.to_string()))
 }
 
 fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
@@ -275,9 +283,13 @@ fn check(reader: &Reader, graph: &Graph, deleted: &IdSet) -> Result<(), OpenErro
     if let Some(entry_point) = graph.entry_point.filter(|&id| deleted.contains(id)) {
         return Err(reader.refuse(DELETED, "another id than the entry point".to_owned(), entry_point.to_string()));
     }
+    // Those of deleted ids too, which will be given again. They may be higher than the entry point's: that may have been deleted.
+    if let Some(level) = graph.levels.iter().find(|&&level| level > MAX_LEVEL) {
+        return Err(reader.refuse(LEVELS, format!("levels up to {MAX_LEVEL}"), level.to_string()));
+    }
     let left = graph.levels.iter().zip(0..).filter(|&(_, id)| !deleted.contains(id));
     let highest = left.map(|(&level, _)| level).max().unwrap_or(0);
-    let allowed = MAX_LEVEL.min(graph.max_level());
+    let allowed = graph.max_level();
     if highest > allowed {
         let expected = format!("levels up to the entry point's, {allowed}");
         return Err(reader.refuse(LEVELS, expected, highest.to_string()));
@@ -319,91 +331,4 @@ fn check_row(
 }
 
 #[cfg(test)]
-mod tests {
-    use nearlab_simd::Metric;
-
-    use super::*;
-    use crate::Counters;
-    use crate::sections::Writer;
-
-    const NO: u32 = NO_LINK;
-
-    /// Opens what is saved of a graph of 3 nodes, the second of which is on layer 1, after `damage`.
-    fn reopened(damage: impl FnOnce(&mut Hnsw)) -> Result<Hnsw, String> {
-        let graph = Graph {
-            m: 2,
-            base: vec![1, 2, NO, NO, 0, NO, NO, NO, 0, NO, NO, NO].into(),
-            levels: vec![0, 1, 0].into(),
-            upper_offsets: vec![0, 0, 1, 1].into(),
-            upper: vec![NO, NO].into(),
-            entry_point: Some(1),
-        };
-        let mut hnsw = Hnsw {
-            euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0 },
-            traversal: Traversal::F32(F32 { metric: Metric::L2, dim: 1, vectors: vec![0.0, 1.0, 2.0].into() }),
-            rerank: Rerank::None,
-            params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
-            graph,
-            blocks: None,
-            deleted: IdSet::new(),
-            build_counters: Counters { hops: 3, ..Counters::default() },
-            tuned: Tuned::default(),
-            idle: Idle::default(),
-        };
-        damage(&mut hnsw);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hnsw");
-        hnsw.save(&path).unwrap();
-        Hnsw::open(&path).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn what_was_saved_is_mapped_again() {
-        let hnsw = reopened(|_| ()).unwrap();
-        assert!(matches!(&hnsw.traversal, Traversal::F32(f32) if f32.vectors.is_mapped()));
-        assert!(hnsw.graph.base.is_mapped() && hnsw.graph.upper.is_mapped());
-        assert_eq!((hnsw.params.m, hnsw.params.keep_pruned, hnsw.build_counters.hops), (2, true, 3));
-    }
-
-    #[test]
-    fn references_that_lead_nowhere_are_refused_with_their_section() {
-        let refused = |damage: fn(&mut Hnsw), part: &str| {
-            let message = reopened(damage).unwrap_err();
-            assert!(message.contains(part), "{message}");
-        };
-        refused(|hnsw| hnsw.params.m = 1, "`header` should have an m from 2 to 256, found 1");
-        refused(|hnsw| hnsw.graph.entry_point = Some(3), "an entry point from 0 to 2, found 3");
-        refused(|hnsw| hnsw.graph.entry_point = Some(0), "`levels` should have levels up to the entry point's, 0");
-        refused(
-            |hnsw| hnsw.graph.upper_offsets = vec![0, 1, 1, 1].into(),
-            "`upperoff` should have the running sum of the levels",
-        );
-        refused(
-            |hnsw| hnsw.graph.base = vec![1, 3, NO, NO, 0, NO, NO, NO, 0, NO, NO, NO].into(),
-            "`base` should have links to nodes of layer 0, then empty places, found a link from node 0 to 3",
-        );
-        refused(
-            |hnsw| hnsw.graph.base = vec![1, NO, 2, NO, 0, NO, NO, NO, 0, NO, NO, NO].into(),
-            "found a link from node 0 to 2",
-        );
-        refused(|hnsw| hnsw.graph.upper = vec![0, NO].into(), "`upper` should have links to nodes of layer 1");
-        refused(|hnsw| hnsw.graph.base = vec![1, 2, NO, NO].into(), "`base`: expected 12 elements");
-    }
-    #[test]
-    fn each_number_of_codes_is_known_and_others_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hnsw");
-        let header = Header { len: 0, dim: 1, metric: Metric::L2, counters: Counters::default() };
-        let opened = |codes: u64| {
-            let own = [2, 1, 1, 0, u64::from(NO), codes, 0, 0, 0, 0, 2, 2000];
-            Writer::create(&path, (KIND, VERSION), &header, &own).unwrap().finish().unwrap();
-            Hnsw::open(&path).unwrap_err().to_string()
-        };
-        let count = TraversalCodes::ALL.len() as u64;
-        for codes in 0..count {
-            let message = opened(codes);
-            assert!(message.contains("upperoff"), "only sections are missing: {message}");
-        }
-        assert!(opened(count).contains(&format!("codes from 0 to {}, found {count}", count - 1)));
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use crate::hnsw::seek::{Crews, Found, INTERLEAVED};
 use crate::index::MAX_VECTORS;
 use crate::memory::Capacity;
 use crate::quant::{AffineQuery, Encoded, Lifted, PqQuery, Source, Sq4Query};
-use crate::space::check_base;
+use crate::space::check_base_on;
 use crate::{BuildError, Counters};
 
 /// What only the writer needs.
@@ -104,6 +104,9 @@ impl Capacity for Writer {
 
 impl LiveHnsw {
     /// Inserts on the threads of `pool`, unless the vectors are too few to divide.
+    ///
+    /// The lock is taken by the calling thread. A thread of the pool that waits for another's half of its work takes up whatever else the
+    /// pool is asked for: were that another insert, it would wait for a lock that it holds itself.
     pub(super) fn insert_on(
         &self,
         vectors: Vectors<'_, f32>,
@@ -114,16 +117,22 @@ impl LiveHnsw {
             return Err(BuildError::Dimension { expected: self.euclid.dim, found: vectors.dim() });
         }
         ids.clear();
-        if vectors.len() <= INTERLEAVED {
-            return self.insert_here(vectors, ids, true);
-        }
-        pool.install(|| self.insert_here(vectors, ids, false))
-    }
-
-    fn insert_here(&self, vectors: Vectors<'_, f32>, ids: &mut Vec<u32>, alone: bool) -> Result<(), BuildError> {
-        check_base(vectors)?;
+        check_base_on(pool, vectors)?;
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
+        if vectors.len() <= INTERLEAVED {
+            return self.insert_by(writer, vectors, ids, true);
+        }
+        pool.install(|| self.insert_by(writer, vectors, ids, false))
+    }
+
+    fn insert_by(
+        &self,
+        writer: &mut Writer,
+        vectors: Vectors<'_, f32>,
+        ids: &mut Vec<u32>,
+        alone: bool,
+    ) -> Result<(), BuildError> {
         if !alone {
             writer.crews.man(&self.params);
         }

@@ -124,7 +124,8 @@ impl LiveHnsw {
         Ok(Hnsw { params, euclid, traversal, rerank, graph, blocks, deleted, build_counters, tuned, idle })
     }
 
-    /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not.
+    /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not. Not to be called on a
+    /// thread of `pool`, as no [change](Mutable) is.
     pub fn save(&self, path: &Path, pool: &ThreadPool, progress: &dyn Progress) -> Result<(), LiveSaveError> {
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
@@ -153,6 +154,7 @@ impl LiveHnsw {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Only for the thread that asks for a change; see [`insert_on`](Self::insert_on).
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

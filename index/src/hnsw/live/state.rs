@@ -161,7 +161,7 @@ impl State {
         let seeker = Seeker { scorers, growth: &self.growth, deleted: &self.deleted, params, lowest: 0 };
         seeker.seek(ids, crews, found);
         seeker.merge(crews, found, alone);
-        found.anchor(self.growth.width(0));
+        seeker.anchor(crews, found);
     }
 
     /// Writes what was found for new points, and lets searches find them.
