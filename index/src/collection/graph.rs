@@ -30,6 +30,7 @@ const KIND: FileKind = FileKind::new("nodes");
 const VERSION: u32 = 1;
 const SLOTS: SectionId = SectionId::new("slots");
 const SEQUENCES: SectionId = SectionId::new("seqs");
+const BUILT_OF: SectionId = SectionId::new("builtof");
 
 /// An index over the vectors of a collection.
 #[derive(Debug)]
@@ -158,6 +159,7 @@ impl Graph {
         let mut writer = ContainerWriter::create(&path, KIND, VERSION)?;
         writer.section(SLOTS, &slots)?;
         writer.section(SEQUENCES, &sequences)?;
+        writer.section(BUILT_OF, &[nodes.built_of() as u64])?;
         writer.finish()?;
         publish(disk, &nodes_path(disk.folder(), generation))
     }
@@ -272,5 +274,10 @@ fn open_nodes(path: &Path) -> Result<Nodes, CollectionError> {
     let file = Container::open(path, KIND, VERSION..=VERSION, Verify::Sections)?;
     let slots = file.view::<u32>(SLOTS)?;
     let sequences = file.buffer_of::<u64>(SEQUENCES, slots.len())?;
-    Ok(Nodes::of(slots.iter().copied().zip(sequences.iter().copied())))
+    let nodes = Nodes::of(slots.iter().copied().zip(sequences.iter().copied()));
+    if !file.contains(BUILT_OF) {
+        return Ok(nodes);
+    }
+    let built_of = file.buffer_of::<u64>(BUILT_OF, 1)?[0];
+    Ok(nodes.grown_from(usize::try_from(built_of).unwrap_or(usize::MAX)))
 }

@@ -130,10 +130,12 @@ impl Collection {
         Ok(())
     }
 
-    /// Whether a graph is built sooner than grown: all at once, where more is missing than there is.
+    /// Whether a graph is to be built anew: sooner than it is grown, all at once, where more is missing than there is; or for what its codes
+    /// would learn.
     fn is_worth_a_build(&self, params: &HnswParams) -> bool {
         let state = self.read();
-        params.construction == Construction::Bulk && state.tail.len() > state.nodes.alive().len()
+        let sooner = params.construction == Construction::Bulk && state.tail.len() > state.nodes.alive().len();
+        sooner || !state.takes(&self.config.index, state.tail.len())
     }
 
     /// Whether the index holds what is there, and nothing else.

@@ -11,7 +11,8 @@
 //! A change is one record of the store's log, in which the documents ride along: it is there as a whole or not at all. One thread
 //! changes a collection at a time; searches go on meanwhile, and each sees the records between two changes. Vectors that the index
 //! does not hold yet are compared one by one, so that nothing is missed: all of them in a flat collection, or until there
-//! are [`GRAPH_FROM`] under a graph, or those that came after the lists were made.
+//! are [`GRAPH_FROM`] under a graph, or those that came after the lists were made, or after a graph over codes was built of fewer and has
+//! doubled.
 //!
 //! ```
 //! use nearlab_index::collection::{Collection, CollectionConfig, IndexConfig, Records, SearchOptions};
@@ -81,6 +82,9 @@ use write::Writer;
 /// Vectors from which on a collection with a graph has one; under shuttle a few, so that schedules reach it.
 pub const GRAPH_FROM: usize = if cfg!(shuttle) { 8 } else { 10_000 };
 
+/// Vectors that codes must have learnt from before a graph takes in others, under [`GRAPH_FROM`].
+const LEARNT_FROM: usize = 256;
+
 /// Records that are found by their vectors and by what they say; see the [module](self).
 #[derive(Debug)]
 pub struct Collection {
@@ -132,6 +136,15 @@ impl State {
             era: Arc::default(),
             fading: Fading::default(),
         }
+    }
+
+    /// Whether a graph may take in `more` vectors, as its codes see them: what a few have taught may suit no others. They can be compared
+    /// one by one instead, until the graph is built anew.
+    fn takes(&self, config: &IndexConfig, more: usize) -> bool {
+        let IndexConfig::Hnsw(params) = config else { return false };
+        let built_of = self.nodes.built_of();
+        let few = self.nodes.alive().len() + more <= 2 * built_of && built_of >= LEARNT_FROM;
+        !params.learns() || built_of >= GRAPH_FROM || few
     }
 }
 

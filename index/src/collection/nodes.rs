@@ -20,10 +20,12 @@ pub(super) struct Nodes {
     by_slot: Vec<u32>,
     /// Nodes whose vectors are there. Shared, so that a search can hold it.
     alive: Arc<IdSet>,
+    /// Vectors that the index was built of, from which its codes have learnt.
+    built_of: usize,
 }
 
 impl Nodes {
-    /// Of nodes that hold these slots, each with the change that the vector came with, or [`NONE`].
+    /// Of an index that was built of these slots, each with the change that the vector came with, or [`NONE`].
     pub(super) fn of(slots: impl IntoIterator<Item = (u32, u64)>) -> Self {
         let mut nodes = Self::default();
         for (node, (slot, sequence)) in (0..).zip(slots) {
@@ -32,7 +34,17 @@ impl Nodes {
                 nodes.put(node, slot, sequence);
             }
         }
+        nodes.built_of = nodes.alive.len();
         nodes
+    }
+
+    /// The same, of an index that was built of so many vectors and has changed since.
+    pub(super) fn grown_from(self, built_of: usize) -> Self {
+        Self { built_of, ..self }
+    }
+
+    pub(super) fn built_of(&self) -> usize {
+        self.built_of
     }
 
     /// A node has taken the vector of a slot.

@@ -157,10 +157,13 @@ impl Collection {
         Ok(())
     }
 
-    /// Lets a live graph take in the vectors that it does not hold.
+    /// Lets a live graph take in the vectors that it does not hold, if it may.
     pub(super) fn grow_graph(&self) -> Result<(), CollectionError> {
         let (graph, snapshot, tail) = {
             let state = self.read();
+            if !state.takes(&self.config.index, state.tail.len()) {
+                return Ok(());
+            }
             (state.graph.clone(), state.snapshot.clone(), state.tail.iter().collect::<Vec<u32>>())
         };
         let Some(Graph::Live(live)) = graph.as_deref() else { return Ok(()) };

@@ -188,9 +188,12 @@ impl Collection {
         documents: &[Vec<u8>],
         taken: &mut Vec<u32>,
     ) -> Result<(), CollectionError> {
-        let graph = self.read().graph.clone();
+        let (graph, takes) = {
+            let state = self.read();
+            (state.graph.clone(), state.takes(&self.config.index, committed.slots.len()))
+        };
         let indexed = match (graph.as_deref(), vectors) {
-            (Some(Graph::Live(live)), Some(vectors)) if !vectors.is_empty() => {
+            (Some(Graph::Live(live)), Some(vectors)) if takes && !vectors.is_empty() => {
                 self.write().changing = true;
                 live.insert_into(vectors, &self.pool, taken)?;
                 true
@@ -270,7 +273,8 @@ impl Collection {
         let graph_is_due = {
             let state = self.read();
             let wants_one = how != How::Load && matches!(self.config.index, IndexConfig::Hnsw(_));
-            wants_one && state.graph.is_none() && state.tail.len() >= GRAPH_FROM
+            let has_one = state.graph.is_some() && state.takes(&self.config.index, state.tail.len());
+            wants_one && !has_one && state.tail.len() >= GRAPH_FROM
         };
         if graph_is_due { self.build(&()) } else { Ok(()) }
     }

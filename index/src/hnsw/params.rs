@@ -111,6 +111,12 @@ impl HnswParams {
         self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk
     }
 
+    /// Whether candidates are scored by codes that learn from the vectors of the build.
+    pub(crate) fn learns(&self) -> bool {
+        let plain = matches!(self.codes, TraversalCodes::F32 | TraversalCodes::F16 | TraversalCodes::Bf16);
+        !plain || self.rerank_codes == RerankCodes::Sq8
+    }
+
     /// The shape of the codes of vectors of `width` components when lifted, where they are of product quantisation.
     pub(super) fn pq_shape(&self, width: usize) -> Option<PqShape> {
         let bits = self.codes.bits();

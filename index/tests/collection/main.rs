@@ -23,8 +23,8 @@ use nearlab_storage::metadata::{Document, Filter, Value};
 use nearlab_storage::store::{Durability, ElementKind, Id, Ids, PackOptions};
 
 use model::{
-    Admits, DIM, Model, Seeded, agree, answers_agree, config, copy, document, hnsw, ids_of, ivf, schema, thorough,
-    upsert,
+    Admits, DIM, Model, Seeded, agree, answers_agree, config, copy, document, hnsw, ids_of, ivf, plain_hnsw, schema,
+    thorough, upsert,
 };
 
 #[test]
@@ -33,7 +33,9 @@ fn every_index_finds_what_is_there_through_changes_openings_and_ends_without_war
         (IndexConfig::Flat, Metric::Cosine),
         (IndexConfig::Flat, Metric::InnerProduct),
         (hnsw(), Metric::L2),
+        (plain_hnsw(), Metric::L2),
         (hnsw(), Metric::Cosine),
+        (plain_hnsw(), Metric::Cosine),
         (ivf(), Metric::L2),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -124,7 +126,7 @@ fn version_of(hit: &Hit) -> i64 {
 
 #[test]
 fn readers_see_every_record_in_one_version_while_all_are_replaced() {
-    for index in [IndexConfig::Flat, hnsw()] {
+    for index in [IndexConfig::Flat, hnsw(), plain_hnsw()] {
         let folder = tempfile::tempdir().unwrap();
         let collection = Collection::create(folder.path().join("c"), config(index, Metric::L2), 1).unwrap();
         let ids: Vec<u64> = (0..60).collect();

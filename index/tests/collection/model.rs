@@ -61,6 +61,11 @@ pub(crate) fn hnsw() -> IndexConfig {
     IndexConfig::Hnsw(HnswParams { codes: TraversalCodes::Sq4, rerank_codes: RerankCodes::Sq8, ..params })
 }
 
+/// A graph that takes in whatever comes, however few it was built of.
+pub(crate) fn plain_hnsw() -> IndexConfig {
+    IndexConfig::Hnsw(HnswParams { m: 8, ef_construction: 60, ..HnswParams::default() })
+}
+
 pub(crate) fn ivf() -> IndexConfig {
     IndexConfig::Ivf(IvfParams { nlist: 8, ..IvfParams::default() })
 }

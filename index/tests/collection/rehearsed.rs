@@ -18,7 +18,7 @@ use nearlab_storage::metadata::Document;
 use nearlab_storage::store::{Durability, StoreOptions};
 use tempfile::TempDir;
 
-use crate::model::{DIM, Model, Seeded, agree, answers_agree, config, content, document, go_on, hnsw, ivf};
+use crate::model::{DIM, Model, Seeded, agree, answers_agree, config, content, document, go_on, hnsw, ivf, plain_hnsw};
 
 /// Histories that are played where nobody says how many.
 const HISTORIES: u64 = 24;
@@ -71,7 +71,7 @@ impl<'a> Play<'a> {
         let path = folder.join("c");
         fs::create_dir(&path).unwrap();
         let disk = Rehearsal::in_folder(&path).unwrap();
-        let index = [IndexConfig::Flat, hnsw(), hnsw(), ivf()][seeded.below(4) as usize].clone();
+        let index = [IndexConfig::Flat, hnsw(), plain_hnsw(), ivf()][seeded.below(4) as usize].clone();
         let config = config(index, [Metric::L2, Metric::Cosine][seeded.below(2) as usize]);
         let shape = nearlab_storage::store::Shape { dim: DIM, element: config.element, ids: config.ids };
         let options = StoreOptions {

@@ -5,7 +5,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::metadata::Filter;
 use nearlab_storage::store::{Durability, Id};
 
-use super::model::{Model, Seeded, agree, answers_agree, config, document, hnsw, ivf, schema, upsert};
+use super::model::{Model, Seeded, agree, answers_agree, config, document, hnsw, ivf, plain_hnsw, schema, upsert};
 
 /// Puts some records, in place of others, and takes some out.
 fn change(collection: &Collection, model: &mut Model, seeded: &mut Seeded) {
@@ -18,7 +18,8 @@ fn change(collection: &Collection, model: &mut Model, seeded: &mut Seeded) {
 
 #[test]
 fn a_snapshot_stays_what_it_was_whatever_is_changed_and_however_the_index_is_renewed() {
-    for (index, metric) in [(IndexConfig::Flat, Metric::Cosine), (hnsw(), Metric::L2), (ivf(), Metric::L2)] {
+    let indexes = [IndexConfig::Flat, hnsw(), plain_hnsw(), ivf()];
+    for (index, metric) in indexes.into_iter().zip([Metric::Cosine, Metric::L2, Metric::L2, Metric::L2]) {
         let folder = tempfile::tempdir().unwrap();
         let collection = Collection::create(folder.path().join("c"), config(index, metric), 2).unwrap();
         let (mut model, mut seeded) = (Model::default(), Seeded(3));
@@ -61,7 +62,7 @@ fn a_snapshot_stays_what_it_was_whatever_is_changed_and_however_the_index_is_ren
 #[test]
 fn what_matches_in_a_snapshot_is_of_its_moment_and_other_threads_may_ask_it() {
     let folder = tempfile::tempdir().unwrap();
-    let collection = Collection::create(folder.path().join("c"), config(hnsw(), Metric::L2), 2).unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(plain_hnsw(), Metric::L2), 2).unwrap();
     let (mut model, mut seeded) = (Model::default(), Seeded(4));
     change(&collection, &mut model, &mut seeded);
     let snapshot = collection.snapshot().unwrap();

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use nearlab_index::collection::{Collection, CollectionError, IndexConfig, SearchOptions};
+use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records, SearchOptions};
 use nearlab_index::{BuildError, Progress, Stage};
 use nearlab_simd::Metric;
-use nearlab_storage::store::PackOptions;
+use nearlab_storage::Vectors;
+use nearlab_storage::store::{Durability, PackOptions};
 
-use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, upsert};
+use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, plain_hnsw, upsert};
 
 /// Long enough for anything but waiting for each other.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -28,7 +29,7 @@ impl Progress for Cancelled {
 
 #[test]
 fn a_collection_goes_on_after_an_optimisation_that_was_cancelled() {
-    for index in [hnsw(), ivf()] {
+    for index in [hnsw(), plain_hnsw(), ivf()] {
         let folder = tempfile::tempdir().unwrap();
         let collection = Collection::create(folder.path().join("c"), config(index, Metric::L2), 2).unwrap();
         let (mut model, mut seeded) = (Model::default(), Seeded(23));
@@ -50,7 +51,7 @@ fn a_collection_goes_on_after_an_optimisation_that_was_cancelled() {
 #[test]
 fn an_optimisation_ends_while_a_snapshot_is_searched_without_a_pause() {
     let folder = tempfile::tempdir().unwrap();
-    let collection = Collection::create(folder.path().join("c"), config(hnsw(), Metric::L2), 1).unwrap();
+    let collection = Collection::create(folder.path().join("c"), config(plain_hnsw(), Metric::L2), 1).unwrap();
     let (mut model, mut seeded) = (Model::default(), Seeded(29));
     (0..3).for_each(|_| upsert(&collection, &mut model, &mut seeded, 60));
     collection.optimize(&()).unwrap();
@@ -176,4 +177,39 @@ fn metadata_that_were_damaged_since_they_were_written_are_made_up_for_by_the_log
         fs::remove_dir_all(&copied).unwrap();
     }
     assert!(made_up > 0);
+}
+
+#[test]
+fn a_graph_over_codes_takes_in_no_more_than_it_has_learnt_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let mut seeded = Seeded(47);
+    let mut put = |collection: &Collection, ids: std::ops::Range<u64>| {
+        let ids: Vec<u64> = ids.collect();
+        let rows: Vec<f32> = ids.iter().flat_map(|_| seeded.vector()).collect();
+        let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
+        collection.upsert(&records, Durability::Flush).unwrap();
+        collection.stats().unindexed
+    };
+    let config = CollectionConfig { schema: None, ..config(hnsw(), Metric::L2) };
+    let collection = Collection::create(&path, config, 1).unwrap();
+    put(&collection, 0..100);
+    collection.optimize(&()).unwrap();
+    assert_eq!(put(&collection, 100..101), 1, "a hundred teach too little");
+    put(&collection, 101..300);
+    collection.optimize(&()).unwrap();
+    assert_eq!(put(&collection, 300..600), 0, "as many again");
+    assert_eq!(put(&collection, 600..601), 1);
+    collection.sync().unwrap();
+    collection.optimize(&Cancelled).unwrap_err();
+    drop(collection);
+    // Neither is it forgotten: the file says what the index was built of.
+    let collection = Collection::open(&path, 1).unwrap();
+    collection.optimize(&()).unwrap();
+    assert_eq!(put(&collection, 601..700), 0);
+    collection.optimize(&()).unwrap();
+    drop(collection);
+    let collection = Collection::open(&path, 1).unwrap();
+    assert_eq!((collection.stats().unindexed, put(&collection, 700..1300)), (0, 600));
+    assert_eq!(collection.verify().unwrap(), []);
 }
