@@ -16,6 +16,7 @@ use nearlab_index::ivf::{Ivf, IvfParams, IvfSearchParams};
 use nearlab_index::{Build, IdSet, Index, Mutable, Neighbor, Searcher};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
+use nearlab_storage::metadata::{Document, Field, FieldKind, Filter, Schema, Value};
 use nearlab_storage::store::{
     Change, Committed, Durability, ElementKind, IdKind, Ids, Shape, StoreOptions, VectorStore,
 };
@@ -210,6 +211,31 @@ fn searches_of_a_collection_allocate_nothing(name: &str, collection: &Collection
     assert_eq!(one, 1, "{name}: the answer itself");
 }
 
+/// Under one filter, whose matches are found out by the first.
+fn filtered_searches_allocate_nothing(index: IndexConfig, folder: &Path) {
+    let schema = Schema::new([Field::new("price", FieldKind::Integer)]).unwrap();
+    let filter = Filter::parse(&schema, "price < 3").unwrap();
+    let name = index.name();
+    let config = CollectionConfig { schema: Some(schema), ..config(index) };
+    let collection = Collection::create(folder.join(format!("{name} with fields")), config, 1).unwrap();
+    let (ids, rows): (Vec<u64>, Vec<f32>) = ((0..2000).collect(), vectors(2000, 5));
+    let documents: Vec<Document> =
+        ids.iter().map(|&id| Document::new().with("price", Value::Integer(id as i64 % 10))).collect();
+    let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &documents };
+    collection.upsert(&records, Durability::None).unwrap();
+    collection.optimize(&()).unwrap();
+    let queries = vectors(50, 6);
+    let options = SearchOptions { filter: Some(&filter), ..SearchOptions::default() };
+    let (mut searcher, mut hits) = (collection.searcher(), Vec::with_capacity(K));
+    let mut search = || {
+        for query in Vectors::new(&queries, DIM).iter() {
+            searcher.search_into(query, K, &options, &mut hits).unwrap();
+        }
+    };
+    search();
+    assert_eq!(blocks(search), 0, "{name}");
+}
+
 /// As those of a collection, under a snapshot that is taken between two changes.
 fn changes_of_a_store_allocate_nothing(folder: &Path) {
     let shape = Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers };
@@ -310,6 +336,9 @@ fn searches_and_changes_allocate_nothing_once_they_are_warm() {
         changes_of_a_collection_allocate_nothing(name, collection);
     }
     drop(collections);
+    for index in [IndexConfig::Flat, IndexConfig::Hnsw(every_kind_of_codes()[3])] {
+        filtered_searches_allocate_nothing(index, folder.path());
+    }
     let read_only = Collection::open_read_only(folder.path().join("hnsw")).unwrap();
     searches_of_a_collection_allocate_nothing("read-only", &read_only);
 }

@@ -172,6 +172,7 @@ impl Collection {
         // They were nodes of the graph before.
         state.fading.clear();
         state.gaps = false;
+        state.epoch += 1;
         Ok(())
     }
 

@@ -114,6 +114,8 @@ struct State {
     nodes: Arc<Nodes>,
     /// Slots of vectors that the graph does not hold.
     tail: IdSet,
+    /// Another one whenever documents, nodes or these slots are others.
+    epoch: u64,
     /// Whether the graph may hold vectors that no node is known of yet.
     changing: bool,
     /// Whether the graph may not lead everywhere: from when it is mended until it is.
@@ -131,6 +133,7 @@ impl State {
             graph,
             nodes,
             tail,
+            epoch: 0,
             changing: false,
             gaps: false,
             era: Arc::default(),

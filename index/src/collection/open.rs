@@ -175,6 +175,7 @@ impl Collection {
             }
             let nodes = live.insert(Vectors::new(&rows, self.config.dim), &self.pool)?;
             let mut state = self.write();
+            state.epoch += 1;
             for (&slot, node) in slots.iter().zip(nodes) {
                 state.tail.remove(slot);
                 let sequence = snapshot.written_by(slot).expect("only what is there is missing from the index");

@@ -86,11 +86,13 @@ pub(super) struct SearchScratch {
     tail: Vec<u32>,
     /// Nodes that pass the filter.
     matches: IdSet,
+    /// Of which filter these two are, and as of when; none where they are of none.
+    matched: Option<(Filter, u64)>,
 }
 
 impl Capacity for SearchScratch {
     fn capacity_bytes(&self) -> usize {
-        let Self { index, measure, top, found, tail, matches } = self;
+        let Self { index, measure, top, found, tail, matches, matched: _ } = self;
         let one_by_one = measure.capacity_bytes() + tail.capacity_bytes();
         index.capacity_bytes() + one_by_one + top.capacity_bytes() + found.capacity_bytes() + matches.capacity_bytes()
     }
@@ -142,8 +144,8 @@ impl<'a> CollectionSearcher<'a> {
         Ok(hits)
     }
 
-    /// As [`search`](Self::search), in place of what `hits` held. Without a filter and without documents it allocates only while
-    /// `hits` or the searcher still grows.
+    /// As [`search`](Self::search), in place of what `hits` held. Without documents, and without a filter or with the one that the search
+    /// before had, it allocates only while `hits` or the searcher still grows; what passes a filter is found out once between two changes.
     pub fn search_into(
         &mut self,
         query: &[f32],
@@ -167,22 +169,33 @@ impl<'a> CollectionSearcher<'a> {
     /// Fixes what is looked at: the slots to compare one by one are put into `tail`, the nodes that pass a filter into `matches`.
     fn look(&mut self, options: &SearchOptions<'_>) -> Result<Scene<'a>, CollectionError> {
         let (collection, scratch) = (self.collection, &mut self.scratch);
-        if let Some(at) = self.at {
-            let matches = options.filter.map(|filter| at.slots(filter)).transpose()?;
-            let scene = scene(at.moment.shown(), matches.as_ref(), scratch);
-            return Ok(Scene { nodes: Some(Arc::clone(&at.moment.nodes)), ..scene });
-        }
-        if options.filter.is_none() && !options.documents {
-            return Ok(scene(collection.read().shown(), None, scratch));
-        }
-        collection.settled(|state| {
-            let metadata = collection.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
-            let matches = match options.filter {
-                Some(filter) => Some(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?),
-                None => None,
-            };
-            Ok(Scene { metadata, ..scene(state.shown(), matches.as_ref(), scratch) })
-        })
+        let known = scratch.matched.take().filter(|(filter, _)| Some(filter) == options.filter);
+        let (scene, epoch) = if let Some(at) = self.at {
+            let shown = at.moment.shown();
+            let passing = passing(options.filter, is_of(&known, shown), |filter| at.slots(filter))?;
+            let scene = scene(shown, passing, scratch);
+            (Scene { nodes: Some(Arc::clone(&at.moment.nodes)), ..scene }, shown.epoch)
+        } else if options.filter.is_none() && !options.documents {
+            let state = collection.read();
+            (scene(state.shown(), Passing::All, scratch), state.epoch)
+        } else {
+            collection.settled(|state| {
+                let shown = state.shown();
+                let is_known = is_of(&known, shown);
+                let asked = options.documents || (options.filter.is_some() && !is_known);
+                let metadata = collection.metadata.as_ref().filter(|_| asked);
+                let metadata = metadata.map(MetadataStore::snapshot).transpose()?;
+                let passing = passing(options.filter, is_known, |filter| {
+                    Ok(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?)
+                })?;
+                Ok((Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch))
+            })?
+        };
+        self.scratch.matched = match known {
+            Some((filter, _)) => Some((filter, epoch)),
+            None => options.filter.map(|filter| (filter.clone(), epoch)),
+        };
+        Ok(scene)
     }
 
     /// Puts the nearest into `found`, by slot. How many the index found that are not of the moment that is looked at.
@@ -192,7 +205,7 @@ impl<'a> CollectionSearcher<'a> {
         (query, k): (&[f32], usize),
         options: &SearchOptions<'_>,
     ) -> Result<usize, CollectionError> {
-        let Self { collection, scratch: SearchScratch { index, measure, top, found, tail, matches }, .. } = self;
+        let Self { collection, scratch: SearchScratch { index, measure, top, found, tail, matches, .. }, .. } = self;
         found.clear();
         let metric = collection.config.metric;
         if let Some(graph) = &scene.graph {
@@ -268,9 +281,38 @@ impl<'a> CollectionSearcher<'a> {
     }
 }
 
+/// Which slots a search may find.
+enum Passing {
+    All,
+    /// Those that pass its filter.
+    These(RoaringBitmap),
+    /// Those that passed the same one before, which are laid out still.
+    AsBefore,
+}
+
+/// Whether what passed a filter before does so still.
+fn is_of(known: &Option<(Filter, u64)>, shown: Shown<'_>) -> bool {
+    known.as_ref().is_some_and(|&(_, epoch)| epoch == shown.epoch)
+}
+
+/// What passes a filter, which `filtered` finds out where it is not known.
+fn passing(
+    filter: Option<&Filter>,
+    is_known: bool,
+    filtered: impl FnOnce(&Filter) -> Result<RoaringBitmap, CollectionError>,
+) -> Result<Passing, CollectionError> {
+    match filter {
+        None => Ok(Passing::All),
+        Some(_) if is_known => Ok(Passing::AsBefore),
+        Some(filter) => filtered(filter).map(Passing::These),
+    }
+}
+
 /// What is shown to a search: the parts of a state, or of a snapshot.
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'s> {
+    /// Of which state.
+    pub(super) epoch: u64,
     pub(super) snapshot: &'s Snapshot,
     pub(super) graph: &'s Option<Arc<Graph>>,
     pub(super) nodes: &'s Nodes,
@@ -281,25 +323,29 @@ pub(super) struct Shown<'s> {
     pub(super) changing: bool,
 }
 
-/// Fixes what is shown, or those of it that match.
-fn scene<'a>(shown: Shown<'_>, matches: Option<&RoaringBitmap>, scratch: &mut SearchScratch) -> Scene<'a> {
-    let Shown { snapshot, graph, nodes, tail, era, changing } = shown;
-    let SearchScratch { tail: one_by_one, matches: passing, .. } = scratch;
-    one_by_one.clear();
-    match matches {
-        Some(matches) => one_by_one.extend(tail.iter().filter(|&slot| matches.contains(slot))),
-        None => one_by_one.extend(tail.iter()),
+/// Fixes what is shown, or those of it that pass.
+fn scene<'a>(shown: Shown<'_>, passing: Passing, scratch: &mut SearchScratch) -> Scene<'a> {
+    let Shown { snapshot, graph, nodes, tail, era, changing, .. } = shown;
+    let SearchScratch { tail: one_by_one, matches, .. } = scratch;
+    match &passing {
+        Passing::All => {
+            one_by_one.clear();
+            one_by_one.extend(tail.iter());
+        }
+        Passing::These(slots) => {
+            one_by_one.clear();
+            one_by_one.extend(tail.iter().filter(|&slot| slots.contains(slot)));
+            nodes.of_slots(slots, matches);
+        }
+        Passing::AsBefore => {}
     }
     let complete = nodes.alive().len() == nodes.len();
-    let among = match (matches, graph.as_deref()) {
-        (Some(matches), _) => {
-            nodes.of_slots(matches, passing);
-            Among::Matches
-        }
+    let among = match (passing, graph.as_deref()) {
+        (Passing::These(_) | Passing::AsBefore, _) => Among::Matches,
         // A live graph knows for itself what is gone.
-        (None, Some(Graph::Live(_))) if !changing => Among::All,
-        (None, _) if changing || !complete => Among::Alive(Arc::clone(nodes.alive())),
-        (None, _) => Among::All,
+        (Passing::All, Some(Graph::Live(_))) if !changing => Among::All,
+        (Passing::All, _) if changing || !complete => Among::Alive(Arc::clone(nodes.alive())),
+        (Passing::All, _) => Among::All,
     };
     let (snapshot, graph) = (snapshot.clone(), graph.clone());
     Scene { snapshot, graph, nodes: None, among, metadata: None, _era: era.map(Arc::clone) }
@@ -309,7 +355,7 @@ impl State {
     fn shown(&self) -> Shown<'_> {
         let Self { snapshot, graph, nodes, tail, era, .. } = self;
         let changing = self.changing || self.gaps || !self.fading.is_empty();
-        Shown { snapshot, graph, nodes, tail, era: Some(era), changing }
+        Shown { epoch: self.epoch, snapshot, graph, nodes, tail, era: Some(era), changing }
     }
 }
 

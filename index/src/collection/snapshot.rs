@@ -29,6 +29,7 @@ pub struct CollectionSnapshot<'a> {
 /// What was at that moment.
 #[derive(Debug)]
 pub(super) struct Moment {
+    epoch: u64,
     snapshot: Snapshot,
     graph: Option<Arc<Graph>>,
     pub(super) nodes: Arc<Nodes>,
@@ -38,9 +39,9 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn shown(&self) -> Shown<'_> {
-        let Self { snapshot, graph, nodes, tail, .. } = self;
+        let Self { epoch, snapshot, graph, nodes, tail, .. } = self;
         // Its searches hold no era: the snapshot does, and nobody waits for them.
-        Shown { snapshot, graph, nodes, tail, era: None, changing: true }
+        Shown { epoch: *epoch, snapshot, graph, nodes, tail, era: None, changing: true }
     }
 }
 
@@ -52,7 +53,7 @@ impl Collection {
             let era = Arc::clone(&state.era);
             era.begin_snapshot();
             let (snapshot, graph, nodes) = (state.snapshot.clone(), state.graph.clone(), Arc::clone(&state.nodes));
-            let moment = Moment { snapshot, graph, nodes, tail: state.tail.clone(), era };
+            let moment = Moment { epoch: state.epoch, snapshot, graph, nodes, tail: state.tail.clone(), era };
             Ok(CollectionSnapshot { collection: self, metadata, moment })
         })
     }

@@ -223,6 +223,7 @@ impl Collection {
             }
         }
         state.snapshot = self.store.snapshot();
+        state.epoch += 1;
         state.changing = false;
         drop(state);
         self.turns.fetch_add(1, Ordering::AcqRel);

@@ -171,7 +171,10 @@ pub(crate) fn answers_agree(asked: &impl Asked, metric: Metric, model: &Model, s
             (None, model.nearest(metric, &query, 7, |_| true)),
             (Some(&filter), model.nearest(metric, &query, 7, admits)),
         ] {
-            let hits = searcher.search(&query, 7, &SearchOptions { filter, documents: true, ..thorough() }).unwrap();
+            let options = SearchOptions { filter, documents: true, ..thorough() };
+            let hits = searcher.search(&query, 7, &options).unwrap();
+            // By what passed the filter before.
+            assert_eq!(searcher.search(&query, 7, &options).unwrap(), hits, "{text}");
             assert_eq!(hits.len(), expected.len(), "{text}");
             for (hit, (_, distance)) in hits.iter().zip(expected) {
                 let near = 1e-4 * distance.abs().max(1.0);
