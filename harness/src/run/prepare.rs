@@ -77,12 +77,14 @@ impl Prepared {
 
     /// What a plan needs to know.
     pub fn facts(&self, spec: &Spec) -> Facts {
+        // Neighbours that were corrected ask another question of the same vectors.
+        let truth = xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(self.data.neighbors().as_slice()));
         Facts {
             n: Some(self.record.n),
             d: Some(self.record.d),
             queries: Some(self.record.queries),
             dataset_fingerprint: Some(format!(
-                "{} {} {} {:?}",
+                "{} {} {} {truth:016x} {:?}",
                 self.record.sha256, self.record.metric, self.record.truth_k, spec.dataset.queries
             )),
             ..code_facts(spec)
