@@ -228,7 +228,7 @@ fn filtered_searches_allocate_nothing(index: IndexConfig, folder: &Path) {
     let options = SearchOptions { filter: Some(&filter), ..SearchOptions::default() };
     let (mut searcher, mut hits) = (collection.searcher(), Vec::with_capacity(K));
     let mut search = || {
-        for query in Vectors::new(&queries, DIM).iter() {
+        for query in Vectors::new(&queries, DIM) {
             searcher.search_into(query, K, &options, &mut hits).unwrap();
         }
     };

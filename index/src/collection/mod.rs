@@ -49,6 +49,7 @@ mod maintain;
 mod measure;
 mod nodes;
 mod open;
+mod scene;
 mod search;
 mod snapshot;
 mod sync;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use nearlab_storage::metadata::{Document, Filter, MetadataSnapshot, MetadataStore, RoaringBitmap};
+use nearlab_storage::metadata::{Document, Filter, MetadataStore, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
-use super::era::Era;
-use super::graph::{Graph, IndexScratch};
+use super::graph::IndexScratch;
 use super::measure::Measure;
 use super::nodes::Nodes;
+use super::scene::{Among, Passing, Scene, is_of, passing, scene};
 use super::snapshot::CollectionSnapshot;
 use super::sync::atomic::Ordering;
 use super::sync::yield_now;
@@ -83,9 +83,9 @@ pub(super) struct SearchScratch {
     top: TopK,
     found: Vec<Neighbor>,
     /// The slots to compare one by one.
-    tail: Vec<u32>,
+    pub(super) tail: Vec<u32>,
     /// Nodes that pass the filter.
-    matches: IdSet,
+    pub(super) matches: IdSet,
     /// Of which filter these two are, and as of when; none where they are of none.
     matched: Option<(Filter, u64)>,
 }
@@ -96,27 +96,6 @@ impl Capacity for SearchScratch {
         let one_by_one = measure.capacity_bytes() + tail.capacity_bytes();
         index.capacity_bytes() + one_by_one + top.capacity_bytes() + found.capacity_bytes() + matches.capacity_bytes()
     }
-}
-
-/// What one search looks at.
-struct Scene<'a> {
-    snapshot: Snapshot,
-    graph: Option<Arc<Graph>>,
-    /// Of the snapshot that is searched; those of now where there is none.
-    nodes: Option<Arc<Nodes>>,
-    among: Among,
-    /// Of the same change as the rest; none where nothing is asked of it, or a snapshot has its own.
-    metadata: Option<MetadataSnapshot<'a>>,
-    _era: Option<Arc<Era>>,
-}
-
-/// The nodes that count.
-enum Among {
-    All,
-    /// Those whose vectors are there.
-    Alive(Arc<IdSet>),
-    /// Those that pass the filter.
-    Matches,
 }
 
 impl Drop for CollectionSearcher<'_> {
@@ -172,7 +151,7 @@ impl<'a> CollectionSearcher<'a> {
         let known = scratch.matched.take().filter(|(filter, _)| Some(filter) == options.filter);
         let (scene, epoch) = if let Some(at) = self.at {
             let shown = at.moment.shown();
-            let passing = passing(options.filter, is_of(&known, shown), |filter| at.slots(filter))?;
+            let passing = passing(options.filter, is_of(known.as_ref(), shown), |filter| at.slots(filter))?;
             let scene = scene(shown, passing, scratch);
             (Scene { nodes: Some(Arc::clone(&at.moment.nodes)), ..scene }, shown.epoch)
         } else if options.filter.is_none() && !options.documents {
@@ -181,7 +160,7 @@ impl<'a> CollectionSearcher<'a> {
         } else {
             collection.settled(|state| {
                 let shown = state.shown();
-                let is_known = is_of(&known, shown);
+                let is_known = is_of(known.as_ref(), shown);
                 let asked = options.documents || (options.filter.is_some() && !is_known);
                 let metadata = collection.metadata.as_ref().filter(|_| asked);
                 let metadata = metadata.map(MetadataStore::snapshot).transpose()?;
@@ -278,84 +257,6 @@ impl<'a> CollectionSearcher<'a> {
             scene.snapshot.id(neighbor.id).map(|id| Hit { id, distance: neighbor.distance, document })
         }));
         Ok(())
-    }
-}
-
-/// Which slots a search may find.
-enum Passing {
-    All,
-    /// Those that pass its filter.
-    These(RoaringBitmap),
-    /// Those that passed the same one before, which are laid out still.
-    AsBefore,
-}
-
-/// Whether what passed a filter before does so still.
-fn is_of(known: &Option<(Filter, u64)>, shown: Shown<'_>) -> bool {
-    known.as_ref().is_some_and(|&(_, epoch)| epoch == shown.epoch)
-}
-
-/// What passes a filter, which `filtered` finds out where it is not known.
-fn passing(
-    filter: Option<&Filter>,
-    is_known: bool,
-    filtered: impl FnOnce(&Filter) -> Result<RoaringBitmap, CollectionError>,
-) -> Result<Passing, CollectionError> {
-    match filter {
-        None => Ok(Passing::All),
-        Some(_) if is_known => Ok(Passing::AsBefore),
-        Some(filter) => filtered(filter).map(Passing::These),
-    }
-}
-
-/// What is shown to a search: the parts of a state, or of a snapshot.
-#[derive(Clone, Copy)]
-pub(super) struct Shown<'s> {
-    /// Of which state.
-    pub(super) epoch: u64,
-    pub(super) snapshot: &'s Snapshot,
-    pub(super) graph: &'s Option<Arc<Graph>>,
-    pub(super) nodes: &'s Nodes,
-    pub(super) tail: &'s IdSet,
-    /// To be held while it is searched, where somebody may wait for the searches.
-    pub(super) era: Option<&'s Arc<Era>>,
-    /// Whether the graph may hold other nodes than those that count, or not lead everywhere.
-    pub(super) changing: bool,
-}
-
-/// Fixes what is shown, or those of it that pass.
-fn scene<'a>(shown: Shown<'_>, passing: Passing, scratch: &mut SearchScratch) -> Scene<'a> {
-    let Shown { snapshot, graph, nodes, tail, era, changing, .. } = shown;
-    let SearchScratch { tail: one_by_one, matches, .. } = scratch;
-    match &passing {
-        Passing::All => {
-            one_by_one.clear();
-            one_by_one.extend(tail.iter());
-        }
-        Passing::These(slots) => {
-            one_by_one.clear();
-            one_by_one.extend(tail.iter().filter(|&slot| slots.contains(slot)));
-            nodes.of_slots(slots, matches);
-        }
-        Passing::AsBefore => {}
-    }
-    let complete = nodes.alive().len() == nodes.len();
-    let among = match (passing, graph.as_deref()) {
-        (Passing::These(_) | Passing::AsBefore, _) => Among::Matches,
-        // A live graph knows for itself what is gone.
-        (Passing::All, Some(Graph::Live(_))) if !changing => Among::All,
-        (Passing::All, _) if changing || !complete => Among::Alive(Arc::clone(nodes.alive())),
-        (Passing::All, _) => Among::All,
-    };
-    let (snapshot, graph) = (snapshot.clone(), graph.clone());
-    Scene { snapshot, graph, nodes: None, among, metadata: None, _era: era.map(Arc::clone) }
-}
-
-impl State {
-    fn shown(&self) -> Shown<'_> {
-        let Self { snapshot, graph, nodes, tail, era, .. } = self;
-        let changing = self.changing || self.gaps || !self.fading.is_empty();
-        Shown { epoch: self.epoch, snapshot, graph, nodes, tail, era: Some(era), changing }
     }
 }
 

@@ -11,7 +11,8 @@ use nearlab_storage::store::{Id, Ids, Snapshot};
 use super::era::Era;
 use super::graph::Graph;
 use super::nodes::Nodes;
-use super::search::{Shown, ids};
+use super::scene::Shown;
+use super::search::ids;
 use super::{Collection, CollectionError, CollectionSearcher, Record, records};
 use crate::IdSet;
 
