@@ -280,31 +280,29 @@ fn check_whole(matrix: &mut dyn RowReader, rows: Range<usize>) -> Result<(), Pre
     matrix.read_i64(rows, &mut ids)?;
     match ids.iter().position(|&id| (id as f32) as i64 != id) {
         None => Ok(()),
-        Some(at) => Err(PrepareError::Neighbor {
-            path: matrix.path().to_path_buf(),
-            matrix: matrix.name().to_owned(),
-            row: first + at / d,
-            column: at % d,
-            expected: "a number that a float of 32 bits holds".into(),
-            found: ids[at],
-        }),
+        Some(at) => Err(unfit(matrix, first * d + at, "a number that a float of 32 bits holds", ids[at])),
     }
 }
 
 /// Ids as `i32`, where they fit.
 fn narrow(matrix: &dyn RowReader, first: usize, ids: &[i64]) -> Result<Vec<i32>, PrepareError> {
-    let d = matrix.dim();
-    let narrowed = ids.iter().enumerate().map(|(at, &id)| {
-        i32::try_from(id).map_err(|_| PrepareError::Neighbor {
-            path: matrix.path().to_path_buf(),
-            matrix: matrix.name().to_owned(),
-            row: first + at / d,
-            column: at % d,
-            expected: "a number that fits 32 bits".into(),
-            found: id,
-        })
-    });
-    narrowed.collect()
+    let begin = first * matrix.dim();
+    let narrow = |(at, &id): (usize, &i64)| {
+        i32::try_from(id).map_err(|_| unfit(matrix, begin + at, "a number that fits 32 bits", id))
+    };
+    ids.iter().enumerate().map(narrow).collect()
+}
+
+/// The element `at` of a matrix, counted over its rows, has no place in what is written.
+fn unfit(matrix: &dyn RowReader, at: usize, expected: &str, found: i64) -> PrepareError {
+    PrepareError::Neighbor {
+        path: matrix.path().to_path_buf(),
+        matrix: matrix.name().to_owned(),
+        row: at / matrix.dim(),
+        column: at % matrix.dim(),
+        expected: expected.into(),
+        found,
+    }
 }
 
 fn limited(matrix: &dyn RowReader, limit: Option<usize>) -> Result<usize, PrepareError> {

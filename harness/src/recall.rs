@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use nearlab_datasets::PreparedFilter;
+use nearlab_datasets::{PreparedFilter, truth::COSINE_NOISE};
 use nearlab_reports::record::Recall;
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -22,8 +22,6 @@ use crate::latency::nearest_rank;
 
 /// Relative slack of the tie-aware definition.
 const TIE_SLACK: f64 = 1e-6;
-/// Rounding of `1 - cos` in f64: what the relative slack cannot cover when `d_k` itself is rounding noise.
-const COSINE_NOISE: f64 = 1e-12;
 /// Absolute slack of ann-benchmarks' definition.
 const ANNB_SLACK: f64 = 1e-3;
 

@@ -11,7 +11,7 @@ use nearlab_storage::Vectors;
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::truth::{Truth, dot, norm_squared, squared_l2};
+use crate::truth::{COSINE_NOISE, Truth, dot, norm_squared, squared_l2};
 
 /// Neighbours that LID looks at, at most.
 const LID_K: usize = 100;
@@ -96,10 +96,7 @@ pub(crate) fn relative_contrast(
     contrast.is_finite().then_some(contrast)
 }
 
-/// Cosine distances of copies of a query, which rounding leaves above zero, are below this.
-const COSINE_NOISE: f64 = 1e-12;
-
-/// A reported distance as one that has a zero; none for the inner product.
+/// A reported distance as one that has a zero, which copies are at; none for the inner product.
 fn rooted(metric: Metric, reported: f32) -> Option<f64> {
     let reported = f64::from(reported);
     match metric {

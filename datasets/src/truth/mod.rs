@@ -17,6 +17,9 @@ use crate::progress::Progress;
 pub(crate) use distance::{dot, nearness, norm_squared, reported, squared_l2};
 pub(crate) use nearest::Nearest;
 
+/// Rounding of `1 - cos` in `f64`: the distance of a copy, which no relative slack covers.
+pub const COSINE_NOISE: f64 = 1e-12;
+
 /// Rows compared between two progress reports.
 const BLOCK_ROWS: usize = 1 << 14;
 
