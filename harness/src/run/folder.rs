@@ -1,7 +1,7 @@
 //! A run's folder: `<runs>/<experiment>/<run id>/`.
 //!
 //! ```text
-//! experiment.yaml      the question as it was read
+//! experiment.yaml      the question as it was read last
 //! records.jsonl        what happened, line by line (and the lock that keeps two sessions apart)
 //! trials/<trial>.json  what each worker was told
 //! samples/<key>.ids.bin, samples/<key>.ns.bin
@@ -47,7 +47,7 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Makes a new folder for `experiment` under `runs`, named after the time.
-    pub fn create(runs: &Path, experiment: &str, yaml: &str) -> Result<Self, FolderError> {
+    pub fn create(runs: &Path, experiment: &str) -> Result<Self, FolderError> {
         let parent = runs.join(experiment);
         make(&parent)?;
         let path = unused_name(&parent, Timestamp::now())?;
@@ -55,9 +55,14 @@ impl RunFolder {
         for part in ["samples", "trials"] {
             make(&folder.path.join(part))?;
         }
-        let copy = folder.path.join("experiment.yaml");
-        fs::write(&copy, yaml).map_err(|source| FolderError::Io { action: "write", path: copy, source })?;
         Ok(folder)
+    }
+
+    /// Keeps the question as it was read last: what is expected of a run may be edited when all is measured. Only the session that holds
+    /// the run's lock may do this.
+    pub fn keep_question(&self, yaml: &str) -> Result<(), FolderError> {
+        let copy = self.path.join("experiment.yaml");
+        fs::write(&copy, yaml).map_err(|source| FolderError::Io { action: "write", path: copy, source })
     }
 
     /// The newest run of `experiment` under `runs` whose plan has this hash, and what is recorded there. A run that was
@@ -185,7 +190,8 @@ mod tests {
     #[test]
     fn a_new_run_has_its_question_and_its_folders() {
         let root = tempfile::tempdir().unwrap();
-        let folder = RunFolder::create(root.path(), "first", "question: why?\n").unwrap();
+        let folder = RunFolder::create(root.path(), "first").unwrap();
+        folder.keep_question("question: why?\n").unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("experiment.yaml")).unwrap(), "question: why?\n");
         assert!(folder.path().join("samples").is_dir());
         assert_eq!(folder.relative(&folder.trial_file("ab")), "trials/ab.json");
@@ -202,7 +208,7 @@ mod tests {
     fn a_run_without_a_record_is_passed_over() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(RunFolder::latest(root.path(), "none", "x").unwrap(), None);
-        let folder = RunFolder::create(root.path(), "cut", "").unwrap();
+        let folder = RunFolder::create(root.path(), "cut").unwrap();
         assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
         fs::write(folder.records(), "{\"half").unwrap();
         assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
@@ -215,7 +221,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = RunFolder::create(&file, "x", "").unwrap_err().to_string();
+        let error = RunFolder::create(&file, "x").unwrap_err().to_string();
         assert!(error.starts_with("cannot make the folder "), "{error}");
     }
 }

@@ -139,7 +139,7 @@ pub fn run(
     }
     let (folder, recorded) = match earlier {
         Some((folder, recorded)) => (folder, Some(recorded)),
-        None => (RunFolder::create(&options.runs, &spec.name, &spec.yaml)?, None),
+        None => (RunFolder::create(&options.runs, &spec.name)?, None),
     };
     let mut session = Session::open(Subject { spec, plan, data }, options, (&folder, recorded), display)?;
     let interrupted = session.measure_and_profile()?;

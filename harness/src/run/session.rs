@@ -61,6 +61,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, RunError> {
         let cores = environment::cores_allowed();
         let journal = Journal::open(&folder.records(), display)?;
+        folder.keep_question(&spec.yaml)?;
         folder.sweep()?;
         let set = &data.data;
         let scorer = Scorer::new(set.train(), set.test(), set.neighbors(), data.metric);

@@ -143,6 +143,7 @@ fn what_is_expected_now_is_held_against_what_was_measured_before() {
     assert!(text(&output).contains("NOT MET"), "{}", text(&output));
     let run = laboratory.records("judged");
     assert_eq!((run.searches.len(), run.builds.len(), run.runs.len()), (20, 3, 2), "nothing is measured again");
+    assert!(fs::read_to_string(run.folder.join("experiment.yaml")).unwrap().contains("recall_at_10 >= 1.5"));
     // That verdict stays until the file changes once more.
     let output = laboratory.expect("run judged.yaml --quiet --no-report", 1);
     assert!(text(&output).contains("complete already") && text(&output).contains("NOT MET"), "{}", text(&output));

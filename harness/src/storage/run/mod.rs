@@ -68,10 +68,11 @@ pub fn run(
     }
     let (folder, recorded) = match earlier {
         Some((folder, recorded)) => (folder, Some(recorded)),
-        None => (RunFolder::create(&options.runs, &spec.base.name, &spec.base.yaml)?, None),
+        None => (RunFolder::create(&options.runs, &spec.base.name)?, None),
     };
     // The lock first: the scratch folder is that of the session which holds it.
     let journal = Journal::open(&folder.records(), display)?;
+    folder.keep_question(&spec.base.yaml)?;
     let scratch = Scratch::make(folder.path())?;
     let done = recorded.as_ref().map(|run| Done::of(run, options.retry_failed)).unwrap_or_default();
     let mut session = Session { spec, plan, data, folder: &folder, scratch, display, journal, cores, done };
