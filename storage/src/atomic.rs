@@ -97,7 +97,8 @@ fn temporary_beside(target: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder_of(target))
 }
 
-pub(crate) fn folder_of(target: &Path) -> &Path {
+/// The folder that a file lies in; that of a bare name is the current one.
+pub fn folder_of(target: &Path) -> &Path {
     match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -40,7 +40,7 @@ pub mod store;
 mod sync;
 mod vectors;
 
-pub use atomic::AtomicFile;
+pub use atomic::{AtomicFile, folder_of};
 pub use buffer::{Buffer, MappedSlice, Resident};
 pub use container::{Container, ContainerWriter, FileKind, MAX_SECTIONS, Section, SectionId, SectionWriter, Verify};
 pub use error::{OpenError, Place, WriteError};

@@ -65,10 +65,7 @@ impl Spec {
 
     /// The folder that relative paths of the experiment are looked up in first.
     pub fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        nearlab_storage::folder_of(&self.path)
     }
 
     /// Largest k of the experiment: how many exact neighbours the data set must know per query.

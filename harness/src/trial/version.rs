@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nearlab_storage::folder_of;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Text that differs when an external worker may measure something else: a hash of its file. With a Python file every one
@@ -33,9 +34,7 @@ pub(super) fn is_python(path: &Path) -> bool {
 
 /// The Python files of the folder that a file lies in, by name.
 fn beside(path: &Path) -> Vec<PathBuf> {
-    // The folder of a bare name is the current one, and has no name.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_python(path)).collect();
     files.sort();
     files
