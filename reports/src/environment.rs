@@ -23,7 +23,7 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
         ("cores allowed", cores.join(" ")),
         ("memory", format::bytes(environment.memory_bytes as f64)),
         ("hypervisor", if environment.hypervisor { "yes" } else { "no" }.to_owned()),
-        ("kernels dispatched to", kernels(environment)),
+        ("kernels dispatched to", kernels(&environment.simd_tier, environment.simd_tier_codes.as_deref())),
         ("transparent huge pages", word(&environment.transparent_huge_pages)),
         ("frequency governor", word(&environment.governor)),
         ("kernel", environment.kernel.clone()),
@@ -38,11 +38,11 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The instruction sets of the kernels, one word where those for codes are of the same.
-fn kernels(environment: &Environment) -> String {
-    match &environment.simd_tier_codes {
-        Some(codes) if *codes != environment.simd_tier => format!("{}, for codes {codes}", environment.simd_tier),
-        _ => environment.simd_tier.clone(),
+/// The instruction sets of the kernels for vectors and for codes, one word where they are the same.
+pub fn kernels(vectors: &str, codes: Option<&str>) -> String {
+    match codes {
+        Some(codes) if codes != vectors => format!("{vectors}, for codes {codes}"),
+        _ => vectors.to_owned(),
     }
 }
 

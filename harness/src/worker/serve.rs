@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use nearlab_reports::record::{Counters, StageSeconds};
+use nearlab_reports::{
+    environment,
+    record::{Counters, StageSeconds},
+};
 use nearlab_simd::{Metric, code_kernels, kernels};
 use nearlab_storage::Vectors;
 
@@ -71,7 +74,7 @@ pub fn serve<R: BufRead, W: Write + Send>(trial: &Path, input: R, output: W) -> 
     output.reply(&Reply::Hello {
         protocol: PROTOCOL,
         library: format!("nearlab {}", env!("CARGO_PKG_VERSION")),
-        simd_tier: Some(tiers()),
+        simd_tier: Some(environment::kernels(kernels().tier().as_str(), Some(code_kernels().tier().as_str()))),
     })?;
     let mut profile = match Profile::start(trial.profile.as_ref()) {
         Ok(profile) => profile,
@@ -96,12 +99,6 @@ pub fn serve<R: BufRead, W: Write + Send>(trial: &Path, input: R, output: W) -> 
         }
     }
     Ok(())
-}
-
-/// The instruction set of the kernels for vectors, and that of the kernels for codes where it is another.
-fn tiers() -> String {
-    let (vectors, codes) = (kernels().tier(), code_kernels().tier());
-    if vectors == codes { vectors.to_string() } else { format!("{vectors}, codes {codes}") }
 }
 
 fn read_trial(path: &Path) -> Result<Trial, WorkerError> {
