@@ -37,21 +37,27 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
     assert_eq!(laboratory.records("stopped").searches.len(), 300);
 }
 
+/// A Python worker, and an experiment that has the time for it.
+fn experiment(laboratory: &Laboratory, name: &str, worker: &str) {
+    laboratory.write(&format!("{name}.py"), worker);
+    let yaml = format!(
+        "question: How long?\ndataset: {{use: data.hdf5}}\nk: [5]\n\
+         indexes:\n  - {{name: {name}, kind: external, worker: {name}.py}}\n\
+         workloads:\n  - {{name: single, mode: latency}}\nmeasure: {{timeout: 10m}}\n"
+    );
+    laboratory.write(&format!("{name}.yaml"), &yaml);
+}
+
 #[test]
 fn a_build_that_never_falls_silent_ends_at_the_first_ctrl_c() {
     let laboratory = Laboratory::new();
-    laboratory.write(
-        "talker.py",
+    experiment(
+        &laboratory,
+        "talker",
         "import json, os, sys\n\
          print(json.dumps({'hello': {'protocol': 1, 'library': 'talker'}}), flush=True)\n\
          open('begun', 'w').close()\n\
          while True: print(json.dumps({'building': {'stage': 'train', 'done': 0, 'total': 1}}), flush=True)\n",
-    );
-    laboratory.write(
-        "talker.yaml",
-        "question: How long?\ndataset: {use: data.hdf5}\nk: [5]\n\
-         indexes:\n  - {name: talker, kind: external, worker: talker.py}\n\
-         workloads:\n  - {name: single, mode: latency}\nmeasure: {timeout: 10m}\n",
     );
     let child = start(&laboratory, "run talker.yaml --no-report --retry-failed");
     wait_until(|| laboratory.path("begun").exists());
@@ -65,20 +71,15 @@ fn a_build_that_never_falls_silent_ends_at_the_first_ctrl_c() {
 #[test]
 fn the_second_ctrl_c_stops_at_once_and_takes_the_worker_along() {
     let laboratory = Laboratory::new();
-    laboratory.write(
-        "slow.py",
+    experiment(
+        &laboratory,
+        "slow",
         "import json, os, sys, time\n\
          print(json.dumps({'hello': {'protocol': 1, 'library': 'slow'}}), flush=True)\n\
          print(json.dumps({'built': {'stages': {}, 'cpu_seconds': 0}}), flush=True)\n\
          sys.stdin.readline()\n\
          open('pid.tmp', 'w').write(str(os.getpid())); os.rename('pid.tmp', 'pid')\n\
          time.sleep(600)\n",
-    );
-    laboratory.write(
-        "slow.yaml",
-        "question: How long?\ndataset: {use: data.hdf5}\nk: [5]\n\
-         indexes:\n  - {name: slow, kind: external, worker: slow.py}\n\
-         workloads:\n  - {name: single, mode: latency}\nmeasure: {timeout: 10m}\n",
     );
     let child = start(&laboratory, "run slow.yaml --no-report");
     wait_until(|| laboratory.path("pid").exists());
