@@ -170,10 +170,8 @@ impl<'a> CollectionSearcher<'a> {
                 Ok((Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch))
             })?
         };
-        self.scratch.matched = match known {
-            Some((filter, _)) => Some((filter, epoch)),
-            None => options.filter.map(|filter| (filter.clone(), epoch)),
-        };
+        let filter = known.map(|(filter, _)| filter).or_else(|| options.filter.cloned());
+        self.scratch.matched = filter.map(|filter| (filter, epoch));
         Ok(scene)
     }
 
