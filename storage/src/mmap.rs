@@ -1,4 +1,4 @@
-//! Memory maps of files: the only `unsafe` of this crate.
+//! Memory maps of files: all the `unsafe` of this crate but one system call, in `disk::writeback`.
 //!
 //! What makes a map sound is the project's own rule that a finished file is never changed in place: it is replaced by
 //! a rename, or removed. Both leave the mapped file itself alive on Linux until the last map of it is dropped, so a

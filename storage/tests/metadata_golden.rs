@@ -101,3 +101,17 @@ fn metadata_that_version_1_wrote_opens_forever() {
 fn metadata_that_version_2_wrote_opens_forever() {
     opens_forever(2);
 }
+
+#[test]
+fn metadata_of_any_version_that_are_abandoned_keep_what_was_durable_and_nothing_else() {
+    for version in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.redb");
+        fs::copy(golden(version), &path).unwrap();
+        let store = MetadataStore::open(&path, &schema()).unwrap();
+        store.apply(8, &[Change::Remove { slot: 599 }], Durability::Deferred).unwrap();
+        check(&store, 8, &[0, 100, 599]);
+        store.abandon();
+        check(&MetadataStore::open(&path, &schema()).unwrap(), 7, &[0, 100]);
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{Disk, DiskFile};
@@ -81,7 +81,11 @@ impl Disk for Folder {
         if file.metadata()?.len() < range.end {
             return Ok(None);
         }
-        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let len = (range.end - range.start) as usize;
+        let mut bytes: Vec<u8> = Vec::new();
+        // A length that a file has without taking up room is no reason to end the process.
+        bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(len, 0);
         match file.read_exact_at(&mut bytes, range.start) {
             // It was cut meanwhile.
             Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
@@ -136,6 +140,15 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let own = self.metadata()?;
+        match fs::metadata(path) {
+            Ok(there) => Ok((own.dev(), own.ino()) == (there.dev(), there.ino())),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(cause) => Err(cause),
+        }
     }
 
     fn start_writeback(&self, bytes: Range<u64>) {

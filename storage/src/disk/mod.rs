@@ -128,6 +128,9 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Whether this is the file that `path` leads to now: another may have taken its name.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+
     /// Lets bytes that were written be on their way to the disk before somebody waits for them in [`sync`](Self::sync), which
     /// alone makes them durable, and reports what went wrong. Does nothing where the system has no such call.
     fn start_writeback(&self, bytes: Range<u64>) {

@@ -79,7 +79,7 @@ impl FromStr for Timestamp {
         let refused = |why: &str| TimestampError { found: text.to_owned(), why: why.to_owned() };
         let moment: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| refused(&error.to_string()))?;
         // Which would be read as the second before.
-        if text.contains(":60") {
+        if is_leap_second(text) {
             return Err(refused("it is a leap second"));
         }
         if moment.subsec_nanosecond() % 1000 != 0 {
@@ -87,6 +87,13 @@ impl FromStr for Timestamp {
         }
         Ok(Self(moment.as_microsecond()))
     }
+}
+
+/// Whether a moment that was read has a sixty-first second, as in `23:59:60` or `235960`.
+fn is_leap_second(text: &str) -> bool {
+    let time = text.split(['T', 't', ' ']).nth(1).unwrap_or_default();
+    let digits = time.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b':').filter(u8::is_ascii_digit);
+    digits.skip(4).take(2).eq(*b"60")
 }
 
 /// Why a text is no timestamp.
@@ -117,6 +124,18 @@ mod tests {
             let message = text.parse::<Timestamp>().unwrap_err().to_string();
             assert!(message.starts_with("expected an RFC 3339 timestamp"), "{message}");
             assert!(message.contains(text) && message.contains(why), "{message}");
+        }
+    }
+
+    #[test]
+    fn leap_seconds_are_refused_in_every_form() {
+        let forms = ["2016-12-31T23:59:60Z", "2016-12-31T235960Z", "20161231t235960.5Z", "2016-12-31 23:59:60+00:00"];
+        for text in forms {
+            let message = text.parse::<Timestamp>().unwrap_err().to_string();
+            assert!(message.contains(text) && message.contains("leap second"), "{message}");
+        }
+        for text in ["2016-12-31T23:58Z", "2016-12-31T22:00:06Z", "2016-12-31T220006Z", "2016-12-31T23:59:59.60Z"] {
+            assert!(text.parse::<Timestamp>().is_ok(), "{text}");
         }
     }
 

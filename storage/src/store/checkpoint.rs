@@ -26,11 +26,10 @@ impl VectorStore {
 
     /// Makes `view` the one that the store opens with. On an error it is the old one still, or nobody knows.
     pub(super) fn replace_manifest(&self, writer: &mut Writer, view: &View) -> Result<(), StoreError> {
-        let idle = writer.log.is_synced();
         writer.settle(self, Durability::Sync)?;
         let begun = self.begin_log(writer, view);
         // The old log goes on, and is durable as far as it goes.
-        if begun.is_err() && writer.unsure.is_none() && !idle {
+        if begun.is_err() && writer.unsure.is_none() {
             writer.mark(view.sequence);
         }
         begun

@@ -1,5 +1,6 @@
 //! Compaction: rows that still count move together, and the room of the others is given back.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use super::relocate::{Form, Victims};
@@ -9,7 +10,7 @@ use super::{StoreError, VectorStore};
 /// Which segments are compacted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CompactOptions {
-    /// Those of whose rows at least this share, above 0 and up to 1, does not count any more.
+    /// Those of whose rows at least this share, above 0 and up to 1, does not count any more, or never did.
     pub min_dead: f64,
 }
 
@@ -27,7 +28,7 @@ pub struct Compacted {
     pub segments: usize,
     /// Rows that moved.
     pub moved: u64,
-    /// Bytes of rows that were given back.
+    /// Bytes of rows that were given back, with what interrupted changes left after those that were theirs.
     pub freed_bytes: u64,
 }
 
@@ -56,15 +57,15 @@ impl VectorStore {
             live[at.expect("a place lies in a segment of its view")] += 1;
         }
         let dead = |(segment, live): &(&Arc<Segment>, u64)| {
-            let rows = u64::from(segment.rows());
+            let rows = segment.rows_of_file();
+            let grows = writer.active.as_ref().is_some_and(|active| active.number() == segment.number());
             // One without rows was left by a change that failed.
-            let empty = rows == 0 && writer.active.as_ref().is_none_or(|active| active.number() != segment.number());
+            let empty = segment.rows() == 0 && !grows;
             empty || *live < rows && (rows - live) as f64 >= options.min_dead * rows as f64
         };
         let counted = view.segments.iter().zip(live);
-        let numbers = counted.filter(dead).map(|(segment, _)| segment.number()).collect();
-        let victims = Victims { view, numbers };
-        writer.active.take_if(|active| victims.numbers.contains(&active.number()));
-        Ok(victims)
+        let numbers: BTreeSet<u32> = counted.filter(dead).map(|(segment, _)| segment.number()).collect();
+        let grown = writer.active.take_if(|active| numbers.contains(&active.number()));
+        Ok(Victims { view, numbers, grown })
     }
 }

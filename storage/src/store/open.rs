@@ -21,6 +21,8 @@ use crate::sync::{Mutex, RwLock};
 const LOCK: &str = "lock";
 /// How often a reader begins anew when a compaction removes files under it.
 const ATTEMPTS: usize = 5;
+/// How often a writer reads a store in which rows change meanwhile that may not be durable.
+const ROUNDS: usize = 4;
 
 /// The longest segments, in bytes: they are mapped as a whole.
 const MAX_SEGMENT_BYTES: u64 = 1 << 40;
@@ -95,11 +97,8 @@ impl VectorStore {
     pub fn open_on(disk: impl Disk + 'static) -> Result<Self, StoreError> {
         look_for_manifest(disk.folder())?;
         let lock = lock(disk.folder())?;
-        let recovered = Recovered::from(&disk, true)?;
+        let recovered = recover_for_writing(&disk)?;
         let Recovered { meta, view, before, tail, kept, next_file, manifest_bytes, .. } = recovered;
-        for &span in &tail.spans {
-            view.segment(span.segment).expect("its rows were found there").rewrite(span)?;
-        }
         let touched = |segment: &&Arc<Segment>| tail.spans.iter().any(|span| span.segment == segment.number());
         view.segments.iter().filter(touched).try_for_each(|segment| segment.sync())?;
         // Names that were seen may not be durable either, and what they replaced is removed below.
@@ -115,9 +114,7 @@ impl VectorStore {
         writer.kept = kept;
         writer.active = active_of(&view)?;
         writer.free = (0..view.keys.len() as u32).rev().filter(|&slot| view.place(slot).is_none()).collect();
-        if !tail.records.is_empty() {
-            writer.mark(view.sequence);
-        }
+        writer.mark(view.sequence);
         Ok(Self::over(Box::new(disk), meta, view, Some((writer, lock))))
     }
 
@@ -162,6 +159,22 @@ impl Drop for VectorStore {
         {
             let _ = writer.log.flush();
         }
+    }
+}
+
+/// What a folder holds that is to be changed, after the rows of which nobody knows whether they are durable were written again: those
+/// that were compared, and no others. Where they changed in between, what the disk holds is read, and ends the log where it must.
+fn recover_for_writing(disk: &dyn Disk) -> Result<Recovered, StoreError> {
+    let mut round = 1;
+    loop {
+        let recovered = Recovered::from(disk, true)?;
+        let Some(changed) = recovered.rewrite()? else { return Ok(recovered) };
+        if round == ROUNDS {
+            let found = "expected rows that stay as they are while they are read, found others each time";
+            let path = disk.path(&segment_name(changed.segment));
+            return Err(StoreError::io("read", &path)(io::Error::other(found)));
+        }
+        round += 1;
     }
 }
 

@@ -65,11 +65,11 @@ impl VectorStore {
         writer.check(self)?;
         let view = Arc::clone(&self.read_view());
         // One that is full grows no more.
-        writer.active.take_if(|active| growing || !active.grows());
+        let grown = writer.active.take_if(|active| growing || !active.grows());
         let active = writer.active.as_ref().map(|active| active.number());
         let cold = view.segments.iter().filter(|segment| segment.packed_bytes().is_none());
         let numbers = cold.map(|segment| segment.number()).filter(|number| Some(*number) != active).collect();
-        Ok(Victims { view, numbers })
+        Ok(Victims { view, numbers, grown })
     }
 
     /// Gives back the memory that rows of packed segments were unpacked into, but for what snapshots keep; how many bytes. Waits

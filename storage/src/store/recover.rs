@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::StoreError;
 use super::log::{Entry, Replayed, Span, key_of, log_name, replay};
 use super::manifest::{self, KeptLog, Manifest, Meta, SegmentMeta};
-use super::segment::{ROWS_AT, Segment, segment_name};
+use super::segment::{ROWS_AT, Segment, block_rows, segment_name};
 use super::view::{View, ViewSpare};
 use crate::disk::Disk;
 
@@ -70,6 +70,18 @@ impl Recovered {
             is_cut: log.end < whole,
         })
     }
+
+    /// Writes the rows again that may not be durable. A span of rows that are not what they were when they were looked for, if there
+    /// is one: then the store is to be read anew.
+    pub(super) fn rewrite(&self) -> Result<Option<Span>, StoreError> {
+        for &span in &self.tail.spans {
+            let segment = self.view.segment(span.segment).expect("its rows were found there");
+            if !segment.rewrite(span)? {
+                return Ok(Some(span));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The view of a manifest and a log, over their segments.
@@ -123,6 +135,7 @@ impl<'a> Files<'a> {
                 }
                 // What was durable is compared when it is first read.
                 Entry::Commit(commit) => {
+                    commit.spans.iter().try_for_each(|&span| self.check(span, *at))?;
                     let whole = durable || self.hold(&commit.spans)?;
                     let spans = if whole { &commit.spans[..] } else { &[] };
                     spans.iter().try_for_each(|&span| self.add(span, *at)).map(|()| whole)?
@@ -150,6 +163,17 @@ impl<'a> Files<'a> {
         }
         self.segments.insert(number, SegmentMeta { number, capacity, packed: false, spans: Vec::new() });
         Ok(())
+    }
+
+    /// Whether a change can have such a span: it has rows, all of one block. Asked before they are read: what nobody wrote is not to
+    /// say how much memory that takes.
+    fn check(&self, span: Span, at: u64) -> Result<(), StoreError> {
+        let block = block_rows(self.meta.shape.row_bytes());
+        if span.rows > 0 && u64::from(span.first % block) + u64::from(span.rows) <= u64::from(block) {
+            return Ok(());
+        }
+        let expected = format_args!("rows of one block of {block}");
+        Err(StoreError::corrupt(self.log_path, at, expected, format_args!("{} from {}", span.rows, span.first)))
     }
 
     fn add(&mut self, span: Span, at: u64) -> Result<(), StoreError> {
@@ -199,5 +223,46 @@ impl<'a> Files<'a> {
             Segment::open(self.disk, stamp, spans, grows).map(Arc::new)
         };
         self.segments.values().map(open).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::disk::Folder;
+    use crate::store::log::{Commit, LogWriter, OwnedIds};
+    use crate::store::{ElementKind, IdKind, Shape, StoreOptions, VectorStore};
+
+    /// Why a store is refused whose log speaks of so many rows from `first` on.
+    fn refusal(first: u32, rows: u32) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let shape = Shape { dim: 2, element: ElementKind::U8, ids: IdKind::Numbers };
+        let store = VectorStore::create(folder.path(), &StoreOptions::new(shape)).unwrap();
+        let meta = store.meta;
+        drop(store);
+        let disk = Folder::at(folder.path());
+        let mut log = LogWriter::resume(&disk, &meta.log_stamp(meta.log), (0, 64), &[]).unwrap();
+        log.segment((2, u32::MAX), 0);
+        let mut commit = Commit::empty(IdKind::Numbers);
+        commit.sequence = 1;
+        commit.spans.push(Span { segment: 2, first, rows, hash: 0 });
+        commit.slots.extend(0..rows);
+        commit.ids = OwnedIds::Numbers((0..u64::from(rows)).collect());
+        log.commit(&commit);
+        assert!(log.flush().is_ok());
+        // A file that is as long as any span says, and takes up no room.
+        File::create(folder.path().join(segment_name(2))).unwrap().set_len(1 << 34).unwrap();
+        VectorStore::open(folder.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn spans_that_no_change_has_are_refused_before_their_rows_are_read() {
+        for (first, rows) in [(0, 0), (0, 32_769), (32_767, 2)] {
+            let message = refusal(first, rows);
+            let expected = format!("expected rows of one block of 32768, found {rows} from {first}");
+            assert!(message.ends_with(&expected) && message.contains("log-00000001"), "{message}");
+        }
     }
 }

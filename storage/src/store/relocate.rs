@@ -21,6 +21,8 @@ pub(super) struct Victims {
     /// In which they are.
     pub(super) view: Arc<View>,
     pub(super) numbers: BTreeSet<u32>,
+    /// The one of them that grew until now, if one did: it goes on when nothing comes of it.
+    pub(super) grown: Option<Arc<Segment>>,
 }
 
 /// The segments that rows move to.
@@ -34,7 +36,7 @@ pub(super) enum Form {
 /// What was done.
 #[derive(Debug, Default)]
 pub(super) struct Relocated {
-    /// Rows of the segments that are no more.
+    /// Rows that the files of the segments took up the room of that are no more.
     pub(super) rows: u64,
     /// Of these, rows that moved.
     pub(super) moved: u64,
@@ -58,8 +60,14 @@ impl VectorStore {
         let mut begun = Vec::new();
         let copied = self.copy(victims, form, &mut begun);
         let outcome = copied.and_then(|(copies, moves)| self.replace(victims, &copies, &moves));
-        if outcome.is_err() && self.lock_writer()?.unsure.is_none() {
-            self.remove_segments(begun.into_iter());
+        if outcome.is_err() {
+            let mut writer = self.lock_writer()?;
+            if writer.unsure.is_none() {
+                self.remove_segments(begun.into_iter());
+            }
+            if let Some(grown) = &victims.grown {
+                writer.go_on_in(Arc::clone(grown));
+            }
         }
         outcome
     }
@@ -68,7 +76,7 @@ impl VectorStore {
     /// `begun` even where it fails.
     fn copy(
         &self,
-        Victims { view, numbers }: &Victims,
+        Victims { view, numbers, .. }: &Victims,
         form: Form,
         begun: &mut Vec<u32>,
     ) -> Result<(Vec<Arc<Segment>>, Vec<Move>), StoreError> {
@@ -143,7 +151,7 @@ impl VectorStore {
         writer.check(self)?;
         let mut view = View::clone(&self.read_view());
         let of_victims = view.segments.iter().filter(|segment| numbers.contains(&segment.number()));
-        let rows = of_victims.map(|segment| u64::from(segment.rows())).sum();
+        let rows = of_victims.map(|segment| segment.rows_of_file()).sum();
         view.segments.retain(|segment| !numbers.contains(&segment.number()));
         view.segments.extend(copies.iter().cloned());
         view.segments.sort_unstable_by_key(|segment| segment.number());

@@ -115,6 +115,7 @@ impl VectorStore {
         logged.inspect_err(|_| self.undo(writer, begun))?;
         self.publish(writer, commit);
         if durability == Durability::Sync {
+            self.seal_full(&commit.spans);
             writer.mark(commit.sequence);
         }
         if writer.log.len() > writer.checkpoint_at && self.checkpoint_by(writer).is_err() {
@@ -263,6 +264,14 @@ impl VectorStore {
         let used = writer.free.len().min(commit.slots.len());
         writer.free.truncate(writer.free.len() - used);
         writer.free.extend(&commit.freed);
+    }
+
+    /// Gives the files back of the segments that a change has filled which is durable. When they were synced its rows did not count yet.
+    fn seal_full(&self, spans: &[Span]) {
+        let view = self.read_view();
+        for spans in spans.chunk_by(|a, b| a.segment == b.segment) {
+            view.segment(spans[0].segment).expect("its rows were written there").seal_if_full();
+        }
     }
 }
 

@@ -100,6 +100,15 @@ impl Writer {
         }
     }
 
+    /// Goes on with a segment from which nothing was moved after all, unless another was begun meanwhile: then no row follows in it.
+    pub(super) fn go_on_in(&mut self, segment: Arc<Segment>) {
+        if self.unsure.is_none() && self.active.is_none() {
+            self.active = Some(segment);
+        } else if self.dirty.iter().all(|dirty| dirty.number() != segment.number()) {
+            segment.seal();
+        }
+    }
+
     /// Accepts no more changes, because of `cause`.
     pub(super) fn unsure(&mut self, store: &VectorStore, cause: &StoreError) -> StoreError {
         let cause = self.unsure.insert(cause.to_string()).clone();
@@ -130,11 +139,10 @@ impl Writer {
         Ok(())
     }
 
-    /// As [`settle`](Self::settle), and notes what came to be durable by it.
+    /// As [`settle`](Self::settle), and notes what is durable by then.
     pub(super) fn settle_and_mark(&mut self, store: &VectorStore, durability: Durability) -> Result<(), StoreError> {
-        let idle = self.log.is_synced();
         self.settle(store, durability)?;
-        if durability == Durability::Sync && !idle {
+        if durability == Durability::Sync {
             self.mark(store.sequence());
         }
         Ok(())
@@ -147,8 +155,12 @@ impl Writer {
         }
     }
 
-    /// Notes that everything so far is durable. Only damage is told from interruption by it, so nothing hangs on it.
+    /// Notes that everything so far is durable, where the log does not say so yet. Only damage is told from interruption by it, so
+    /// nothing hangs on it: what can not be written now is when something is synced next.
     pub(super) fn mark(&mut self, sequence: u64) {
+        if self.log.is_told() {
+            return;
+        }
         let before = self.log.len();
         self.log.mark(sequence);
         match self.log.flush() {

@@ -10,6 +10,7 @@ mod history;
 mod killed;
 mod metadata;
 mod model;
+mod unread;
 
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};

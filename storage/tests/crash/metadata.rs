@@ -16,24 +16,24 @@ use crate::number;
 
 /// Histories that are played where nobody says how many.
 const HISTORIES: u64 = 12;
-const NAME: &str = "metadata.redb";
-const SLOTS: u32 = 40;
+pub(crate) const NAME: &str = "metadata.redb";
+pub(crate) const SLOTS: u32 = 40;
 
 /// A number by slot.
-type Content = BTreeMap<u32, i64>;
+pub(crate) type Content = BTreeMap<u32, i64>;
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     Schema::new([Field::new("number", FieldKind::Integer), Field::new("text", FieldKind::String).unindexed()]).unwrap()
 }
 
-fn document(number: i64) -> Vec<u8> {
+pub(crate) fn document(number: i64) -> Vec<u8> {
     let text = format!("{number} ").repeat(40);
     encode(&schema(), &Document::new().with("number", Value::Integer(number)).with("text", Value::String(text)))
         .unwrap()
 }
 
 /// The numbers in a store, as documents and index give them.
-fn content(store: &MetadataStore) -> Result<Content, ReadError> {
+pub(crate) fn content(store: &MetadataStore) -> Result<Content, ReadError> {
     let slots: Vec<u32> = (0..SLOTS).collect();
     let mut content = Content::new();
     for (slot, document) in (0..).zip(store.get(&slots)?) {

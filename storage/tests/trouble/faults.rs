@@ -1,14 +1,20 @@
 //! Calls that fail.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nearlab_storage::disk::{Fault, Rehearsal};
 use nearlab_storage::store::{Durability, StoreError, VectorStore};
 
+use crate::watched::{Call, Watched};
 use crate::{options, scratch, versions, write};
 
+/// The first segment of a store, where its rows begin, and bytes of one.
+const SEGMENT: &str = "segment-00000002";
+const ROWS_AT: u64 = 4096;
+const ROW: usize = 16;
 /// Bytes of the stamp that a log begins with, and of a mark.
 const STAMP: usize = 64;
 const MARK: usize = 48;
@@ -139,7 +145,7 @@ fn a_change_that_fails_gives_back_the_room_of_its_rows() {
     let store = VectorStore::create_on(disk.clone(), &options(1000)).unwrap();
     write(&store, &[1], 1, Durability::Flush).unwrap();
     write(&store, &[2], 1, Durability::None).unwrap();
-    let length = || fs::metadata(folder.path().join("segment-00000002")).unwrap().len();
+    let length = || fs::metadata(folder.path().join(SEGMENT)).unwrap().len();
     let before = length();
     let ids: Vec<u64> = (10..500).collect();
     // While its rows are written, or its record.
@@ -156,4 +162,93 @@ fn a_change_that_fails_gives_back_the_room_of_its_rows() {
     drop(store);
     let store = VectorStore::open_on(disk).unwrap();
     assert_eq!((versions(&store.snapshot(), &[1, 2, 10, 11]), store.stats().segments), (vec![1, 1, 3, 0], 1));
+}
+
+#[test]
+fn a_mark_for_which_there_was_no_room_follows_when_something_is_synced_next() {
+    let folder = scratch();
+    let disk = Rehearsal::in_folder(folder.path()).unwrap();
+    let store = VectorStore::create_on(disk.clone(), &options(8)).unwrap();
+    // Two at a time: a record of one ends with bytes that fill it up, which no checksum holds.
+    write(&store, &[3, 4], 1, Durability::Sync).unwrap();
+    // After the rows and the record.
+    disk.fail(Fault::Full, disk.calls() + 2, 1);
+    write(&store, &[1, 2], 1, Durability::Sync).unwrap();
+    let unmarked = store.stats().log_bytes;
+    for _ in 0..2 {
+        store.sync().unwrap();
+        assert_eq!(store.stats().log_bytes, unmarked + MARK as u64);
+    }
+    check_mark(folder.path());
+}
+
+#[test]
+fn a_mark_for_which_there_was_no_room_when_a_store_was_opened_follows_too() {
+    let folder = scratch();
+    let disk = Rehearsal::in_folder(folder.path()).unwrap();
+    let store = VectorStore::create_on(disk.clone(), &options(8)).unwrap();
+    write(&store, &[1, 2], 1, Durability::Flush).unwrap();
+    drop(store);
+    // After the rows, two syncs, and the end of the log, which are written again.
+    disk.fail(Fault::Full, disk.calls() + 4, 1);
+    let store = VectorStore::open_on(disk).unwrap();
+    let unmarked = store.stats().log_bytes;
+    for _ in 0..2 {
+        store.sync().unwrap();
+        assert_eq!(store.stats().log_bytes, unmarked + MARK as u64);
+    }
+    check_mark(folder.path());
+}
+
+/// A store whose second change is in the system's memory, and nobody knows whether it is on the disk.
+fn with_doubtful_rows(folder: &Path) {
+    let store = VectorStore::create(folder, &options(8)).unwrap();
+    write(&store, &[1], 1, Durability::Sync).unwrap();
+    write(&store, &[2, 3], 1, Durability::Flush).unwrap();
+}
+
+/// Lets a segment hold other bytes from its second row on.
+fn overwrite(segment: &Path, bytes: &[u8]) {
+    let file = File::options().write(true).open(segment).unwrap();
+    file.write_all_at(bytes, ROWS_AT + ROW as u64).unwrap();
+}
+
+#[test]
+fn rows_that_the_disk_turns_out_not_to_hold_are_not_written_back_as_if_it_did() {
+    let folder = scratch();
+    with_doubtful_rows(folder.path());
+    let segment = folder.path().join(SEGMENT);
+    // A sync had failed: after the rows were looked for, the system forgot them, and shows what the disk holds.
+    let disk = Watched::new(folder.path(), move |call, name| {
+        if (call, name) == (Call::Open, SEGMENT) {
+            overwrite(&segment, &[0; 2 * ROW]);
+        }
+    });
+    let store = VectorStore::open_on(disk).unwrap();
+    assert_eq!((store.sequence(), versions(&store.snapshot(), &[1, 2, 3])), (1, vec![1, 0, 0]));
+    assert!(store.verify().is_empty());
+    write(&store, &[2], 2, Durability::Sync).unwrap();
+    drop(store);
+    let store = VectorStore::open(folder.path()).unwrap();
+    assert_eq!(versions(&store.snapshot(), &[1, 2, 3]), [1, 2, 0]);
+    assert!(store.verify().is_empty());
+}
+
+#[test]
+fn rows_that_are_others_whenever_they_are_read_are_an_error_that_names_their_segment() {
+    let folder = scratch();
+    with_doubtful_rows(folder.path());
+    let segment = folder.path().join(SEGMENT);
+    let rows = fs::read(&segment).unwrap()[ROWS_AT as usize + ROW..].to_vec();
+    let (path, sound) = (segment.clone(), rows.clone());
+    let disk = Watched::new(folder.path(), move |call, name| match call {
+        Call::Open if name == SEGMENT => overwrite(&path, &[0; 2 * ROW]),
+        Call::ReadRange if name == SEGMENT => overwrite(&path, &sound),
+        _ => {}
+    });
+    let error = VectorStore::open_on(disk).unwrap_err();
+    assert!(matches!(&error, StoreError::Io { path, .. } if *path == segment), "{error}");
+    overwrite(&segment, &rows);
+    let store = VectorStore::open(folder.path()).unwrap();
+    assert_eq!(versions(&store.snapshot(), &[1, 2, 3]), [1; 3]);
 }

@@ -1,9 +1,12 @@
 //! A store while something goes wrong or somebody else is at work: calls fail, files are replaced under a reader, a snapshot
-//! outlives its store.
+//! outlives its store, two want the same file, and what was in vain is given back.
 #![expect(clippy::unwrap_used, reason = "a test, all of it")]
 
 mod faults;
+mod metadata;
 mod readers;
+mod room;
+mod watched;
 
 use nearlab_storage::Vectors;
 use nearlab_storage::store::{

@@ -267,4 +267,8 @@ impl DiskFile for RehearsalFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.call(Operation::Sync(self.node), || Ok(()))
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.disk.reading(|| self.file.is_at(path))
+    }
 }

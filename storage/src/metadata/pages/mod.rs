@@ -33,7 +33,7 @@ use redb::StorageBackend;
 use crate::disk::DiskFile;
 use layout::{COPIES_AT, HEAD, Head, PAGE, STRIDE};
 pub(super) use overlay::Overlay;
-pub(super) use plain::Plain;
+pub(super) use plain::{GivenUp, Plain};
 
 /// A file of pages with checksums.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl PageFile {
     }
 
     fn may_write(&self) -> io::Result<()> {
-        if self.state().is_given_up { Err(io::Error::other("nothing more is written after an error")) } else { Ok(()) }
+        if self.state().is_given_up { Err(refusal()) } else { Ok(()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -209,7 +209,9 @@ impl PageFile {
     fn finish(&self) -> io::Result<()> {
         let unwritten = {
             let mut state = self.state();
-            if !state.is_ahead || state.is_written || state.is_given_up || state.damage.is_some() {
+            // Torn pages are shown while the database is being opened: one that could not be has found no state that holds.
+            let is_spoiled = state.is_given_up || state.damage.is_some() || state.torn.are_shown;
+            if !state.is_ahead || state.is_written || is_spoiled {
                 return Ok(());
             }
             std::mem::take(&mut state.unwritten)
@@ -219,6 +221,11 @@ impl PageFile {
         self.file.write_all_at(COPIES_AT[1 - state.safe], &state.head.encode(self.key))?;
         self.file.sync()
     }
+}
+
+/// What every call meets that would change a file of which nothing more is to be written.
+fn refusal() -> io::Error {
+    io::Error::other("nothing more is written after an error")
 }
 
 /// A [`PageFile`] as the database uses it.

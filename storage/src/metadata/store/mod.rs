@@ -21,7 +21,7 @@ use redb::{Database, ReadOnlyDatabase, ReadableDatabase, TableDefinition};
 
 use super::error::{ApplyError, Fault};
 use super::index::update::IndexWriter;
-use super::pages::PageFile;
+use super::pages::{GivenUp, PageFile};
 use super::schema::Schema;
 use crate::disk::FileLock;
 
@@ -82,6 +82,8 @@ pub struct MetadataStore {
     handle: Handle,
     /// The file under the database; none of version 1, and of a backend of the caller's.
     pages: Option<Arc<PageFile>>,
+    /// Whether nothing more is to be written to a file of version 1.
+    given_up: GivenUp,
     _lock: Option<FileLock>,
 }
 
@@ -114,10 +116,12 @@ impl MetadataStore {
         synced().map_err(|fault| self.told(fault).applying(&self.path))
     }
 
-    /// Lets the store end as if the process were killed: what is not durable by now is not made so, as closing it otherwise would.
+    /// Lets the store end as if the process were killed: what is not durable by now is not made so, as closing it otherwise would. A
+    /// backend of the caller's is closed all the same.
     pub fn abandon(self) {
-        if let Some(pages) = &self.pages {
-            pages.give_up();
+        match &self.pages {
+            Some(pages) => pages.give_up(),
+            None => self.given_up.give_up(),
         }
     }
 

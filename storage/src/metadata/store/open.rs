@@ -12,7 +12,7 @@ use super::{Handle, MetadataStore, STATE, VERSION, json};
 use crate::atomic::folder_of;
 use crate::disk::{Disk, DiskFile, FileLock, Folder};
 use crate::metadata::error::{Fault, StoreOpenError};
-use crate::metadata::pages::{Backend, Overlay, PageFile, Plain};
+use crate::metadata::pages::{Backend, GivenUp, Overlay, PageFile, Plain};
 use crate::metadata::schema::Schema;
 
 /// Memory for pages that were read or are to be written. A million records of five fields take about twice that on disk;
@@ -25,6 +25,7 @@ const NO_PATH: &str = "(a storage backend)";
 struct Opened {
     handle: Handle,
     pages: Option<Arc<PageFile>>,
+    given_up: GivenUp,
     lock: Option<FileLock>,
 }
 
@@ -45,33 +46,35 @@ impl MetadataStore {
             return Err(StoreOpenError::Exists { path });
         }
         if names.contains(&unfinished) {
-            // Of nobody who is still at work.
-            drop(lock(&disk.path(&unfinished), false)?);
+            // Of nobody who is still at work. The lock is kept until it is gone, so that it is nobody's by then either.
+            let _left = lock(&disk.path(&unfinished), false)?;
             disk.remove(&unfinished).map_err(|cause| opening(cause.into()))?;
         }
-        let store = Self::begun(disk, &unfinished, schema).and_then(|mut store| {
-            disk.rename(&unfinished, name)?;
-            disk.sync_folder()?;
-            store.path.clone_from(&path);
-            Ok(store)
-        });
-        store.map_err(|fault| {
-            for name in [&unfinished[..], name] {
-                let _ = disk.remove(name);
-            }
-            opening(fault)
-        })
+        let (file, held) = begin(disk, &unfinished)?;
+        // From here on no other store can come to be here. One that came to be since is not to be replaced.
+        let renamed = match path.try_exists() {
+            Ok(true) => Err(StoreOpenError::Exists { path: path.clone() }),
+            Ok(false) => Self::begun(file, path.clone(), schema)
+                .and_then(|store| disk.rename(&unfinished, name).map(|()| store).map_err(Fault::from))
+                .map_err(opening),
+            Err(cause) => Err(opening(cause.into())),
+        };
+        // What is removed is of this attempt: it has the lock.
+        let store = renamed.inspect_err(|_| {
+            let _ = disk.remove(&unfinished);
+        })?;
+        disk.sync_folder().map_err(|cause| {
+            let _ = disk.remove(name);
+            opening(cause.into())
+        })?;
+        Ok(Self { _lock: Some(held), ..store })
     }
 
-    /// An empty store in a new file, durable but for the name of the file.
-    fn begun(disk: &dyn Disk, name: &str, schema: Schema) -> Result<Self, Fault> {
-        let path = disk.path(name);
-        let file = disk.create(name)?;
-        let held = FileLock::exclusive(File::open(&path)?).map_err(std::io::Error::from)?;
+    /// An empty store in a file that was created for it, durable but for the name of the file.
+    fn begun(file: Box<dyn DiskFile>, path: PathBuf, schema: Schema) -> Result<Self, Fault> {
         let pages = Arc::new(PageFile::create(file, path.clone(), RandomState::new().hash_one(0))?);
-        let database = builder().create_with_backend(Backend(Arc::clone(&pages)))?;
-        let handle = Handle::Writable(database);
-        let store = Self { path, schema, handle, pages: Some(pages), _lock: Some(held) };
+        let handle = Handle::Writable(builder().create_with_backend(Backend(Arc::clone(&pages)))?);
+        let store = Self { path, schema, handle, pages: Some(pages), given_up: GivenUp::default(), _lock: None };
         store.reset(0)?;
         Ok(store)
     }
@@ -86,8 +89,9 @@ impl MetadataStore {
     /// As [`open`](Self::open), on any disk.
     pub fn open_on(disk: &dyn Disk, name: &str, schema: &Schema) -> Result<Self, StoreOpenError> {
         let path = disk.path(name);
-        let file = disk.open(name).map_err(|cause| Fault::from(cause).opening(&path))?;
+        // In this order: the file that is opened is the one that is locked.
         let lock = lock(&path, false)?;
+        let file = disk.open(name).map_err(|cause| Fault::from(cause).opening(&path))?;
         // A process that was killed may have given the file its name, and not made that durable.
         disk.sync_folder().map_err(|cause| Fault::from(cause).opening(&path))?;
         let opened = Opened::writable(file, &path, lock).map_err(|fault| fault.opening(&path))?;
@@ -112,9 +116,11 @@ impl MetadataStore {
         let transaction = database.begin_read().map_err(|cause| opening(cause.into()))?;
         let is_new = transaction.list_tables().map_err(|cause| opening(cause.into()))?.next().is_none();
         drop(transaction);
-        let opened = Opened { handle: Handle::Writable(database), pages: None, lock: None };
+        let handle = Handle::Writable(database);
+        let opened = Opened { handle, pages: None, given_up: GivenUp::default(), lock: None };
         if is_new {
-            let store = Self { path, schema, handle: opened.handle, pages: None, _lock: None };
+            let Opened { handle, pages, given_up, lock } = opened;
+            let store = Self { path, schema, handle, pages, given_up, _lock: lock };
             return match store.reset(0) {
                 Ok(()) => Ok(store),
                 Err(fault) => Err(fault.opening(&store.path)),
@@ -124,7 +130,9 @@ impl MetadataStore {
     }
 
     fn checked(path: PathBuf, opened: Opened, expected: Option<&Schema>) -> Result<Self, StoreOpenError> {
-        let Opened { handle, pages, lock } = opened;
+        // Dropped last: closing the database writes, and whoever has the lock next must find that done.
+        let lock = opened.lock;
+        let (handle, pages, given_up) = (opened.handle, opened.pages, opened.given_up);
         let state = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
             let transaction = begin_read(&handle)?;
             if transaction.list_tables()?.all(|table| redb::TableHandle::name(&table) != "state") {
@@ -149,36 +157,38 @@ impl MetadataStore {
                 let (expected, found) = (json(expected), json(&schema));
                 Err(StoreOpenError::ForeignSchema { path, expected, found })
             }
-            _ => Ok(Self { path, schema, handle, pages, _lock: lock }),
+            _ => Ok(Self { path, schema, handle, pages, given_up, _lock: lock }),
         }
     }
 }
 
 impl Opened {
     fn writable(file: Box<dyn DiskFile>, path: &Path, lock: FileLock) -> Result<Self, Fault> {
-        let lock = Some(lock);
+        let (lock, given_up) = (Some(lock), GivenUp::default());
         if !PageFile::is_one(&*file)? {
-            let database = builder().create_with_backend(Plain(not_empty(file)?))?;
-            return Ok(Self { handle: Handle::Writable(database), pages: None, lock });
+            let database = builder().create_with_backend(Plain::over(not_empty(file)?, &given_up))?;
+            return Ok(Self { handle: Handle::Writable(database), pages: None, given_up, lock });
         }
         let pages = Arc::new(PageFile::open(file, path.to_owned(), true)?);
         let opened = checking(pages.is_unsettled()).create_with_backend(Backend(Arc::clone(&pages)));
         let database = opened.map_err(|cause| told(Some(&pages), cause.into()))?;
         pages.settled(true)?;
-        Ok(Self { handle: Handle::Writable(database), pages: Some(pages), lock })
+        Ok(Self { handle: Handle::Writable(database), pages: Some(pages), given_up, lock })
     }
 
     fn readable(path: &Path, lock: FileLock) -> Result<Self, Fault> {
         let file = || -> Result<Box<dyn DiskFile>, Fault> { Ok(Box::new(File::open(path)?)) };
+        let given_up = GivenUp::default();
         if !PageFile::is_one(&*file()?)? {
-            let backend = || Ok::<_, Fault>(Plain(not_empty(file()?)?));
-            return Ok(Self { handle: unchanged(backend()?, backend()?, false)?, pages: None, lock: Some(lock) });
+            let backend = || Ok::<_, Fault>(Plain::over(not_empty(file()?)?, &given_up));
+            let handle = unchanged(backend()?, backend()?, false)?;
+            return Ok(Self { handle, pages: None, given_up, lock: Some(lock) });
         }
         let pages = Arc::new(PageFile::open(file()?, path.to_owned(), false)?);
         let handle = unchanged(Backend(Arc::clone(&pages)), Backend(Arc::clone(&pages)), pages.is_unsettled());
         let handle = handle.map_err(|fault| told(Some(&pages), fault))?;
         pages.settled(false)?;
-        Ok(Self { handle, pages: Some(pages), lock: Some(lock) })
+        Ok(Self { handle, pages: Some(pages), given_up, lock: Some(lock) })
     }
 }
 
@@ -211,15 +221,34 @@ pub(super) fn told(pages: Option<&PageFile>, fault: Fault) -> Fault {
     }
 }
 
+/// A file that nobody had begun, and its lock. Where it fails nothing is removed: what has the name may be somebody else's.
+fn begin(disk: &dyn Disk, name: &str) -> Result<(Box<dyn DiskFile>, FileLock), StoreOpenError> {
+    let path = disk.path(name);
+    let file = match disk.create(name) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => return Err(StoreOpenError::Locked { path }),
+        created => created.map_err(|cause| Fault::from(cause).opening(&path))?,
+    };
+    let held = lock(&path, false)?;
+    // Before it was locked somebody may have taken it for what an earlier attempt left, and begun another in its place.
+    if file.is_at(&path).map_err(|cause| Fault::from(cause).opening(&path))? {
+        Ok((file, held))
+    } else {
+        Err(StoreOpenError::Locked { path })
+    }
+}
+
 /// Keeps others from changing a file, or even from reading it.
 fn lock(path: &Path, shared: bool) -> Result<FileLock, StoreOpenError> {
     let io = |cause: std::io::Error| Fault::from(cause).opening(path);
+    let locked = || StoreOpenError::Locked { path: path.to_owned() };
     let file = File::open(path).map_err(io)?;
     let lock = if shared { FileLock::shared(file) } else { FileLock::exclusive(file) };
-    lock.map_err(|error| match error {
-        TryLockError::WouldBlock => StoreOpenError::Locked { path: path.to_owned() },
+    let lock = lock.map_err(|error| match error {
+        TryLockError::WouldBlock => locked(),
         TryLockError::Error(cause) => io(cause),
-    })
+    })?;
+    // One that lost its name before it was locked is not the one that others would be kept from.
+    if lock.is_at(path).map_err(io)? { Ok(lock) } else { Err(locked()) }
 }
 
 fn parts(path: &Path) -> Result<(Folder, String), StoreOpenError> {

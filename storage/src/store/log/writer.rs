@@ -24,6 +24,8 @@ pub(in crate::store) struct LogWriter {
     synced: u64,
     /// The end of the last record that says more than that.
     said: u64,
+    /// The most that a record in the file says is durable: what stands before is damaged where it can not be read, not interrupted.
+    told: u64,
 }
 
 /// Why the log can not go on.
@@ -48,10 +50,10 @@ impl LogWriter {
         let file = disk.create(&name).map_err(StoreError::io("create", &path))?;
         file.write_all_at(0, &stamp.encode()).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        Ok(Self::at(STAMP as u64, file, path, (stamp, before)))
+        Ok(Self::at((STAMP as u64, STAMP as u64), file, path, (stamp, before)))
     }
 
-    /// Goes on with such a log, of which `tail`, at `from`, is what may not be durable; it is written again, and what follows
+    /// Goes on with such a log, of which `tail`, at `from`, is what no record says is durable; it is written again, and what follows
     /// is cut off.
     pub(in crate::store) fn resume(
         disk: &dyn Disk,
@@ -68,11 +70,11 @@ impl LogWriter {
         }
         file.write_all_at(from, tail).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
-        Ok(Self::at(end, file, path, (stamp, before)))
+        Ok(Self::at((from, end), file, path, (stamp, before)))
     }
 
-    /// Goes on at `end`, up to where all is durable.
-    fn at(end: u64, file: Box<dyn DiskFile>, path: PathBuf, (stamp, before): (&Stamp, u64)) -> Self {
+    /// Goes on at `end`, up to where all is durable; up to `told` its records say so.
+    fn at((told, end): (u64, u64), file: Box<dyn DiskFile>, path: PathBuf, (stamp, before): (&Stamp, u64)) -> Self {
         Self {
             file,
             path,
@@ -82,6 +84,7 @@ impl LogWriter {
             unwritten: Vec::new(),
             written: end,
             synced: end,
+            told,
             said: end,
         }
     }
@@ -113,6 +116,11 @@ impl LogWriter {
     /// Whether all of it is durable.
     pub(in crate::store) fn is_synced(&self) -> bool {
         self.said <= self.synced
+    }
+
+    /// Whether its records in the file say how far it is durable.
+    pub(in crate::store) fn is_told(&self) -> bool {
+        self.told >= self.synced
     }
 
     pub(in crate::store) fn commit(&mut self, commit: &Commit) {
@@ -163,6 +171,8 @@ impl LogWriter {
         }
         self.written += self.unwritten.len() as u64;
         self.unwritten.clear();
+        // All of them were appended after the last sync.
+        self.told = self.synced;
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 //! written. Rows that were there when the file was opened are compared with theirs when a row of the span is first read. Of a
 //! packed segment, which never grows, that is when its block is unpacked.
 
+mod checksums;
+
 use std::fs::File;
 use std::iter;
 use std::ops::Range;
@@ -64,6 +66,8 @@ pub(super) struct Segment {
     file: Mutex<Option<Box<dyn DiskFile>>>,
     opened: Vec<Opened>,
     opened_rows: u32,
+    /// Bytes that the file held after these rows when it was opened.
+    left: u64,
     /// Spans written since.
     appended: Mutex<Vec<Span>>,
 }
@@ -79,7 +83,7 @@ impl Segment {
         file.sync().map_err(StoreError::io("sync", &path))?;
         let held = Held::Plain(window(&path, file_len(&stamp, stamp.capacity), ROWS_AT)?);
         let (opened, appended) = (Vec::new(), Mutex::new(Vec::new()));
-        Ok(Self { stamp, path, held, file: Mutex::new(Some(file)), opened, opened_rows: 0, appended })
+        Ok(Self { stamp, path, held, file: Mutex::new(Some(file)), opened, opened_rows: 0, left: 0, appended })
     }
 
     /// Opens a segment that holds the rows of `spans`, which follow one another from row 0; to go on where `grows` says so,
@@ -94,19 +98,20 @@ impl Segment {
         let rows = spans.last().map_or(0, |span| span.first + span.rows);
         let file = grows.then(|| disk.open(&name).map_err(StoreError::io("open", &path))).transpose()?;
         let found = std::fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
-        check_len(&path, found, file_len(&stamp, rows))?;
         let used = file_len(&stamp, rows);
+        check_len(&path, found, used)?;
         let window = window(&path, if grows { file_len(&stamp, stamp.capacity) } else { used }, used)?;
         stamp.check(window.bytes(0..ROWS_AT), &path)?;
         let opened = spans.iter().map(|&span| Opened { span, sound: AtomicBool::new(false) }).collect();
         let (file, appended) = (Mutex::new(file), Mutex::new(Vec::new()));
-        Ok(Self { stamp, path, held: Held::Plain(window), file, opened, opened_rows: rows, appended })
+        let left = found - used as u64;
+        Ok(Self { stamp, path, held: Held::Plain(window), file, opened, opened_rows: rows, left, appended })
     }
 
     fn packed(stamp: Stamp, path: PathBuf, blocks: impl Iterator<Item = Span>, held: PackedRows) -> Self {
         let opened = blocks.map(|span| Opened { span, sound: AtomicBool::new(false) }).collect();
         let (file, appended) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Self { stamp, path, held: Held::Packed(held), file, opened, opened_rows: stamp.capacity, appended }
+        Self { stamp, path, held: Held::Packed(held), file, opened, opened_rows: stamp.capacity, left: 0, appended }
     }
 
     /// The same segment, nothing of which is unpacked, where it is packed and something is.
@@ -142,6 +147,12 @@ impl Segment {
             Held::Plain(window) => ((window.len() - ROWS_AT) / self.row_bytes()) as u32,
             Held::Packed(_) => self.opened_rows,
         }
+    }
+
+    /// Rows that its file takes up the room of: those that were committed, and those that an interrupted change left after them, in
+    /// whose place none is written any more.
+    pub(super) fn rows_of_file(&self) -> u64 {
+        u64::from(self.rows()) + self.left / self.row_bytes() as u64
     }
 
     /// Bytes of memory, about: the checksums of its rows.
@@ -209,9 +220,17 @@ impl Segment {
         })
     }
 
-    /// Writes rows again as they are: the system may have given up on them when a sync failed.
-    pub(super) fn rewrite(&self, span: Span) -> Result<(), StoreError> {
-        self.write(span.first, self.bytes(span.first..span.first + span.rows))
+    /// Writes rows again that were compared with their checksum a moment ago: the system may have given up on them when a sync
+    /// failed. Whether they are what they were then; if not, nothing is written: it may have dropped them meanwhile, and the map
+    /// shows what the disk holds.
+    pub(super) fn rewrite(&self, span: Span) -> Result<bool, StoreError> {
+        // What is compared and what is written are the same bytes, whatever the map shows next.
+        let rows = self.bytes(span.first..span.first + span.rows).to_vec();
+        let are_same = xxh3_64(&rows) == span.hash;
+        if are_same {
+            self.write(span.first, &rows)?;
+        }
+        Ok(are_same)
     }
 
     /// Lets rows count that were written: those of `span`, which follows what is there.
@@ -226,10 +245,15 @@ impl Segment {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let synced = self.file().as_ref().map_or(Ok(()), |file| file.sync());
         synced.map_err(StoreError::io("sync", &self.path))?;
+        self.seal_if_full();
+        Ok(())
+    }
+
+    /// Gives the open file back where no row has room any more. All are durable.
+    pub(super) fn seal_if_full(&self) {
         if self.rows() == self.capacity() {
             self.seal();
         }
-        Ok(())
     }
 
     /// No row follows, and all are durable: gives the open file back.
@@ -263,82 +287,6 @@ impl Segment {
             self.check(opened)?;
         }
         Ok(self.bytes(0..self.rows()))
-    }
-
-    /// Every span of rows that are not what was written.
-    pub(super) fn damage(&self) -> impl Iterator<Item = StoreError> {
-        let compare = |span| match &self.held {
-            Held::Plain(_) => self.compare(span),
-            Held::Packed(packed) => packed.compare(self.block_of(span), span.hash),
-        };
-        self.checksums().into_iter().filter_map(move |span| compare(span).err())
-    }
-
-    /// Whether rows of the span are what was written.
-    pub(super) fn compare(&self, span: Span) -> Result<(), StoreError> {
-        if let Held::Packed(packed) = &self.held {
-            return packed.unpack(self.block_of(span), span.hash);
-        }
-        let found = xxh3_64(self.bytes(span.first..span.first + span.rows));
-        if found == span.hash {
-            return Ok(());
-        }
-        let offset = file_len(&self.stamp, span.first) as u64;
-        let expected = format_args!("{} rows with checksum {:016x}", span.rows, span.hash);
-        Err(StoreError::corrupt(&self.path, offset, expected, format_args!("{found:016x}")))
-    }
-
-    /// Whether the spans that hold some rows, which ascend, are what was written.
-    pub(super) fn compare_holding(&self, rows: impl Iterator<Item = u32>) -> Result<(), StoreError> {
-        let mut rows = rows.peekable();
-        for span in self.checksums() {
-            let mut holds = false;
-            while rows.next_if(|&row| row < span.first + span.rows).is_some() {
-                holds = true;
-            }
-            if holds {
-                self.compare(span)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The checksums of all rows, in order; blocks that came to be in pieces have one each afterwards.
-    pub(super) fn blocks(&self) -> Vec<Span> {
-        if matches!(self.held, Held::Packed(_)) {
-            return self.checksums();
-        }
-        // Rows are read for this, and the lock is not held meanwhile, so that nobody waits who only wants figures. Whoever appends
-        // has the writer's lock, as has who asks for this.
-        let appended = self.appended().clone();
-        let appended = self.joined(&appended);
-        let opened = self.opened.iter().map(|opened| opened.span);
-        let blocks = self.joined(&opened.chain(appended.iter().copied()).collect::<Vec<_>>());
-        *self.appended() = appended;
-        blocks
-    }
-
-    /// Makes one span of those that lie in one block.
-    fn joined(&self, spans: &[Span]) -> Vec<Span> {
-        let block = block_rows(self.row_bytes());
-        let pieces = spans.chunk_by(|a, b| a.first / block == b.first / block);
-        let mut joined = Vec::new();
-        for pieces in pieces {
-            let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
-            // A new checksum must not vouch for what an old one does not.
-            if pieces.len() == 1 || pieces.iter().any(|&piece| self.compare(piece).is_err()) {
-                joined.extend_from_slice(pieces);
-                continue;
-            }
-            let rows = last.first + last.rows - first.first;
-            let hash = xxh3_64(self.bytes(first.first..first.first + rows));
-            joined.push(Span { rows, hash, ..first });
-        }
-        joined
-    }
-
-    fn checksums(&self) -> Vec<Span> {
-        self.opened.iter().map(|opened| opened.span).chain(self.appended().iter().copied()).collect()
     }
 
     fn check(&self, opened: &Opened) -> Result<(), StoreError> {
