@@ -22,8 +22,9 @@
 //! Smaller is nearer. L2 is the **squared** Euclidean distance, inner product is `-<a, b>`, cosine is `1 - cos`: base
 //! vectors are normalised (in the index's own copy) by the build, queries by the search; a zero vector has cosine distance
 //! 1 to everything. Equal distances are ordered by id. A pair of vectors has the same distance in every index over `f32`, bit
-//! for bit, on one instruction set. HNSW over codes gives the distance by its rerank codes, or by the codes where there are none; by
-//! codes other than `f32` a zero vector of the base has cosine distance 1/2 to all queries but zero.
+//! for bit, on one instruction set. HNSW over codes gives the distance by its rerank codes, or by the codes where there are none; but
+//! vectors that codes have no place for, zeros under cosine and under inner product those many times as long as the rest, are compared
+//! as they are.
 //!
 //! # Which index
 //!

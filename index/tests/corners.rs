@@ -138,6 +138,9 @@ fn where_all_that_is_near_was_deleted_what_is_left_is_found() {
         let found = found(&live, &params, &centre, K);
         let hits = near(&centre).iter().filter(|near| found.contains(near)).count();
         assert!(found.len() == K && found.is_sorted() && hits >= 9, "{hits} of {found:?}");
+        // Not by ever wider walks: at some width all that is left is scored.
+        let counters = live.searcher(&params).unwrap().search(&centre, K, &mut Vec::new());
+        assert!(counters.distance_computations < 2 * 3300, "{}", counters.distance_computations);
     }
     // In a batch, beside queries of which nothing near was deleted.
     let queries: Vec<f32> =
@@ -244,4 +247,161 @@ fn vectors_too_long_for_codes_under_inner_product_are_refused() {
     assert!(matches!(error, BuildError::TooLong { row: 17, .. }), "{error}");
     assert_eq!(outcome(&codes, Metric::Cosine), Ok(()));
     assert_eq!(outcome(&HnswParams::default(), Metric::InnerProduct), Ok(()));
+}
+
+/// Codes that a changing index may have, of each kind.
+const CODES: [(TraversalCodes, RerankCodes); 7] = [
+    (TraversalCodes::F16, RerankCodes::None),
+    (TraversalCodes::Sq8, RerankCodes::None),
+    (TraversalCodes::Sq4, RerankCodes::Sq8),
+    (TraversalCodes::Sq4, RerankCodes::F32),
+    (TraversalCodes::Lvq8, RerankCodes::F16),
+    (TraversalCodes::Rabitq4, RerankCodes::Sq8),
+    (TraversalCodes::Pq4Blocks, RerankCodes::Bf16),
+];
+
+/// Finds the same one by one, in a batch, after it was saved and opened, and once it may be changed.
+fn agrees(hnsw: Hnsw, queries: Vectors<'_, f32>, params: HnswSearchParams) -> LiveHnsw {
+    let alone: Vec<Vec<Neighbor>> = queries.iter().map(|query| found(&hnsw, &params, query, K)).collect();
+    let mut batch = vec![Neighbor::NONE; queries.len() * K];
+    hnsw.searcher(&params).unwrap().search_batch(queries, K, &mut batch);
+    assert_eq!(alone.concat(), batch);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    hnsw.save(&path).unwrap();
+    let live = hnsw.into_live(&pool(2)).unwrap();
+    let again = folder.path().join("live");
+    live.save(&again, &pool(2), &()).unwrap();
+    for path in [path, again] {
+        let opened = Hnsw::open(&path).unwrap();
+        for (query, alone) in queries.iter().zip(&alone) {
+            assert_eq!(found(&opened, &params, query, K), *alone);
+        }
+    }
+    live
+}
+
+#[test]
+fn zeros_under_cosine_are_at_distance_1_from_all_over_codes_too() {
+    const DIM: usize = 24;
+    const N: usize = 3000;
+    let mut data = clustered((N + 50, DIM), 60, 1.5);
+    let is_zero = |row: u32| row.is_multiple_of(6);
+    (0..N).step_by(6).for_each(|row| data[row * DIM..][..DIM].fill(0.0));
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let zeros_and_one: IdSet = (0..N as u32).filter(|&id| is_zero(id) || id == 7).collect();
+    for (codes, rerank_codes) in CODES {
+        let name = format!("{} {}", codes.name(), rerank_codes.name());
+        let hnsw = build(base, Metric::Cosine, &bulk(codes, rerank_codes));
+        let recall = recall(&hnsw, base, queries);
+        assert!(recall > 0.96, "{name}: {recall}");
+        let all = found(&hnsw, &HnswSearchParams { rerank: N, ..HnswSearchParams::new(N) }, queries.row(0), N);
+        assert!(all.len() == N && all.is_sorted(), "{name}: {}", all.len());
+        let zeros = all.iter().filter(|near| is_zero(near.id));
+        assert!(zeros.clone().count() == N / 6 && zeros.clone().all(|zero| zero.distance == 1.0), "{name}");
+        let (first, last) = (all.first().unwrap(), all.last().unwrap());
+        assert!(first.distance < 0.9 && last.distance > 1.1, "{name}: {first:?} to {last:?}");
+
+        let params = HnswSearchParams::new(60);
+        let live = agrees(hnsw, queries, params);
+        let among = |k| {
+            let mut found = Vec::new();
+            live.searcher(&params).unwrap().search_among(queries.row(1), k, &zeros_and_one, &mut found);
+            found.iter().map(|near| near.id).collect::<Vec<u32>>()
+        };
+        assert_eq!(among(N).len(), N / 6 + 1, "{name}");
+        // Deleted, and their ids given again.
+        assert_eq!((live.delete(&[0, 6, 7]), live.delete(&[6])), (3, 0), "{name}");
+        assert_eq!(among(3), [12, 18, 24], "{name}");
+        live.optimize(&pool(2), &()).unwrap();
+        let zero = [0.0; DIM];
+        let new = [&zero[..], base.row(7), &zero, &zero].concat();
+        let ids = live.insert(Vectors::new(&new, DIM), &pool(2)).unwrap();
+        assert_eq!(ids, [0, 6, 7, N as u32], "{name}");
+        assert_eq!(among(4)[usize::from(among(1)[0] == 6)..][..3], [0, 7, 12], "{name}");
+        assert_eq!(found(&live, &params, base.row(7), 1)[0].id, 6, "{name}");
+    }
+}
+
+#[test]
+fn vectors_many_times_as_long_as_the_rest_are_found_and_spoil_nothing() {
+    const DIM: usize = 24;
+    const N: usize = 3000;
+    let mut data = clustered((N + 60, DIM), 60, 0.7);
+    let long = [100, 2000];
+    for x in long.iter().flat_map(|row| row * DIM..(row + 1) * DIM) {
+        data[x] *= 1000.0;
+    }
+    let (base, queries) = data.split_at(N * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    // To which none of them is near.
+    let query = base.iter().find(|row| long.iter().all(|&long| product(row, base.row(long)) < 0.0)).unwrap();
+    for (codes, rerank_codes) in CODES {
+        let name = format!("{} {}", codes.name(), rerank_codes.name());
+        let hnsw = build(base, Metric::InnerProduct, &bulk(codes, rerank_codes));
+        let recall = recall(&hnsw, base, queries);
+        assert!(recall > 0.93, "{name}: {recall}");
+        let params = HnswSearchParams::new(60);
+        let live = agrees(hnsw, queries, params);
+        let nearest = |query: &[f32]| found(&live, &params, query, 1)[0];
+        for row in long {
+            let (near, vector) = (nearest(base.row(row)), base.row(row));
+            assert_eq!(near.id as usize, row, "{name}");
+            assert!((near.distance / -product(vector, vector) - 1.0).abs() < 1e-5, "{name}: {near:?}");
+        }
+        // Longer than all that the codes have learnt from.
+        let new: Vec<f32> = query.iter().map(|x| 9.0 * x).collect();
+        let ids = live.insert(Vectors::new(&new, DIM), &pool(2)).unwrap();
+        assert_eq!((nearest(query).id, live.delete(&ids)), (ids[0], 1), "{name}");
+        assert_ne!(nearest(query).id, ids[0], "{name}");
+        assert_eq!(live.delete(&[100, 2000]), 2);
+        assert!(found(&live, &params, base.row(100), K).iter().all(|near| near.id != 100), "{name}");
+    }
+}
+
+#[test]
+fn lengths_that_differ_much_cost_fine_codes_little_under_inner_product() {
+    const DIM: usize = 32;
+    let mut data = clustered((3060, DIM), 60, 0.7);
+    let mut normal = Normal(11);
+    for vector in data.chunks_exact_mut(DIM) {
+        let length = (0.6 * normal.next()).exp();
+        for x in vector {
+            *x *= length;
+        }
+    }
+    let (base, queries) = data.split_at(3000 * DIM);
+    let (base, queries) = (Vectors::new(base, DIM), Vectors::new(queries, DIM));
+    let found =
+        |codes, rerank_codes| recall(&build(base, Metric::InnerProduct, &bulk(codes, rerank_codes)), base, queries);
+    let exact = found(TraversalCodes::F32, RerankCodes::None);
+    for (codes, rerank_codes) in CODES {
+        let recall = found(codes, rerank_codes);
+        // Sixteen levels have little to tell: the longest is eight times as long as the mean. Without the spread they find a seventh.
+        let coarse = matches!(codes, TraversalCodes::Sq4 | TraversalCodes::Pq4Blocks);
+        let floor = if coarse { 0.6 } else { exact - 0.03 };
+        assert!(recall > floor, "{} {}: {recall}, exactly {exact}", codes.name(), rerank_codes.name());
+    }
+}
+
+#[test]
+fn vectors_put_into_an_index_without_codes_stay_as_they_are() {
+    const DIM: usize = 12;
+    const N: usize = 700;
+    let mut data = clustered((N + 2, DIM), 10, 0.7);
+    data[N * DIM..][..DIM].fill(0.0);
+    data[(N + 1) * DIM..].fill(9.0);
+    for metric in Metric::ALL {
+        let flat = Flat::build(Vectors::new(&data, DIM), metric, &FlatParams {}, &pool(1), &()).unwrap();
+        for params in [HnswParams::default(), bulk(TraversalCodes::F32, RerankCodes::None)] {
+            let live = build(Vectors::new(&data[..N * DIM], DIM), metric, &params).into_live(&pool(1)).unwrap();
+            live.insert(Vectors::new(&data[N * DIM..], DIM), &pool(1)).unwrap();
+            for query in data.chunks_exact(DIM).step_by(90) {
+                let expected = found(&flat, &FlatSearchParams {}, query, N + 2);
+                assert_eq!(found(&live, &HnswSearchParams::new(N + 2), query, N + 2), expected, "{metric}");
+            }
+        }
+    }
 }

@@ -37,7 +37,8 @@ fn folder_of(seeds: &Path, target: &str) -> PathBuf {
 }
 
 fn write_indexes(containers: &Path, indexes: &Path) {
-    let data: Vec<f32> = (0..40 * DIM).map(|i| (i * 37 % 101) as f32 / 8.0 - 5.0).collect();
+    let mut data: Vec<f32> = (0..40 * DIM).map(|i| (i * 37 % 101) as f32 / 8.0 - 5.0).collect();
+    data[5 * DIM..6 * DIM].fill(0.0);
     let vectors = Vectors::new(&data, DIM);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     let file = scratch_file();
@@ -73,6 +74,7 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             hnsw.save(&file).expect("a file");
             keep(&name(&format!("hnsw-{form}")), 1);
             let live = hnsw.into_live(&pool).expect("codes that can change");
+            live.insert(Vectors::new(&[50.0; DIM], DIM), &pool).expect("a finite vector");
             live.delete(&[0, 7, 31]);
             live.freeze(&pool, &()).expect("nobody cancels").save(&file).expect("a file");
             keep(&name(&format!("hnsw-{form}-deleted")), 1);

@@ -21,6 +21,7 @@
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
 //! | (not in the papers) how many candidates to rank anew | `Finish` | `finish.rs` |
 //! | (not in the papers) what to do among some | `Plan::one_among` | `among/` |
+//! | (not in the papers) vectors that codes have no place for | `Apart` | `apart.rs` |
 //! | (not in the papers) reachability | `connect`, `Anchor` | `connect.rs`, `anchor.rs` |
 //!
 //! Invariants: the same vectors, parameters and seed give the same graph on any number of threads. Every node can be
@@ -67,6 +68,7 @@
 
 mod among;
 mod anchor;
+mod apart;
 mod batch;
 mod build;
 mod bulk;
@@ -114,6 +116,7 @@ use crate::quant::{Blocks, Euclid, Form, Lifted};
 use crate::scratch::Idle;
 use crate::space::{check_base, step};
 use crate::{Build, BuildError, Counters, IdSet, Index, Memory, ParamError, Progress, Stage};
+use apart::Apart;
 use batch::Batches;
 use codes::{Lent, Rerank, Traversal, Walked};
 use graph::Graph;
@@ -133,6 +136,7 @@ pub struct Hnsw {
     blocks: Option<Blocks>,
     /// Ids that nothing leads to, in an index that was changed.
     deleted: IdSet,
+    apart: Apart,
     build_counters: Counters,
     tuned: Tuned,
     /// Memory for searchers.
@@ -176,6 +180,7 @@ impl Hnsw {
             entry_point: self.graph.entry_point,
             max_level: self.graph.max_level(),
             deleted: &self.deleted,
+            apart: &self.apart,
             linked: self.len(),
             dead: 0,
             pace: self.tuned.pace(),
@@ -196,7 +201,8 @@ impl Hnsw {
         if params.needs_codes() {
             euclid.check(vectors)?;
         }
-        let source = Lifted::new(vectors, &euclid);
+        let apart = Apart::of(vectors, &euclid);
+        let source = Lifted::new(vectors, &euclid).learnt_without(apart.ids());
         let (mut traversal, sq7) = Traversal::encode(&source, params)?;
         let rerank = Rerank::encode(&source, params)?;
         step(progress, Stage::Train, 1, 1)?;
@@ -211,6 +217,8 @@ impl Hnsw {
             graph,
             blocks,
             deleted: IdSet::new(),
+            // Where nothing else is, they are compared as they are.
+            apart: if params.codes == TraversalCodes::F32 { Apart::default() } else { apart },
             build_counters,
             tuned: Tuned::default(),
             idle: Idle::default(),
@@ -250,7 +258,8 @@ impl Index for Hnsw {
     }
 
     /// `vectors` or `codes`, what searches walk over; `base_graph`, `upper_graph` (links and where they begin), `levels`; and where
-    /// there are any, `neighbor_codes`, those of each node's neighbours side by side; `rerank_codes`; `quantizers`, what codes have learnt; `deleted`, the set of ids without a vector.
+    /// there are any, `neighbor_codes`, those of each node's neighbours side by side; `rerank_codes`; `quantizers`, what codes have
+    /// learnt; `deleted`, the set of ids without a vector; `apart`, the vectors that codes have no place for.
     fn memory(&self) -> Memory {
         let graph = &self.graph;
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
@@ -266,6 +275,7 @@ impl Index for Hnsw {
         let quantizers = [Some(self.traversal.form()), rerank].into_iter().flatten().map(Form::quantizer_bytes);
         memory.add("quantizers", quantizers.sum());
         memory.add("deleted", self.deleted.capacity_bytes());
+        memory.add("apart", self.apart.bytes());
         memory
     }
 

@@ -107,7 +107,7 @@ impl HnswParams {
     }
 
     /// Whether a build makes codes, if only to choose neighbours by.
-    pub(super) fn needs_codes(&self) -> bool {
+    pub(crate) fn needs_codes(&self) -> bool {
         self.codes != TraversalCodes::F32 || self.construction == Construction::Bulk
     }
 

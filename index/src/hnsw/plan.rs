@@ -4,9 +4,11 @@
 //! way, the others work. The steps of a query do not depend on what walks beside it, so the results are those of one at a time.
 //! Nothing here allocates once the scratch has grown to `ef` and the widest row.
 
+use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 
 use super::among::Matched;
+use super::apart::{Apart, Hidden};
 use super::codes::RerankRows;
 use super::finish::{EndQuery, Finish};
 use super::graph::View;
@@ -18,7 +20,7 @@ use super::walk::{Patience, Route, Walk, Wanted};
 use crate::index::fill_row;
 use crate::memory::Capacity;
 use crate::quant::{Codes, Euclid, Length};
-use crate::{Counters, IdSet, Neighbor};
+use crate::{Counters, Neighbor};
 
 /// What all searches of a call share.
 pub(super) struct Plan<'a, C> {
@@ -27,12 +29,13 @@ pub(super) struct Plan<'a, C> {
     pub(super) euclid: &'a Euclid,
     pub(super) entry_point: u32,
     pub(super) max_level: u8,
-    pub(super) deleted: &'a IdSet,
+    pub(super) hidden: Hidden<'a>,
+    apart: &'a Apart,
     pub(super) ef_search: usize,
     /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
     pub(super) share: f64,
-    /// Nodes that may be found, where deleted ones are met too; otherwise 0.
-    left: usize,
+    /// Nodes that a walk may find, where it meets others too; otherwise 0.
+    pub(super) left: usize,
     pub(super) rerank: usize,
     pub(super) patience: usize,
     pub(super) pace: Pace,
@@ -95,17 +98,22 @@ impl<Q: Default> Slot<Q> {
 
 impl<'a, C: Codes + 'a> Plan<'a, C> {
     pub(super) fn new(searched: Searched<'a>, entry_point: u32, codes: C, params: HnswSearchParams) -> Self {
-        let Searched { linked, dead, .. } = searched;
+        let Searched { linked, dead, apart, .. } = searched;
+        let hidden = dead + apart.ids().len();
+        // Long vectors take up places near every query in their direction. Zeros under cosine are far from all.
+        let long = if searched.euclid.metric == Metric::InnerProduct { hidden } else { dead };
         Self {
             view: View { codes, links: searched.links },
             rerank_rows: searched.rerank.rows(),
             euclid: searched.euclid,
             entry_point,
             max_level: if params.layers == Layers::Base { 0 } else { searched.max_level },
-            deleted: searched.deleted,
+            hidden: searched.hidden(),
+            apart,
             ef_search: params.ef_search,
-            share: linked as f64 / (linked - dead).max(1) as f64,
-            left: if dead > 0 { linked - dead } else { 0 },
+            share: linked as f64 / linked.saturating_sub(long).max(1) as f64,
+            // What is being inserted is set apart before it is linked, so there may be fewer nodes.
+            left: if hidden > 0 { linked.saturating_sub(hidden) } else { 0 },
             rerank: params.rerank,
             patience: params.patience,
             pace: searched.pace.chosen(params),
@@ -130,6 +138,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         let slot = &mut self.slots(slots, 1)[0];
         self.begin(slot, query, self.wanted(k));
         while !self.step(slot, query) {}
+        self.join(slot, query, |_| true);
         out.extend_from_slice(&slot.finish.found);
         slot.walk.take_counters()
     }
@@ -163,6 +172,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
                     continue;
                 }
                 let slot = &mut slots[now];
+                self.join(slot, queries.row(query), |_| true);
                 fill_row(&mut out[query * k..][..k], &slot.finish.found);
                 left -= 1;
                 walking[now] = (begun < queries.len()).then_some(begun);
@@ -221,11 +231,11 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         k.min(self.view.codes.len())
     }
 
-    /// How many candidates a walk that is over should have kept: deletions may have emptied what is near a query, however few they are
+    /// How many candidates a walk that is over should have kept: what is near a query may all be hidden, however little that is
     /// of all nodes. None where it found as many as are wanted, or all there are.
     fn wider(&self, slot: &Slot<C::Query>) -> Option<usize> {
         let wanted = slot.k.min(self.left);
-        let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
+        let left = slot.walk.pool.iter().filter(|candidate| !self.hidden.contains(candidate.id));
         if left.take(wanted).count() == wanted {
             return None;
         }
@@ -272,6 +282,11 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         slot.finish.rank((self.rerank_rows, self.euclid), query, (unit, slot.k), &mut slot.walk.counters)
     }
 
+    /// Puts those that are set apart, and admitted, where they belong among what was found.
+    pub(super) fn join(&self, slot: &mut Slot<C::Query>, query: &[f32], admits: impl Fn(u32) -> bool) {
+        self.apart.join((query, slot.k), admits, &mut slot.finish.found, &mut slot.walk.counters);
+    }
+
     /// Takes one step; whether it was the last.
     #[inline]
     fn step(&self, slot: &mut Slot<C::Query>, query: &[f32]) -> bool {
@@ -289,10 +304,14 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
         }
         if slot.walk.step_asking(self.view, others) {
             if let Some(ef) = self.wider(slot) {
+                if self.scans_sooner(ef) {
+                    self.scan(slot, query);
+                    return true;
+                }
                 slot.walk.begin(self.view, self.route(ef));
                 return false;
             }
-            let left = slot.walk.pool.iter().filter(|candidate| !self.deleted.contains(candidate.id));
+            let left = slot.walk.pool.iter().filter(|candidate| !self.hidden.contains(candidate.id));
             let scored = (self.view.codes, &slot.walk.query, slot.k);
             slot.finish.begin(self.rerank_rows, left.take(self.kept(slot.k)), scored);
             slot.arrived = true;

@@ -4,6 +4,7 @@ use nearlab_storage::Vectors;
 
 use super::Hnsw;
 use super::among::Among;
+use super::apart::{Apart, Hidden};
 use super::codes::{Rerank, Walked};
 use super::graph::Links;
 use super::pace::Pace;
@@ -91,10 +92,18 @@ pub(super) struct Searched<'a> {
     pub(super) entry_point: Option<u32>,
     pub(super) max_level: u8,
     pub(super) deleted: &'a IdSet,
+    pub(super) apart: &'a Apart,
     /// Nodes that are linked, of which `dead` were deleted.
     pub(super) linked: usize,
     pub(super) dead: usize,
     pub(super) pace: Pace,
+}
+
+impl<'a> Searched<'a> {
+    /// Nodes that no walk finds.
+    pub(super) fn hidden(&self) -> Hidden<'a> {
+        Hidden { deleted: self.deleted, apart: self.apart.ids() }
+    }
 }
 
 /// The memory of one thread's searches, by the kind of a prepared query.
@@ -169,7 +178,7 @@ impl Scratch {
         assert_query(query, searched.euclid.dim);
         out.clear();
         let Some(entry_point) = searched.entry_point.filter(|_| k > 0) else { return Counters::default() };
-        let among = Among { ids, deleted: searched.deleted, nodes };
+        let among = Among { ids, hidden: searched.hidden(), nodes };
         with_plan!(self, searched, entry_point, params, |plan, walkers| plan.one_among(
             &mut walkers.slots,
             (query, k),

@@ -1,6 +1,6 @@
 //! The vectors themselves, of unit length under cosine: exact, four bytes per component.
 
-use nearlab_simd::Metric;
+use nearlab_simd::{Metric, normalize};
 use nearlab_storage::{Buffer, Vectors};
 
 use super::{Bytes, Encoded, Form};
@@ -28,10 +28,20 @@ impl F32 {
 }
 
 impl Form for F32 {
-    /// What lifting adds is not kept.
-    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded) {
-        out.bytes.clear();
-        lifted.chunks_exact(width).for_each(|row| out.bytes.extend_from_slice(bytemuck::cast_slice(&row[..self.dim])));
+    /// They are kept as they are given, where lifting would turn them and move some.
+    fn is_lifted(&self) -> bool {
+        false
+    }
+
+    fn encode_rows(&self, rows: &[f32], width: usize, out: &mut Encoded) {
+        let Encoded { bytes, floats, .. } = out;
+        floats.clear();
+        floats.extend_from_slice(rows);
+        if self.metric == Metric::Cosine {
+            floats.chunks_exact_mut(width).for_each(normalize);
+        }
+        bytes.clear();
+        bytes.extend_from_slice(bytemuck::cast_slice(floats));
     }
 
     fn quantizer_bytes(&self) -> usize {

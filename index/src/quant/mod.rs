@@ -37,7 +37,7 @@ pub(crate) use affine::{
     Affine, AffineQuery, FACTORS as AFFINE_FACTORS, Kind as AffineKind, row_bytes as affine_row_bytes,
 };
 pub(crate) use blocks::{BlockRows, Blocks, MOST_SPACES as MOST_GROUPED_SPACES};
-pub(crate) use euclid::{Euclid, Length};
+pub(crate) use euclid::{Euclid, Length, TOO_LONG_BYTES};
 pub(crate) use f32::F32;
 pub(crate) use half::{Half, HalfKind, HalfRows};
 pub(crate) use levels::Levels;
@@ -54,12 +54,12 @@ use std::io;
 use std::ops::Range;
 
 use bytemuck::Pod;
-use nearlab_simd::LINE_BYTES;
+use nearlab_simd::{LINE_BYTES, Metric};
 use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::prelude::*;
 
-use crate::BuildError;
 use crate::memory::Capacity;
+use crate::{BuildError, IdSet};
 use fit::Fitted;
 
 /// Rows that [`Codes::score_asking`] asks for at a time.
@@ -154,8 +154,12 @@ pub(crate) trait SelfQuery: Codes {
 
 /// Base vectors in one form, whichever: what keeping and changing them needs.
 pub(crate) trait Form: Send + Sync {
-    /// Leaves lifted vectors of `width` components in this form, row after row, in `out.bytes`.
-    fn encode_rows(&self, lifted: &[f32], width: usize, out: &mut Encoded);
+    /// Whether rows are encoded as they are lifted, and not as they are given.
+    fn is_lifted(&self) -> bool {
+        true
+    }
+    /// Leaves vectors of `width` components, [lifted](Self::is_lifted) or not, in this form, row after row, in `out.bytes`.
+    fn encode_rows(&self, rows: &[f32], width: usize, out: &mut Encoded);
     /// Bytes of what was learnt from the vectors, and is needed to encode others.
     fn quantizer_bytes(&self) -> usize;
     /// All rows.
@@ -248,6 +252,11 @@ pub(crate) trait Source: Sync {
         (0..count).for_each(|i| self.append(i * self.len() / count, &mut rows));
         rows
     }
+
+    /// The rows of such a sample as queries are lifted; none where that makes no difference.
+    fn sample_as_queries(&self, _most: usize) -> Vec<f32> {
+        Vec::new()
+    }
 }
 
 /// Base vectors as given, read through the lift.
@@ -255,11 +264,26 @@ pub(crate) trait Source: Sync {
 pub(crate) struct Lifted<'a> {
     vectors: Vectors<'a, f32>,
     euclid: &'a Euclid,
+    /// Rows that stand where they do no harm, and say nothing of the rest.
+    apart: Option<&'a IdSet>,
 }
 
 impl<'a> Lifted<'a> {
     pub(crate) fn new(vectors: Vectors<'a, f32>, euclid: &'a Euclid) -> Self {
-        Self { vectors, euclid }
+        Self { vectors, euclid, apart: None }
+    }
+
+    /// The same, but that nothing is learnt from some rows.
+    pub(crate) fn learnt_without(self, apart: &'a IdSet) -> Self {
+        Self { apart: Some(apart), ..self }
+    }
+
+    /// The rows of which [`sample`](Source::sample) takes at most `most`.
+    fn sampled(&self, most: usize) -> impl Iterator<Item = usize> {
+        let apart = |row: usize| self.apart.is_some_and(|apart| apart.contains(row as u32));
+        let rows: Vec<usize> = (0..self.vectors.len()).filter(|&row| !apart(row)).collect();
+        let count = rows.len().min(most);
+        (0..count).map(move |i| rows[i * rows.len() / count])
     }
 
     pub(crate) fn vectors(&self) -> Vectors<'a, f32> {
@@ -282,6 +306,23 @@ impl Source for Lifted<'_> {
 
     fn append(&self, row: usize, out: &mut Vec<f32>) {
         self.euclid.lift(self.vectors.row(row), out);
+    }
+
+    fn sample(&self, most: usize) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(self.len().min(most) * self.width());
+        self.sampled(most).for_each(|row| self.append(row, &mut rows));
+        rows
+    }
+
+    fn sample_as_queries(&self, most: usize) -> Vec<f32> {
+        let (mut rows, mut lifted) = (Vec::new(), Vec::new());
+        if self.euclid.metric == Metric::InnerProduct {
+            for row in self.sampled(most) {
+                self.euclid.lift_query(self.vectors.row(row), &mut lifted);
+                rows.extend_from_slice(&lifted);
+            }
+        }
+        rows
     }
 }
 
@@ -345,8 +386,6 @@ fn write_levels(levels: &Levels, count: u32, rows: &[f32], codes: &mut [u8]) {
 mod tests {
     use std::sync::Arc;
 
-    use nearlab_simd::Metric;
-
     use super::*;
     use crate::random::SplitMix64;
 
@@ -361,16 +400,19 @@ mod tests {
         let row_bytes = whole.codes().bytes() / 20;
         let mut changed: Buffer<u8> = vec![].into();
         let mut encoded = Encoded::default();
+        let rows = |range: Range<usize>| {
+            let (given, mut lifted) = (vectors.rows(range.clone()), Vec::new());
+            source.rows(range, &mut lifted);
+            if whole.is_lifted() { (lifted, source.width()) } else { (given.as_slice().to_vec(), given.dim()) }
+        };
         for row in (0..20).rev() {
-            let mut lifted = Vec::new();
-            source.rows(row..row + 1, &mut lifted);
-            whole.encode_rows(&lifted, source.width(), &mut encoded);
+            let (row_alone, width) = rows(row..row + 1);
+            whole.encode_rows(&row_alone, width, &mut encoded);
             assert_eq!(encoded.bytes.len(), row_bytes);
             changed.put(row * row_bytes, &encoded.bytes).unwrap();
         }
-        let mut lifted = Vec::new();
-        source.rows(0..20, &mut lifted);
-        whole.encode_rows(&lifted, source.width(), &mut encoded);
+        let (together, width) = rows(0..20);
+        whole.encode_rows(&together, width, &mut encoded);
         assert_eq!(*changed, encoded.bytes);
         let mut again = form(&source);
         again.codes_mut().put(0, &changed).unwrap();

@@ -80,10 +80,10 @@ impl Projection {
     /// Learns the `components` main directions of the vectors. On the rayon pool it is called in.
     pub(crate) fn train(source: &dyn Source, components: usize, seed: u64) -> Self {
         let d = source.width();
-        if source.len() == 0 {
+        let mut sample = source.sample(SAMPLE);
+        if sample.is_empty() {
             return Self::new(vec![0.0; d].into(), vec![0.0; components * d].into());
         }
-        let mut sample = source.sample(SAMPLE);
         let rows = sample.len() / d;
         let mut mean = vec![0.0_f64; d];
         for row in sample.chunks_exact(d) {
@@ -174,10 +174,20 @@ impl Projection {
 
     /// Some rows of a source that levels can be learnt from, after a projection where there is one, and the components of each.
     pub(super) fn sample(projection: Option<&Self>, source: &dyn Source) -> (Vec<f32>, usize) {
-        let (lifted, mut projected) = (source.sample(SAMPLE_ROWS), Vec::new());
-        let Some(projection) = projection else { return (lifted, source.width()) };
+        let width = projection.map_or(source.width(), Self::components);
+        (Self::owned(projection, source.sample(SAMPLE_ROWS)), width)
+    }
+
+    /// The same rows as queries are lifted, where that makes a difference.
+    pub(super) fn sample_as_queries(projection: Option<&Self>, source: &dyn Source) -> Vec<f32> {
+        Self::owned(projection, source.sample_as_queries(SAMPLE_ROWS))
+    }
+
+    fn owned(projection: Option<&Self>, lifted: Vec<f32>) -> Vec<f32> {
+        let Some(projection) = projection else { return lifted };
+        let mut projected = Vec::new();
         projection.apply(&lifted, &mut projected);
-        (projected, projection.components())
+        projected
     }
 
     /// The lifted `rows`, after a projection where there is one, in `out` then.

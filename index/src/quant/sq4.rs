@@ -34,8 +34,11 @@ impl Sq4 {
     /// Encodes all vectors, after a projection where one is given, and the same components in 7 bits, by which builds choose
     /// neighbours: a projection takes longer than both.
     pub(crate) fn encode(source: &dyn Source, projection: Option<Arc<Projection>>) -> Result<(Self, Sq7), BuildError> {
-        let (sample, width) = Projection::sample(projection.as_deref(), source);
-        let (levels, finer) = (Levels::train(&sample, width, COUNT), Levels::train(&sample, width, sq7::COUNT));
+        let (mut sample, width) = Projection::sample(projection.as_deref(), source);
+        let finer = Levels::train(&sample, width, sq7::COUNT);
+        // Queries are clamped to these levels too.
+        sample.extend(Projection::sample_as_queries(projection.as_deref(), source));
+        let levels = Levels::train(&sample, width, COUNT);
         let (row_bytes, finer_bytes) = (row_bytes(width), padded::<u8>(width));
         let (mut codes, mut finer_codes) = (room(source, row_bytes)?, room(source, finer_bytes)?);
         let chunks = codes.par_chunks_mut(CHUNK_ROWS * row_bytes);

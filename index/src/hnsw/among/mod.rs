@@ -25,6 +25,7 @@
 mod cost;
 mod walks;
 
+use super::apart::Hidden;
 use super::codes::RerankRows;
 use super::finish::EndQuery;
 use super::plan::{Plan, Slot};
@@ -45,7 +46,7 @@ const FIRST_PART: usize = 8;
 #[derive(Clone, Copy)]
 pub(super) struct Among<'a> {
     pub(super) ids: &'a IdSet,
-    pub(super) deleted: &'a IdSet,
+    pub(super) hidden: Hidden<'a>,
     /// The graph's nodes; ids beyond are none.
     pub(super) nodes: usize,
 }
@@ -54,12 +55,12 @@ impl Among<'_> {
     /// Whether a node is a match.
     #[inline]
     fn admits(self, id: u32) -> bool {
-        self.ids.contains(id) && !self.deleted.contains(id)
+        self.ids.contains(id) && !self.hidden.contains(id)
     }
 
     /// All matches, smallest id first.
     fn matches(self) -> impl Iterator<Item = u32> {
-        self.ids.iter().take_while(move |&id| (id as usize) < self.nodes).filter(move |&id| !self.deleted.contains(id))
+        self.ids.iter().take_while(move |&id| (id as usize) < self.nodes).filter(move |&id| !self.hidden.contains(id))
     }
 }
 
@@ -101,7 +102,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     ) -> Counters {
         let (slot, k) = (&mut self.slots(slots, 1)[0], self.wanted(k));
         self.lift(slot, query, k);
-        // Those that were deleted, or that are none of the index's, are not known to be few.
+        // Those that are hidden, or that are none of the index's, are not known to be few.
         let matches = (among.ids.len() as f64 / self.share).ceil().min(among.nodes as f64);
         let costs = Costs::of(self.view);
         let ef = self.ef_search.max(k);
@@ -115,11 +116,27 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             let scored = (self.view.codes, &slot.walk.query, k);
             slot.finish.begin(self.rerank_rows, slot.matched.pool.iter().take(self.kept(k)), scored);
             while !self.rank(slot, query) {}
-        } else if finely || !self.scan_coarsely(slot, query, among, matches) {
-            self.scan_finely(slot, query, among);
+        } else if finely || !self.scan_coarsely(slot, query, (among.matches(), matches)) {
+            self.scan_finely(slot, query, among.matches());
         }
+        self.join(slot, query, |id| among.ids.contains(id));
         out.extend_from_slice(&slot.finish.found);
         slot.walk.take_counters()
+    }
+
+    /// Whether scoring all that is not hidden takes less time than a walk that keeps `ef` candidates.
+    pub(super) fn scans_sooner(&self, ef: usize) -> bool {
+        let costs = Costs::of(self.view);
+        costs.scan(self.left as f64, self.view.codes.len()) < costs.walk(ef, 1.0)
+    }
+
+    /// Leaves the `k` nearest of all that is not hidden in the slot, whose query is ready.
+    pub(super) fn scan(&self, slot: &mut Slot<C::Query>, query: &[f32]) {
+        let (hidden, nodes, left) = (self.hidden, self.view.codes.len() as u32, self.left as f64);
+        let matches = || (0..nodes).filter(move |&id| !hidden.contains(id));
+        if self.is_fine(left, slot.k) || !self.scan_coarsely(slot, query, (matches(), left)) {
+            self.scan_finely(slot, query, matches());
+        }
     }
 
     /// Walks where that promises to cost half of the scan at most, and as long as it costs no more than the scan; whether the
@@ -152,24 +169,29 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     }
 
     /// Leaves the `k` nearest matches in the slot, found by scoring all by the rerank codes.
-    fn scan_finely(&self, slot: &mut Slot<C::Query>, query: &[f32], among: Among<'_>) {
+    fn scan_finely(&self, slot: &mut Slot<C::Query>, query: &[f32], matches: impl Iterator<Item = u32>) {
         let Slot { walk, matched, finish, lifted, length, k, .. } = slot;
         let query = EndQuery { raw: query, lifted, length: *length };
-        matched.pool.begin((*k).min(among.nodes));
-        let matches = (among.matches(), &mut matched.pool);
+        matched.pool.begin(*k);
+        let matches = (matches, &mut matched.pool);
         finish.scan((self.rerank_rows, self.euclid), query, matches, &mut walk.counters);
     }
 
     /// Scores all matches by the codes that searches walk over, and leaves the `k` nearest in the slot. Where there are rerank codes, it
     /// ranks more candidates by these than a walk does, and ends as soon as that shows that the others do not tell the nearest, which it
     /// looks at twice where matches are many; whether they did.
-    fn scan_coarsely(&self, slot: &mut Slot<C::Query>, query: &[f32], among: Among<'_>, matches: f64) -> bool {
+    fn scan_coarsely(
+        &self,
+        slot: &mut Slot<C::Query>,
+        query: &[f32],
+        (matches, count): (impl Iterator<Item = u32>, f64),
+    ) -> bool {
         let ranked = !matches!(self.rerank_rows, RerankRows::None);
-        let room = if ranked { CHECKED * self.kept(slot.k) } else { slot.k }.min(among.nodes);
-        let first = matches as usize / FIRST_PART;
+        let room = if ranked { CHECKED * self.kept(slot.k) } else { slot.k }.min(self.view.codes.len());
+        let first = count as usize / FIRST_PART;
         let parts = if ranked && first > room { [first, usize::MAX] } else { [0, usize::MAX] };
         slot.matched.pool.begin(room);
-        let mut matches = among.matches().map(|id| (id, id));
+        let mut matches = matches.map(|id| (id, id));
         for part in parts.into_iter().filter(|&part| part > 0) {
             let Slot { walk, matched, .. } = slot;
             let part = matches.by_ref().take(part);

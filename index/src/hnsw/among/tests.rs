@@ -43,7 +43,7 @@ type Way<'w, 'a> = &'w dyn Fn(&Plan<'a, Space<'a>>, &mut Slot<Vec<f32>>, Among<'
 fn recall<'a>(searched: Searched<'a>, space: Space<'a>, ids: &IdSet, way: Way<'_, 'a>) -> f64 {
     let plan = Plan::new(searched, searched.entry_point.unwrap(), space, HnswSearchParams::new(EF));
     let (mut slots, none) = (Vec::new(), IdSet::new());
-    let among = Among { ids, deleted: &none, nodes: NODES };
+    let among = Among { ids, hidden: Hidden { deleted: &none, apart: &none }, nodes: NODES };
     let mut hits = 0;
     for query in clustered(NODES + 50, 1)[NODES * DIM..].chunks_exact(DIM) {
         let slot = &mut plan.slots(&mut slots, 1)[0];
@@ -96,7 +96,7 @@ fn a_walk_gives_up_when_it_meets_too_few_matches_and_says_how_few() {
             let Outcome::TooDear { share, degree } = outcome else { panic!("it went on") };
             met.set((met.get().0 + share / 50.0, met.get().1 + degree / 50.0));
             // The scan that follows finds everything.
-            plan.scan_coarsely(slot, &[0.0; DIM], among, 1.0)
+            plan.scan_coarsely(slot, &[0.0; DIM], (among.matches(), 1.0))
         });
         // Each tells by some ten nodes.
         let (met, degree) = met.get();

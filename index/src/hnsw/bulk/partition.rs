@@ -1,7 +1,7 @@
 //! Dividing points into overlapping groups: some of them, taken at random, lead; every point joins the nearest leaders.
 //! Groups that are too large are divided again.
 //!
-//! A leader that all points join divides nothing. Most often it is one of many copies, as of a zero vector under cosine, which is nearer
+//! A leader that all points join divides nothing. Most often it is one of many copies, as of zeros among unit vectors, which are nearer
 //! to the others than they are to each other: copies are put apart, for beside them nobody would find another neighbour.
 
 use nearlab_simd::{Aligned, TileColumns, code_kernels, score_and_place};
@@ -158,7 +158,7 @@ fn joined(groups: Vec<Vec<u32>>, least: usize) -> Vec<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use nearlab_simd::Metric;
+    use nearlab_simd::{Metric, normalize};
     use nearlab_storage::Vectors;
 
     use super::*;
@@ -169,14 +169,15 @@ mod tests {
     const N: usize = 3000;
     const LEAF: usize = 256;
 
-    /// The codes of vectors in all directions, of which one in `zeros_in` is zero.
+    /// The codes of unit vectors in all directions, of which one in `zeros_in` is zero instead.
     fn codes(zeros_in: usize) -> Sq7 {
         let mut random = SplitMix64::new(7);
         let mut normal = || (0..4).map(|_| random.unit() as f32 - 0.5).sum::<f32>();
-        let data: Vec<f32> =
+        let mut data: Vec<f32> =
             (0..N * DIM).map(|i| if (i / DIM).is_multiple_of(zeros_in) { 0.0 } else { normal() }).collect();
+        data.chunks_exact_mut(DIM).for_each(normalize);
         let vectors = Vectors::new(&data, DIM);
-        let euclid = Euclid::of(vectors, Metric::Cosine);
+        let euclid = Euclid::of(vectors, Metric::L2);
         Sq7::encode(&Lifted::new(vectors, &euclid), None).unwrap()
     }
 

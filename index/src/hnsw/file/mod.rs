@@ -1,8 +1,9 @@
-//! The file of an HNSW index: a container of kind `hnsw`, version 2; or 3, where ids are missing.
+//! The file of an HNSW index: a container of kind `hnsw`, version 2; 3, where ids are missing; or 4, over codes under inner product and where
+//! vectors are set apart.
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf |
+//! | `header` | 19 u64, 20 in version 4 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length that codes hold under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf; in version 4 the bits of the length that queries are given under inner product as f32 |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -20,7 +21,8 @@
 //! | pq4, pq4-blocks, pq8 | `pq`: n rows of a code for each of s = w / `sub_dim` sub-spaces, rounded up, padded to multiples of 32 bytes: code i is byte i with 8 bits; with 4, code 16 i + j is the low half of byte 8 i + j where j < 8, and else the high half of the byte 8 before; `pqcent`: f32, the centroids of each sub-space by blocks of 16, component by component |
 //!
 //! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
-//! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted.
+//! a section `deleted`, n bits in u64, the lowest bit first: ids that nothing leads to, because their vectors were deleted. Version 4 has it
+//! too, `apart`, n such bits, ids of vectors that codes have no place for, and `apartvec`, f32: under inner product these vectors, by id.
 //! Blocks of codes are made anew when a file is opened, on rayon's own threads.
 //! Version 1 had f32 codes only, and 12 words in its header.
 
@@ -29,10 +31,12 @@ mod save;
 use std::path::Path;
 use std::sync::Arc;
 
+use nearlab_simd::Metric;
 use nearlab_storage::{Buffer, FileKind, SectionId};
 
 pub(super) use save::Saved;
 
+use super::apart::Apart;
 use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
@@ -51,7 +55,11 @@ const KIND: FileKind = FileKind::new("hnsw");
 const VERSION: u32 = 2;
 /// Of files in which some are missing.
 const VERSION_DELETED: u32 = 3;
+/// Of files in which some may be set apart besides.
+const VERSION_APART: u32 = 4;
 const DELETED: SectionId = SectionId::new("deleted");
+const APART: SectionId = SectionId::new("apart");
+const APART_VECTORS: SectionId = SectionId::new("apartvec");
 const LEVELS: SectionId = SectionId::new("levels");
 const BASE: SectionId = SectionId::new("base");
 const UPPER_OFFSETS: SectionId = SectionId::new("upperoff");
@@ -72,20 +80,23 @@ const DIRECTIONS: SectionId = SectionId::new("pcs");
 
 impl Persist for Hnsw {
     fn save(&self, path: &Path) -> Result<(), SaveError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, .. } = self;
+        let Self { params, euclid, traversal, rerank, graph, deleted, apart, build_counters, .. } = self;
         let traversal = traversal.lent();
         let (links, levels, entry_point) = (graph.links(), &graph.levels[..], graph.entry_point);
         let build_counters = *build_counters;
-        Saved { params, euclid, traversal, rerank, links, levels, entry_point, deleted, build_counters }.save(path)
+        let saved =
+            Saved { params, euclid, traversal, rerank, links, levels, entry_point, deleted, apart, build_counters };
+        saved.save(path)
     }
 
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let (reader, header) = Reader::open(path, KIND, 1..=VERSION_DELETED)?;
-        let own = own_words(&reader)?;
-        let radius_squared = radius_squared(&reader, own[8])?;
-        let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared };
+        let (reader, header) = Reader::open(path, KIND, 1..=VERSION_APART)?;
+        let (own, query_length) = own_words(&reader)?;
+        let radius_squared = length_of(&reader, "a largest squared length", own[8])?;
+        let euclid = Euclid { metric: header.metric, dim: header.dim, radius_squared, query_length };
         let params = params(&reader, &own, euclid.width())?;
         let deleted = open_deleted(&reader, header.len)?;
+        let apart = open_apart(&reader, &header, params.codes, &deleted)?;
         let upper_offsets = reader.buffer::<u32>(UPPER_OFFSETS, header.len + 1)?;
         let upper_len = upper_offsets[header.len] as usize * params.m;
         let graph = Graph {
@@ -123,6 +134,7 @@ impl Persist for Hnsw {
             graph,
             blocks,
             deleted,
+            apart,
             build_counters: header.counters,
             tuned: Tuned::default(),
             idle: Idle::default(),
@@ -130,24 +142,30 @@ impl Persist for Hnsw {
     }
 }
 
-/// The header's own words; those that version 1 lacks mean what it was.
-fn own_words(reader: &Reader) -> Result<[u64; 12], OpenError> {
+/// The header's own words that all versions have, and the length that queries are given; what version 1 lacks means what it was.
+fn own_words(reader: &Reader) -> Result<([u64; 12], f32), OpenError> {
+    if reader.version() >= VERSION_APART {
+        let [own @ .., query_length] = reader.own_words::<13>()?;
+        return Ok((own, length_of(reader, "a length of queries", query_length)?));
+    }
     if reader.version() > 1 {
-        return reader.own_words();
+        return Ok((reader.own_words()?, 0.0));
     }
     let [m, ef_construction, seed, keep_pruned, entry_point] = reader.own_words()?;
     let (codes, rerank) = (TraversalCodes::F32 as u64, RerankCodes::None as u64);
     let HnswParams { construction, replicas, leaf, .. } = HnswParams::default();
     let bulk = [construction as u64, replicas as u64, leaf as u64];
-    Ok([m, ef_construction, seed, keep_pruned, entry_point, codes, 0, rerank, 0, bulk[0], bulk[1], bulk[2]])
+    let own = [m, ef_construction, seed, keep_pruned, entry_point, codes, 0, rerank, 0, bulk[0], bulk[1], bulk[2]];
+    Ok((own, 0.0))
 }
 
-fn radius_squared(reader: &Reader, word: u64) -> Result<f32, OpenError> {
-    let radius_squared = f32::from_bits(word as u32);
-    if radius_squared >= 0.0 {
-        return Ok(radius_squared);
+/// A length, or the square of one, that a word has the bits of.
+fn length_of(reader: &Reader, what: &str, word: u64) -> Result<f32, OpenError> {
+    let length = f32::from_bits(word as u32);
+    if length >= 0.0 {
+        return Ok(length);
     }
-    Err(reader.refuse_header("a largest squared length from 0".to_owned(), radius_squared.to_string()))
+    Err(reader.refuse_header(format!("{what} from 0"), length.to_string()))
 }
 
 fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, OpenError> {
@@ -269,13 +287,36 @@ fn open_deleted(reader: &Reader, nodes: usize) -> Result<IdSet, OpenError> {
     if reader.version() < VERSION_DELETED {
         return Ok(IdSet::new());
     }
-    let words = reader.buffer::<u64>(DELETED, nodes.div_ceil(64))?;
-    let deleted = IdSet::from_words(words.to_vec());
-    let beyond = deleted.iter().find(|&id| id as usize >= nodes);
-    match beyond {
-        None => Ok(deleted),
-        Some(id) => Err(reader.refuse(DELETED, format!("ids below {nodes}"), id.to_string())),
+    open_ids(reader, DELETED, nodes)
+}
+
+fn open_ids(reader: &Reader, section: SectionId, nodes: usize) -> Result<IdSet, OpenError> {
+    let words = reader.buffer::<u64>(section, nodes.div_ceil(64))?;
+    if words.iter().all(|&word| word == 0) {
+        return Ok(IdSet::new());
     }
+    let ids = IdSet::from_words(words.to_vec());
+    let beyond = ids.iter().find(|&id| id as usize >= nodes);
+    match beyond {
+        None => Ok(ids),
+        Some(id) => Err(reader.refuse(section, format!("ids below {nodes}"), id.to_string())),
+    }
+}
+
+fn open_apart(reader: &Reader, header: &Header, codes: TraversalCodes, deleted: &IdSet) -> Result<Apart, OpenError> {
+    if reader.version() < VERSION_APART {
+        return Ok(Apart::default());
+    }
+    let ids = open_ids(reader, APART, header.len)?;
+    let none = header.metric == Metric::L2 || codes == TraversalCodes::F32;
+    if let Some(id) = ids.iter().find(|&id| none || deleted.contains(id)) {
+        let expected = "ids that were not deleted, and none under L2 or of f32".to_owned();
+        return Err(reader.refuse(APART, expected, id.to_string()));
+    }
+    let kept = if header.metric == Metric::InnerProduct { ids.len() } else { 0 };
+    let vectors = reader.buffer::<f32>(APART_VECTORS, kept * header.dim)?;
+    finite(reader, APART_VECTORS, &vectors)?;
+    Ok(Apart::new(ids, vectors.to_vec()))
 }
 
 /// Checks everything that searches rely on.

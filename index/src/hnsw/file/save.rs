@@ -5,12 +5,14 @@ use std::path::Path;
 use nearlab_storage::SectionId;
 
 use super::{
-    AFFINE_CODES, AFFINE_MEAN, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, PQ_CENTROIDS, PQ_CODES, SIGNS, SQ4_CODES,
-    SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_DELETED, half_section,
+    AFFINE_CODES, AFFINE_MEAN, APART, APART_VECTORS, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, PQ_CENTROIDS,
+    PQ_CODES, SIGNS, SQ4_CODES, SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_APART,
+    VERSION_DELETED, half_section,
 };
-use crate::hnsw::HnswParams;
+use crate::hnsw::apart::Apart;
 use crate::hnsw::codes::{Lent, Rerank, Walked};
 use crate::hnsw::graph::{Links, NO_LINK};
+use crate::hnsw::{HnswParams, TraversalCodes};
 use crate::quant::{Affine, Euclid, Levels, Pq, Sq4, Sq8};
 use crate::sections::{Header, Writer};
 use crate::{Counters, IdSet, SaveError};
@@ -26,6 +28,7 @@ pub(in crate::hnsw) struct Saved<'a> {
     pub(in crate::hnsw) entry_point: Option<u32>,
     /// Nothing leads to these.
     pub(in crate::hnsw) deleted: &'a IdSet,
+    pub(in crate::hnsw) apart: &'a Apart,
     pub(in crate::hnsw) build_counters: Counters,
 }
 
@@ -34,7 +37,7 @@ impl Saved<'_> {
         let nodes = self.levels.len();
         let Euclid { dim, metric, .. } = *self.euclid;
         let header = Header { len: nodes, dim, metric, counters: self.build_counters };
-        let own = [
+        let mut own = vec![
             self.params.m as u64,
             self.params.ef_construction as u64,
             self.params.seed,
@@ -49,11 +52,23 @@ impl Saved<'_> {
             self.params.replicas as u64,
             self.params.leaf as u64,
         ];
-        let version = if self.deleted.is_empty() { VERSION } else { VERSION_DELETED };
+        let coded = self.params.codes != TraversalCodes::F32 && self.euclid.query_length > 0.0;
+        let version = if coded || !self.apart.ids().is_empty() {
+            own.push(u64::from(self.euclid.query_length.to_bits()));
+            VERSION_APART
+        } else if self.deleted.is_empty() {
+            VERSION
+        } else {
+            VERSION_DELETED
+        };
         let mut writer = Writer::create(path, (KIND, version), &header, &own)?;
-        if version == VERSION_DELETED {
-            let words: Vec<u64> = (0..nodes.div_ceil(64)).map(|at| self.deleted.word(at)).collect();
-            writer.section(DELETED, &words)?;
+        let words = |ids: &IdSet| (0..nodes.div_ceil(64)).map(|at| ids.word(at)).collect::<Vec<u64>>();
+        if version >= VERSION_DELETED {
+            writer.section(DELETED, &words(self.deleted))?;
+        }
+        if version >= VERSION_APART {
+            writer.section(APART, &words(self.apart.ids()))?;
+            writer.section(APART_VECTORS, self.apart.vectors())?;
         }
         writer.section(LEVELS, self.levels)?;
         writer.section(BASE, self.links.base)?;

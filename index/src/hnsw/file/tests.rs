@@ -21,13 +21,14 @@ fn reopened(damage: impl FnOnce(&mut Hnsw)) -> Result<Hnsw, String> {
         entry_point: Some(1),
     };
     let mut hnsw = Hnsw {
-        euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0 },
+        euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0, query_length: 0.0 },
         traversal: Traversal::F32(F32 { metric: Metric::L2, dim: 1, vectors: vec![0.0, 1.0, 2.0].into() }),
         rerank: Rerank::None,
         params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
         graph,
         blocks: None,
         deleted: IdSet::new(),
+        apart: Apart::default(),
         build_counters: Counters { hops: 3, ..Counters::default() },
         tuned: Tuned::default(),
         idle: Idle::default(),

@@ -47,6 +47,8 @@ struct Batch {
     lifted: Vec<f32>,
     /// In every form that is kept.
     encoded: [Encoded; 3],
+    /// The places of those that codes do not hold.
+    apart: Vec<usize>,
 }
 
 impl Writer {
@@ -91,13 +93,14 @@ impl Capacity for AllCrews {
 impl Capacity for Writer {
     fn capacity_bytes(&self) -> usize {
         let Self { crews, batch, found, .. } = self;
-        let Batch { ids, levels, lifted, encoded } = batch;
+        let Batch { ids, levels, lifted, encoded, apart } = batch;
         let encoded: usize = encoded.iter().map(Encoded::memory).sum();
         crews.capacity_bytes()
             + found.capacity_bytes()
             + ids.capacity_bytes()
             + levels.capacity()
             + lifted.capacity_bytes()
+            + apart.capacity_bytes()
             + encoded
     }
 }
@@ -169,12 +172,16 @@ impl LiveHnsw {
 
     /// Puts the codes of new points where searches will read them, once something leads there.
     fn place(&self, batch: &mut Batch, vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
-        let Batch { ids, levels, lifted, encoded } = batch;
+        let Batch { ids, levels, lifted, encoded, apart } = batch;
+        apart.clear();
+        apart.extend((0..vectors.len()).filter(|&row| !self.euclid.holds(vectors.row(row))));
         let source = Lifted::new(vectors, &self.euclid);
         source.rows(0..vectors.len(), lifted);
         for (form, encoded) in self.read().forms().into_iter().zip(&mut *encoded) {
             let Some(form) = form else { continue };
-            form.encode_rows(lifted, source.width(), encoded);
+            let given = (vectors.as_slice(), vectors.dim());
+            let (rows, width) = if form.is_lifted() { (&lifted[..], source.width()) } else { given };
+            form.encode_rows(rows, width, encoded);
         }
         let mut state = self.write();
         for (form, encoded) in state.forms_mut().into_iter().zip(&*encoded) {
@@ -189,6 +196,9 @@ impl LiveHnsw {
             if id as usize == state.growth.len() {
                 state.growth.append(level)?;
             }
+        }
+        for &row in &*apart {
+            state.set_apart(ids[row], vectors.row(row), self.euclid.metric);
         }
         // So that deleting finds room.
         let nodes = state.growth.len();

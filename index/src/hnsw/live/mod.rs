@@ -68,7 +68,8 @@ impl Hnsw {
     ///
     /// It needs codes fine enough to choose neighbours by: `f32`, `f16`, `bf16`, `sq8`, or rerank codes. What codes learn from the
     /// vectors (levels, principal components, the largest length under inner product) stays as it is, so an index that begins
-    /// empty must be over `f32`, and vectors unlike those of the build are kept less exactly by other codes.
+    /// empty must be over `f32`, and vectors unlike those of the build are kept less exactly by other codes. Under inner product those
+    /// longer than all of them are kept as they are, and every search over codes compares its query with each.
     pub fn into_live(self, pool: &ThreadPool) -> Result<LiveHnsw, BuildError> {
         let refuse = |expected: &str, found: String| {
             Err(BuildError::from(ParamError { name: "codes", expected: expected.to_owned(), found }))
@@ -82,7 +83,7 @@ impl Hnsw {
     }
 
     fn thawed(self) -> Result<LiveHnsw, BuildError> {
-        let Self { params, euclid, traversal, rerank, graph, deleted, build_counters, tuned, idle, .. } = self;
+        let Self { params, euclid, traversal, rerank, graph, deleted, apart, build_counters, tuned, idle, .. } = self;
         let forms = Forms::of(&euclid, traversal, &rerank)?;
         let growth = match &forms {
             Forms::Plain(f32) => Growth::thawed(&graph, f32.rows()),
@@ -90,7 +91,7 @@ impl Hnsw {
         }?;
         let writer = Writer::new(free_ids(&deleted), build_counters, &params);
         let free = deleted.len();
-        let mut state = State { forms, rerank, growth, deleted, free, tuned };
+        let mut state = State { forms, rerank, growth, deleted, apart, free, tuned };
         // Here, and not under the lock of the first insert.
         for form in state.forms_mut().into_iter().flatten() {
             let bytes = form.codes().bytes();
@@ -116,12 +117,12 @@ impl LiveHnsw {
     pub fn freeze(self, pool: &ThreadPool, progress: &dyn Progress) -> Result<Hnsw, BuildError> {
         self.optimize(pool, progress)?;
         let Self { params, euclid, state, writer, idle } = self;
-        let State { forms, rerank, growth, deleted, tuned, .. } =
+        let State { forms, rerank, growth, deleted, apart, tuned, .. } =
             state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let build_counters = writer.into_inner().unwrap_or_else(PoisonError::into_inner).counters;
         let (traversal, graph) = (forms.into_traversal(), growth.freeze());
         let blocks = pool.install(|| traversal.blocks(&params, graph.links()))?;
-        Ok(Hnsw { params, euclid, traversal, rerank, graph, blocks, deleted, build_counters, tuned, idle })
+        Ok(Hnsw { params, euclid, traversal, rerank, graph, blocks, deleted, apart, build_counters, tuned, idle })
     }
 
     /// Optimises, and writes the index to a file that [`Hnsw`] opens. Changes wait until that is done, searches do not. Not to be called on a
@@ -131,7 +132,7 @@ impl LiveHnsw {
         let writer = &mut *writer;
         pool.install(|| self.optimize_by(writer, progress))?;
         let state = self.read();
-        let State { forms, rerank, growth, deleted, .. } = &*state;
+        let State { forms, rerank, growth, deleted, apart, .. } = &*state;
         let saved = Saved {
             params: &self.params,
             euclid: &self.euclid,
@@ -141,9 +142,16 @@ impl LiveHnsw {
             levels: growth.levels(),
             entry_point: growth.entry_point,
             deleted,
+            apart,
             build_counters: writer.counters,
         };
         Ok(saved.save(path)?)
+    }
+
+    /// Whether searches have come to compare their queries with many vectors, one by one, because they are longer than those that codes have
+    /// learnt from: time to build the index anew.
+    pub(crate) fn is_outgrown(&self) -> bool {
+        self.read().apart.is_large()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -219,7 +227,7 @@ impl Mutable for LiveHnsw {
         let _writer = self.lock_writer();
         let mut state = self.write();
         let nodes = state.growth.len();
-        ids.iter().filter(|&&id| (id as usize) < nodes && state.deleted.insert(id)).count()
+        ids.iter().filter(|&&id| (id as usize) < nodes && state.delete(id, self.euclid.dim)).count()
     }
 
     /// Mends the rows that lead to deleted vectors and makes every vector reachable. Inserts and deletes wait, searches do not.
@@ -248,7 +256,8 @@ impl Index for LiveHnsw {
     }
 
     /// `vectors` or `codes`, what searches walk over; `graph`, links with their distances; and where there are any,
-    /// `rerank_codes`, `selection_codes`; `quantizers`, what codes have learnt; `deleted`, the sets of deleted and free ids.
+    /// `rerank_codes`, `selection_codes`; `quantizers`, what codes have learnt; `deleted`, the sets of deleted and free ids;
+    /// `apart`, the vectors that codes have no place for.
     fn memory(&self) -> Memory {
         let state = self.read();
         let codes = if self.params.codes == TraversalCodes::F32 { "vectors" } else { "codes" };
@@ -259,6 +268,7 @@ impl Index for LiveHnsw {
             memory.add("quantizers", form.map_or(0, Form::quantizer_bytes));
         }
         memory.add("deleted", state.deleted.capacity_bytes());
+        memory.add("apart", state.apart.bytes());
         memory
     }
 

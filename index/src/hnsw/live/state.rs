@@ -1,13 +1,16 @@
-//! What searches of a live index read, and what the writer asks of it: everything here but [`link`](State::link) reads.
+//! What searches of a live index read, and what the writer asks of it: everything here but [`delete`](State::delete),
+//! [`set_apart`](State::set_apart) and [`link`](State::link) reads.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 
 use super::insert::AllCrews;
 use crate::hnsw::HnswParams;
+use crate::hnsw::apart::Apart;
 use crate::hnsw::codes::{Rerank, Traversal, Walked};
 use crate::hnsw::growth::Growth;
 use crate::hnsw::pace::Tuned;
@@ -77,6 +80,7 @@ pub(super) struct State {
     pub(super) rerank: Rerank,
     pub(super) growth: Growth,
     pub(super) deleted: IdSet,
+    pub(super) apart: Apart,
     /// Deleted nodes that nothing leads to any more.
     pub(super) free: usize,
     pub(super) tuned: Tuned,
@@ -108,6 +112,7 @@ impl State {
             entry_point: self.growth.entry_point,
             max_level: self.growth.max_level().unwrap_or(0),
             deleted: &self.deleted,
+            apart: &self.apart,
             linked,
             dead: self.deleted.len() - self.free,
             pace: self.tuned.pace(),
@@ -162,6 +167,19 @@ impl State {
         seeker.seek(ids, crews, found);
         seeker.merge(crews, found, alone);
         seeker.anchor(crews, found);
+    }
+
+    /// Takes a node, of a vector of `dim` components, out of what searches find; whether it was there.
+    pub(super) fn delete(&mut self, id: u32, dim: usize) -> bool {
+        self.apart.remove(id, dim);
+        self.deleted.insert(id)
+    }
+
+    /// Sets a new point apart that codes have no place for.
+    pub(super) fn set_apart(&mut self, id: u32, vector: &[f32], metric: Metric) {
+        if matches!(self.forms, Forms::Coded(..)) {
+            self.apart.put(id, vector, metric);
+        }
     }
 
     /// Writes what was found for new points, and lets searches find them.
