@@ -2,6 +2,7 @@
 //! end is in the way of nobody.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 
 use nearlab_storage::disk::{Disk, FileLock};
 
@@ -30,14 +31,22 @@ impl Beginning {
             disk.create(MARK).map_err(io("create", &path))?;
             disk.sync_folder().map_err(io("sync", folder))?;
         }
-        let lock = FileLock::exclusive(File::open(&path).map_err(io("open", &path))?);
-        let lock = lock.map_err(|error| match error {
-            TryLockError::WouldBlock => CollectionError::Exists(folder.to_owned()),
+        let exists = || CollectionError::Exists(folder.to_owned());
+        let mark = File::open(&path).map_err(|cause| match cause.kind() {
+            // Somebody else has made a collection meanwhile.
+            ErrorKind::NotFound => exists(),
+            _ => io("open", &path)(cause),
+        })?;
+        let lock = FileLock::exclusive(mark).map_err(|error| match error {
+            TryLockError::WouldBlock => exists(),
             TryLockError::Error(cause) => io("lock", &path)(cause),
         })?;
-        if is_marked {
-            clear(disk, &names)?;
+        // What stood here before the lock may be another's by now.
+        let names = disk.names().map_err(io("read", folder))?;
+        if !names.iter().any(|name| name == MARK) || names.iter().any(|name| name == config::NAME) {
+            return Err(exists());
         }
+        clear(disk, &names)?;
         Ok(Self { lock })
     }
 

@@ -59,6 +59,11 @@ impl IndexConfig {
             Self::Ivf(_) => "ivf",
         }
     }
+
+    /// Whether a build makes codes of the vectors, if only to choose neighbours by.
+    pub(super) fn needs_codes(&self) -> bool {
+        matches!(self, Self::Hnsw(params) if params.needs_codes())
+    }
 }
 
 impl CollectionConfig {

@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | `slots` | u32 | the slot of each node; 2^32 - 1 where its vector is gone |
 //! | `seqs` | u64 | the change that the vector came with |
+//! | `builtof` | u64 | vectors that the index was built of; without it, as many as nodes have a slot |
+//! | `takenin` | u64 | vectors that it has taken in since; without it, by how many those that have a slot are more |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +18,15 @@ use nearlab_storage::disk::Disk;
 use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Vectors, Verify};
 use rayon::ThreadPool;
 
-use super::nodes::Nodes;
+use super::nodes::{NONE, Nodes};
 use super::open::io;
 use super::{CollectionError, IndexConfig, SearchOptions};
 use crate::hnsw::{self, Hnsw, HnswSearcher, LiveHnsw, LiveSaveError, LiveSearcher};
 use crate::ivf::{self, Ivf, IvfSearcher};
 use crate::memory::Capacity;
-use crate::{Build, Clock, Counters, IdSet, Index, Memory, Neighbor, Persist, Progress, Searcher};
+use crate::{
+    Build, Clock, Counters, IdSet, Index, MAX_VECTORS, Memory, Neighbor, OpenError, Persist, Progress, Searcher,
+};
 
 /// The name of a file of the index before it has its own.
 const UNFINISHED: &str = "index.new";
@@ -31,6 +35,7 @@ const VERSION: u32 = 1;
 const SLOTS: SectionId = SectionId::new("slots");
 const SEQUENCES: SectionId = SectionId::new("seqs");
 const BUILT_OF: SectionId = SectionId::new("builtof");
+const TAKEN_IN: SectionId = SectionId::new("takenin");
 
 /// An index over the vectors of a collection.
 #[derive(Debug)]
@@ -160,6 +165,7 @@ impl Graph {
         writer.section(SLOTS, &slots)?;
         writer.section(SEQUENCES, &sequences)?;
         writer.section(BUILT_OF, &[nodes.built_of() as u64])?;
+        writer.section(TAKEN_IN, &[nodes.taken_in() as u64])?;
         writer.finish()?;
         publish(disk, &nodes_path(disk.folder(), generation))
     }
@@ -227,9 +233,20 @@ pub(super) fn remove_unfinished(disk: &dyn Disk) {
     }
 }
 
-/// Removes the files of all generations but one. What can not be removed is tried again next time.
-pub(super) fn remove_others(disk: &dyn Disk, kept: u64) {
-    for generation in generations(disk.folder()).into_iter().filter(|&generation| generation != kept) {
+/// Removes what an attempt to write a generation left. What can not be removed is tried again next time.
+pub(super) fn take_back(disk: &dyn Disk, failed: u64) {
+    remove_unfinished(disk);
+    remove(disk, |generation| generation == failed);
+}
+
+/// Removes the files of all generations but one, or of all. What can not be removed is tried again next time.
+pub(super) fn remove_others(disk: &dyn Disk, kept: Option<u64>) {
+    remove(disk, |generation| Some(generation) != kept);
+}
+
+/// The nodes go first: without them an index does not count.
+fn remove(disk: &dyn Disk, is_over: impl Fn(u64) -> bool) {
+    for generation in generations(disk.folder()).into_iter().filter(|&generation| is_over(generation)) {
         for path in [nodes_path(disk.folder(), generation), index_path(disk.folder(), generation)] {
             if path.exists() {
                 let _ = disk.remove(name_of(&path));
@@ -274,10 +291,64 @@ fn open_nodes(path: &Path) -> Result<Nodes, CollectionError> {
     let file = Container::open(path, KIND, VERSION..=VERSION, Verify::Sections)?;
     let slots = file.view::<u32>(SLOTS)?;
     let sequences = file.buffer_of::<u64>(SEQUENCES, slots.len())?;
-    let nodes = Nodes::of(slots.iter().copied().zip(sequences.iter().copied()));
-    if !file.contains(BUILT_OF) {
-        return Ok(nodes);
+    let mut known = IdSet::new();
+    for &slot in slots.iter().filter(|&&slot| slot != NONE) {
+        if slot as usize >= MAX_VECTORS {
+            return Err(file.corrupt(SLOTS, &format!("slots below {MAX_VECTORS}"), &slot).into());
+        }
+        if !known.insert(slot) {
+            return Err(file.corrupt(SLOTS, "each slot once", &format!("{slot} twice")).into());
+        }
     }
-    let built_of = file.buffer_of::<u64>(BUILT_OF, 1)?[0];
-    Ok(nodes.grown_from(usize::try_from(built_of).unwrap_or(usize::MAX)))
+    let nodes = Nodes::of(slots.iter().copied().zip(sequences.iter().copied()));
+    let count = |section| -> Result<Option<usize>, OpenError> {
+        if !file.contains(section) {
+            return Ok(None);
+        }
+        let count = file.buffer_of::<u64>(section, 1)?[0];
+        Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
+    };
+    let Some(built_of) = count(BUILT_OF)? else { return Ok(nodes) };
+    let taken_in = count(TAKEN_IN)?.unwrap_or(nodes.alive().len().saturating_sub(built_of));
+    Ok(nodes.grown_from(built_of, taken_in))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known of nodes of these slots and counts.
+    fn opened(slots: &[u32], counts: &[(SectionId, u64)]) -> Result<Nodes, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodes");
+        let mut writer = ContainerWriter::create(&path, KIND, VERSION).unwrap();
+        writer.section(SLOTS, slots).unwrap();
+        writer.section(SEQUENCES, &vec![7_u64; slots.len()]).unwrap();
+        for &(section, count) in counts {
+            writer.section(section, &[count]).unwrap();
+        }
+        writer.finish().unwrap();
+        open_nodes(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn slots_that_no_store_has_and_slots_of_two_nodes_are_refused() {
+        let error = opened(&[3, NONE - 1], &[]).unwrap_err();
+        assert!(error.ends_with("section `slots` should have slots below 2147483647, found 4294967294"), "{error}");
+        let error = opened(&[3, NONE, 5, NONE, 3], &[]).unwrap_err();
+        assert!(error.ends_with("section `slots` should have each slot once, found 3 twice"), "{error}");
+        assert_eq!(opened(&[3, NONE, 5, NONE], &[]).unwrap().alive().len(), 2);
+    }
+
+    #[test]
+    fn files_that_do_not_say_what_was_taken_in_say_how_many_are_more() {
+        let counted = |counts: &[(SectionId, u64)]| {
+            let nodes = opened(&[4, 5, NONE, 6], counts).unwrap();
+            (nodes.built_of(), nodes.taken_in())
+        };
+        assert_eq!(counted(&[]), (3, 0));
+        assert_eq!(counted(&[(BUILT_OF, 2)]), (2, 1));
+        assert_eq!(counted(&[(BUILT_OF, 9)]), (9, 0));
+        assert_eq!(counted(&[(BUILT_OF, 2), (TAKEN_IN, 5)]), (2, 5));
+    }
 }

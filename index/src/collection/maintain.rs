@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write};
+use std::mem::replace;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -83,18 +84,36 @@ impl Collection {
         self.check(&writer)?;
         self.store.sync()?;
         self.renew(&mut writer, progress)?;
-        let graph = self.read().graph.clone();
-        if let Some(graph) = graph {
-            let generation = writer.generation + 1;
-            graph.save(&*self.disk, (generation, &self.read().nodes), &self.pool, progress)?;
-            writer.generation = generation;
-            graph::remove_others(&*self.disk, generation);
-        }
+        self.save_index(&mut writer, progress)?;
         self.keep_metadata(&mut writer)?;
         self.store.checkpoint()?;
         self.store.compact(&CompactOptions::default())?;
-        self.write().snapshot = self.store.snapshot();
+        self.show_rows();
         Ok(())
+    }
+
+    /// Writes the index's files in place of those of older generations. Where there is none these go all the same: nothing is left of what
+    /// they hold.
+    fn save_index(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), CollectionError> {
+        let (graph, nodes) = {
+            let state = self.read();
+            (state.graph.clone(), Arc::clone(&state.nodes))
+        };
+        if let Some(graph) = &graph {
+            // A number of its own for each attempt: of one that failed a file may be whole, and would be taken for the half of the next.
+            writer.generation += 1;
+            let saved = graph.save(&*self.disk, (writer.generation, &nodes), &self.pool, progress);
+            saved.inspect_err(|_| graph::take_back(&*self.disk, writer.generation))?;
+        }
+        graph::remove_others(&*self.disk, graph.is_some().then_some(writer.generation));
+        Ok(())
+    }
+
+    /// Shows searches rows where they lie now. What they saw before may be the last to map a file, and is let go when nobody waits.
+    fn show_rows(&self) {
+        let now = self.store.snapshot();
+        let before = replace(&mut self.write().snapshot, now);
+        drop(before);
     }
 
     fn renew(&self, writer: &mut Writer, progress: &dyn Progress) -> Result<(), CollectionError> {
@@ -105,7 +124,11 @@ impl Collection {
             }
             (IndexConfig::Flat, _) => Ok(()),
             (_, Some(_)) if self.is_indexed() => Ok(()),
-            _ => self.build(progress),
+            _ => {
+                self.build(progress)?;
+                writer.graph_from = 0;
+                Ok(())
+            }
         }
     }
 
@@ -131,49 +154,59 @@ impl Collection {
     }
 
     /// Whether a graph is to be built anew: sooner than it is grown, all at once, where more is missing than there is; or for what its codes
-    /// would learn.
+    /// would learn, where it could not take in what is missing, or one vector more.
     fn is_worth_a_build(&self, params: &HnswParams) -> bool {
         let state = self.read();
         let sooner = params.construction == Construction::Bulk && state.tail.len() > state.nodes.alive().len();
-        sooner || !state.takes(&self.config.index, state.tail.len())
+        sooner || !state.takes(&self.config.index, state.tail.len().max(1))
     }
 
     /// Whether the index holds what is there, and nothing else.
     fn is_indexed(&self) -> bool {
         let state = self.read();
-        state.tail.is_empty() && state.nodes.alive().len() == state.nodes.len()
+        state.tail.is_empty() && state.nodes.alive().len() == state.nodes.len() && state.nodes.taken_in() == 0
     }
 
-    /// Builds the index anew over all vectors.
+    /// Builds the index anew over all vectors; where there are none, neither is there an index.
     pub(super) fn build(&self, progress: &dyn Progress) -> Result<(), CollectionError> {
         let snapshot = self.store.snapshot();
-        if snapshot.is_empty() {
-            return Ok(());
-        }
+        let (graph, slots) = if snapshot.is_empty() { (None, Vec::new()) } else { self.built(&snapshot, progress)? };
+        let written = slots.iter().map(|&slot| (slot, snapshot.written_by(slot).unwrap_or_default()));
+        let (graph, nodes) = (graph.map(Arc::new), Arc::new(Nodes::of(written)));
+        let tail = if graph.is_some() { IdSet::new() } else { slots.into_iter().collect() };
+        let mut state = self.write();
+        let State { graph: shown, nodes: known, tail: unindexed, fading, era, .. } = &mut *state;
+        let before = (replace(shown, graph), replace(known, nodes), replace(unindexed, tail));
+        fading.begin_anew(era);
+        state.gaps = false;
+        state.epoch += 1;
+        drop(state);
+        // Gigabytes, for which nobody is to wait.
+        drop(before);
+        Ok(())
+    }
+
+    /// An index over the vectors of a snapshot, of which there is at least one, and the slot of each.
+    fn built(
+        &self,
+        snapshot: &Snapshot,
+        progress: &dyn Progress,
+    ) -> Result<(Option<Graph>, Vec<u32>), CollectionError> {
         let dim = self.config.dim;
         let segments = match snapshot.shape().element {
             ElementKind::F32 => snapshot.segments::<f32>()?,
             _ => Vec::new(),
         };
         let build = |vectors| Graph::build(&self.config.index, self.config.metric, vectors, &self.pool, progress);
-        let (graph, slots) = match &segments[..] {
+        let built = match &segments[..] {
             // The rows lie as the index wants them.
             [SegmentView { vectors, slots, .. }] if slots.len() == snapshot.len() => (build(*vectors)?, slots.clone()),
             _ => {
-                let (rows, slots) = gathered(&snapshot, &self.folder)?;
+                let (rows, slots) = gathered(snapshot, &self.folder)?;
                 (build(Vectors::new(bytemuck::cast_slice(rows.bytes(0..rows.len())), dim))?, slots)
             }
         };
-        let written = slots.iter().map(|&slot| (slot, snapshot.written_by(slot).unwrap_or_default()));
-        let nodes = Nodes::of(written);
-        let mut state = self.write();
-        state.tail = if graph.is_some() { IdSet::new() } else { slots.into_iter().collect() };
-        (state.graph, state.nodes) = (graph.map(Arc::new), Arc::new(nodes));
-        // They were nodes of the graph before.
-        state.fading.clear();
-        state.gaps = false;
-        state.epoch += 1;
-        Ok(())
+        Ok(built)
     }
 
     /// Figures about the collection.
@@ -223,12 +256,12 @@ impl Collection {
         Ok(given_back)
     }
 
-    /// Shows searches rows where they lie now.
+    /// As [`show_rows`](Self::show_rows), between two changes.
     fn look_anew(&self) {
         // Between two changes the store is of the same one as the rest, unless that could not follow.
-        let writer = self.writer.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner));
+        let writer = self.lock_writer().ok();
         if writer.as_ref().is_none_or(|writer| self.check(writer).is_ok()) {
-            self.write().snapshot = self.store.snapshot();
+            self.show_rows();
         }
     }
 

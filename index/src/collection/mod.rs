@@ -12,7 +12,7 @@
 //! changes a collection at a time; searches go on meanwhile, and each sees the records between two changes. Vectors that the index
 //! does not hold yet are compared one by one, so that nothing is missed: all of them in a flat collection, or until there
 //! are [`GRAPH_FROM`] under a graph, or those that came after the lists were made, or after a graph over codes was built of fewer and has
-//! doubled.
+//! taken in as many again.
 //!
 //! ```
 //! use nearlab_index::collection::{Collection, CollectionConfig, IndexConfig, Records, SearchOptions};
@@ -142,13 +142,15 @@ impl State {
         }
     }
 
-    /// Whether a graph may take in `more` vectors, as its codes see them: what a few have taught may suit no others. They can be compared
-    /// one by one instead, until the graph is built anew.
+    /// Whether a graph may take in `more` vectors, as its codes see them: what a few have taught may suit no others, nor may what others than
+    /// these have. They can be compared one by one instead, until the graph is built anew. What replaces others counts as what is
+    /// added does: of those that the codes have learnt from it leaves no more.
     fn takes(&self, config: &IndexConfig, more: usize) -> bool {
         let IndexConfig::Hnsw(params) = config else { return false };
         let built_of = self.nodes.built_of();
-        let few = self.nodes.alive().len() + more <= 2 * built_of && built_of >= LEARNT_FROM;
-        !params.learns() || built_of >= GRAPH_FROM || few
+        let few = built_of >= LEARNT_FROM && self.nodes.taken_in().saturating_add(more) <= built_of;
+        let outgrown = matches!(self.graph.as_deref(), Some(Graph::Live(live)) if live.is_outgrown());
+        !outgrown && (!params.learns() || built_of >= GRAPH_FROM || few)
     }
 }
 
@@ -214,7 +216,11 @@ impl Collection {
 
     fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, CollectionError> {
         let writer = self.writer.as_ref().ok_or_else(|| CollectionError::ReadOnly(self.folder.clone()))?;
-        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(writer.lock().unwrap_or_else(|poisoned| {
+            let mut writer = poisoned.into_inner();
+            writer.was_left();
+            writer
+        }))
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Nodes {
     alive: Arc<IdSet>,
     /// Vectors that the index was built of, from which its codes have learnt.
     built_of: usize,
+    /// Vectors that it has taken in since: those too that stand in place of others, or are gone again.
+    taken_in: usize,
 }
 
 impl Nodes {
@@ -34,17 +36,21 @@ impl Nodes {
                 nodes.put(node, slot, sequence);
             }
         }
-        nodes.built_of = nodes.alive.len();
+        (nodes.built_of, nodes.taken_in) = (nodes.alive.len(), 0);
         nodes
     }
 
-    /// The same, of an index that was built of so many vectors and has changed since.
-    pub(super) fn grown_from(self, built_of: usize) -> Self {
-        Self { built_of, ..self }
+    /// The same, of an index that was built of so many vectors, and has taken in so many since.
+    pub(super) fn grown_from(self, built_of: usize, taken_in: usize) -> Self {
+        Self { built_of, taken_in, ..self }
     }
 
     pub(super) fn built_of(&self) -> usize {
         self.built_of
+    }
+
+    pub(super) fn taken_in(&self) -> usize {
+        self.taken_in
     }
 
     /// A node has taken the vector of a slot.
@@ -52,6 +58,7 @@ impl Nodes {
         grown(&mut self.by_node, node, (NONE, 0))[node as usize] = (slot, sequence);
         grown(&mut self.by_slot, slot, NONE)[slot as usize] = node;
         Arc::make_mut(&mut self.alive).insert(node);
+        self.taken_in = self.taken_in.saturating_add(1);
     }
 
     /// The vector of a slot is gone; the node that held it.

@@ -174,6 +174,7 @@ impl Collection {
                 with_row(&snapshot, slot, &mut buffer, |row| rows.extend_from_slice(row))?;
             }
             let nodes = live.insert(Vectors::new(&rows, self.config.dim), &self.pool)?;
+            self.part_nodes();
             let mut state = self.write();
             state.epoch += 1;
             for (&slot, node) in slots.iter().zip(nodes) {

@@ -22,6 +22,8 @@ pub(super) struct Scene<'a> {
     /// Of the same change as the rest; none where nothing is asked of it, or a snapshot has its own.
     pub(super) metadata: Option<MetadataSnapshot<'a>>,
     pub(super) _era: Option<Arc<Era>>,
+    /// Whether nodes fade that a search may have wanted which is over by now.
+    pub(super) fading: bool,
 }
 
 /// The nodes that count.
@@ -73,11 +75,13 @@ pub(super) struct Shown<'s> {
     pub(super) era: Option<&'s Arc<Era>>,
     /// Whether the graph may hold other nodes than those that count, or not lead everywhere.
     pub(super) changing: bool,
+    /// Whether nodes fade.
+    pub(super) fading: bool,
 }
 
 /// Fixes what is shown, or those of it that pass.
 pub(super) fn scene<'a>(shown: Shown<'_>, passing: Passing, scratch: &mut SearchScratch) -> Scene<'a> {
-    let Shown { snapshot, graph, nodes, tail, era, changing, .. } = shown;
+    let Shown { snapshot, graph, nodes, tail, era, changing, fading, .. } = shown;
     let SearchScratch { tail: one_by_one, matches, .. } = scratch;
     match &passing {
         Passing::All => {
@@ -100,13 +104,14 @@ pub(super) fn scene<'a>(shown: Shown<'_>, passing: Passing, scratch: &mut Search
         (Passing::All, _) => Among::All,
     };
     let (snapshot, graph) = (snapshot.clone(), graph.clone());
-    Scene { snapshot, graph, nodes: None, among, metadata: None, _era: era.map(Arc::clone) }
+    Scene { snapshot, graph, nodes: None, among, metadata: None, _era: era.map(Arc::clone), fading }
 }
 
 impl State {
     pub(super) fn shown(&self) -> Shown<'_> {
         let Self { snapshot, graph, nodes, tail, era, .. } = self;
-        let changing = self.changing || self.gaps || !self.fading.is_empty();
-        Shown { epoch: self.epoch, snapshot, graph, nodes, tail, era: Some(era), changing }
+        let fading = !self.fading.is_empty();
+        let changing = self.changing || self.gaps || fading;
+        Shown { epoch: self.epoch, snapshot, graph, nodes, tail, era: Some(era), changing, fading }
     }
 }

@@ -139,7 +139,12 @@ impl<'a> CollectionSearcher<'a> {
             let scene = self.look(options)?;
             let unknown = self.find(&scene, (query, k), options)?;
             if unknown == 0 || attempt == ATTEMPTS {
-                return self.put_hits(&scene, options.documents, hits);
+                let (put, fading) = (self.put_hits(&scene, options.documents, hits), scene.fading);
+                drop(scene);
+                if fading {
+                    self.collection.try_to_fade();
+                }
+                return put;
             }
             attempt += 1;
         }
@@ -186,7 +191,7 @@ impl<'a> CollectionSearcher<'a> {
         found.clear();
         let metric = collection.config.metric;
         if let Some(graph) = &scene.graph {
-            let asked = if options.exact { k + k / 4 + SPARE } else { k };
+            let asked = if options.exact { k.saturating_add(k / 4 + SPARE) } else { k };
             let among = match &scene.among {
                 Among::All => None,
                 Among::Alive(alive) => Some(&**alive),

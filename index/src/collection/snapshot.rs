@@ -42,7 +42,7 @@ impl Moment {
     pub(super) fn shown(&self) -> Shown<'_> {
         let Self { epoch, snapshot, graph, nodes, tail, .. } = self;
         // Its searches hold no era: the snapshot does, and nobody waits for them.
-        Shown { epoch: *epoch, snapshot, graph, nodes, tail, era: None, changing: true }
+        Shown { epoch: *epoch, snapshot, graph, nodes, tail, era: None, changing: true, fading: false }
     }
 }
 
@@ -61,14 +61,12 @@ impl Collection {
 }
 
 impl Drop for CollectionSnapshot<'_> {
-    /// Lets the graph forget what only this wanted, unless somebody is changing the collection, who will.
+    /// Lets the graph forget what only this wanted, unless somebody is changing the collection, who will, or the next search.
     fn drop(&mut self) {
         let era = std::mem::take(&mut self.moment.era);
         era.end_snapshot();
         drop(era);
-        if let Some(Ok(_one)) = self.collection.writer.as_ref().map(|writer| writer.try_lock()) {
-            self.collection.fade();
-        }
+        self.collection.try_to_fade();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nearlab_simd::{Metric, norm_squared};
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::{Change as MetadataChange, Document, Durability as MetadataDurability, encode};
 use nearlab_storage::store::{Change, Committed, Durability, Ids, Past};
@@ -12,9 +13,9 @@ use super::measure::Forms;
 use super::open::VECTORS;
 use super::sync::atomic::Ordering;
 use super::{Collection, CollectionError, GRAPH_FROM, IndexConfig, Nodes, State};
-use crate::Mutable;
 use crate::memory::Capacity;
 use crate::space::check_base_on;
+use crate::{BuildError, Mutable};
 
 /// Bytes that may wait before the metadata is made durable.
 const WAITING: usize = 8 << 20;
@@ -44,8 +45,10 @@ enum How {
 /// What only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    /// Generation of the index's files.
+    /// The last generation of the index's files that was tried.
     pub(super) generation: u64,
+    /// As many vectors must be without a graph before one is tried again, after one that could not be built.
+    pub(super) graph_from: usize,
     /// Bytes that the metadata has not made durable, only the log.
     waiting: usize,
     /// The last change that the metadata holds durably.
@@ -54,6 +57,13 @@ pub(super) struct Writer {
     behind: Option<String>,
     /// Memory that changes are worked out in.
     scratch: Scratch,
+}
+
+impl Writer {
+    /// A thread that panicked left a change half followed, for all that is known: the log tells it again when the collection is opened.
+    pub(super) fn was_left(&mut self) {
+        self.behind.get_or_insert_with(|| "a thread panicked while it changed the collection".to_owned());
+    }
 }
 
 /// Bytes of scratch that are kept for the next change, so that a bulk load leaves none behind.
@@ -89,8 +99,9 @@ impl Writer {
 
 impl Collection {
     /// Puts records, in place of any with the same ids. All of them are there when this returns, as durable as asked; the number of
-    /// the change. Refused as a whole where vectors have other dimensions, NaN or infinities, or numbers that a `u8` can not hold, where
-    /// documents do not fit the schema or are not as many as the vectors, and while the index is behind.
+    /// the change. Refused as a whole where vectors have other dimensions, NaN or infinities, or numbers that a `u8` can not hold, or are too
+    /// long for codes under inner product, where documents do not fit the schema or are not as many as the vectors, and while the index is
+    /// behind.
     pub fn upsert(&self, records: &Records<'_>, durability: Durability) -> Result<u64, CollectionError> {
         self.change(records, Ids::NONE, durability, How::Upsert)
     }
@@ -139,6 +150,7 @@ impl Collection {
         let mut scratch = std::mem::take(&mut writer.scratch);
         let Scratch { forms, committed, taken } = &mut scratch;
         let (rows, vectors) = forms.of(self.config.element, records.vectors)?;
+        self.check_lengths(vectors)?;
         let change = Change { put: records.ids, rows, delete, attachment: &attachment };
         self.store.commit_into(&change, durability, committed)?;
         if !committed.slots.is_empty() || !committed.freed.is_empty() {
@@ -170,6 +182,18 @@ impl Collection {
             .enumerate()
             .map(|(row, document)| encode(schema, document).map_err(|cause| CollectionError::Document { row, cause }));
         encoded.collect()
+    }
+
+    /// Refuses vectors whose squared length no number holds, where codes are made of it: with one of them no index could be built.
+    fn check_lengths(&self, vectors: Vectors<'_, f32>) -> Result<(), BuildError> {
+        if self.config.metric != Metric::InnerProduct || !self.config.index.needs_codes() {
+            return Ok(());
+        }
+        let too_long = vectors.iter().enumerate().find(|(_, vector)| !norm_squared(vector).is_finite());
+        too_long.map_or(Ok(()), |(row, vector)| {
+            let found = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            Err(BuildError::TooLong { row, expected: f32::MAX, found })
+        })
     }
 
     fn refuse_known(&self, ids: Ids<'_>) -> Result<(), CollectionError> {
@@ -222,36 +246,23 @@ impl Collection {
                 tail.insert(slot);
             }
         }
-        state.snapshot = self.store.snapshot();
+        let before = std::mem::replace(&mut state.snapshot, self.store.snapshot());
         state.epoch += 1;
         state.changing = false;
         drop(state);
         self.turns.fetch_add(1, Ordering::AcqRel);
+        drop(before);
         self.fade();
         Ok(())
     }
 
     /// Lets the state have nodes of its own where a snapshot holds them too: searches go on while they are copied.
-    fn part_nodes(&self) {
+    pub(super) fn part_nodes(&self) {
         let shared = Arc::clone(&self.read().nodes);
         // The state's, and this one.
         if Arc::strong_count(&shared) > 2 {
             let own = Arc::new(Nodes::clone(&shared));
             self.write().nodes = own;
-        }
-    }
-
-    /// Lets the graph forget nodes that no search can want any more.
-    pub(super) fn fade(&self) {
-        while self.read().fading.is_due() {
-            let (graph, gone) = {
-                let mut state = self.write();
-                (state.graph.clone(), state.fading.due())
-            };
-            if let Some(Graph::Live(live)) = graph.as_deref() {
-                live.delete(&gone);
-            }
-            self.write().fading.done(gone);
         }
     }
 
@@ -265,19 +276,23 @@ impl Collection {
         Ok(metadata.apply(committed.sequence, &changes, MetadataDurability::Deferred)?)
     }
 
-    /// What is due after a change: a first graph, durable metadata.
+    /// What is due after a change: durable metadata, a first graph. Where that can not be built nothing is behind: all is compared one by one
+    /// until there is twice as much, and [`optimize`](Self::optimize) says why.
     fn keep_up(&self, writer: &mut Writer, how: How) -> Result<(), CollectionError> {
         if writer.waiting > WAITING {
             self.store.sync()?;
             self.keep_metadata(writer)?;
         }
-        let graph_is_due = {
+        let missing = {
             let state = self.read();
             let wants_one = how != How::Load && matches!(self.config.index, IndexConfig::Hnsw(_));
             let has_one = state.graph.is_some() && state.takes(&self.config.index, state.tail.len());
-            wants_one && !has_one && state.tail.len() >= GRAPH_FROM
+            if wants_one && !has_one { state.tail.len() } else { 0 }
         };
-        if graph_is_due { self.build(&()) } else { Ok(()) }
+        if missing >= GRAPH_FROM.max(writer.graph_from) {
+            writer.graph_from = if self.build(&()).is_ok() { 0 } else { 2 * missing };
+        }
+        Ok(())
     }
 
     /// Makes the metadata durable; what the store knows is. The log is kept from where they were durable before: damage to what they

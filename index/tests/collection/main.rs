@@ -6,6 +6,7 @@ mod golden;
 mod killed;
 mod model;
 mod rehearsed;
+mod renewed;
 mod snapshots;
 mod upkeep;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records, SearchOptions};
@@ -11,7 +11,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use nearlab_storage::store::{Durability, PackOptions};
 
-use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, plain_hnsw, upsert};
+use super::model::{DIM, Model, Seeded, agree, config, copy, hnsw, ivf, plain_hnsw, thorough, upsert};
 
 /// Long enough for anything but waiting for each other.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -89,6 +89,34 @@ fn backups_are_whole_while_vectors_are_packed() {
             scope.spawn(|| collection.pack(&all).unwrap());
             collection.backup(&to).unwrap();
         });
+        agree(&Collection::open_read_only(&to).unwrap(), &model, &mut seeded);
+    }
+}
+
+#[test]
+fn of_two_copies_that_are_begun_in_one_folder_one_is_whole_and_the_other_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let (mut model, mut seeded) = (Model::default(), Seeded(71));
+    let collection = Collection::create(&paths[0], config(IndexConfig::Flat, Metric::L2), 1).unwrap();
+    upsert(&collection, &mut model, &mut seeded, 100);
+    drop(collection);
+    copy(&paths[0], &paths[1]);
+    let collections = paths.map(|path| Collection::open(path, 1).unwrap());
+    for round in 0..8 {
+        let (to, both) = (folder.path().join(round.to_string()), Barrier::new(2));
+        let back_up = |collection: &Collection| {
+            both.wait();
+            collection.backup(&to)
+        };
+        let outcomes = std::thread::scope(|scope| {
+            let other = scope.spawn(|| back_up(&collections[1]));
+            [back_up(&collections[0]), other.join().unwrap()]
+        });
+        assert!(
+            matches!(outcomes, [Ok(()), Err(CollectionError::Exists(_))] | [Err(CollectionError::Exists(_)), Ok(())]),
+            "{outcomes:?}"
+        );
         agree(&Collection::open_read_only(&to).unwrap(), &model, &mut seeded);
     }
 }
@@ -212,4 +240,46 @@ fn a_graph_over_codes_takes_in_no_more_than_it_has_learnt_from() {
     let collection = Collection::open(&path, 1).unwrap();
     assert_eq!((collection.stats().unindexed, put(&collection, 700..1300)), (0, 600));
     assert_eq!(collection.verify().unwrap(), []);
+}
+
+#[test]
+fn what_replaces_others_in_a_graph_over_codes_counts_as_what_is_added_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let mut seeded = Seeded(73);
+    let mut put = |collection: &Collection, ids: std::ops::Range<u64>| {
+        let ids: Vec<u64> = ids.collect();
+        let rows: Vec<f32> = ids.iter().flat_map(|_| seeded.vector()).collect();
+        let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
+        collection.upsert(&records, Durability::Flush).unwrap();
+        collection.stats().unindexed
+    };
+    let config = CollectionConfig { schema: None, ..config(hnsw(), Metric::L2) };
+    let collection = Collection::create(&path, config, 1).unwrap();
+    put(&collection, 0..300);
+    collection.optimize(&()).unwrap();
+    assert_eq!(put(&collection, 0..200), 0);
+    collection.optimize(&()).unwrap();
+    drop(collection);
+    // The file says what was taken in.
+    let collection = Collection::open(&path, 1).unwrap();
+    assert_eq!((put(&collection, 0..100), put(&collection, 0..1)), (0, 1), "it has taken in 300");
+    collection.optimize(&()).unwrap();
+    assert_eq!(put(&collection, 0..300), 0, "the codes have learnt anew");
+    // From none of these: so they do again, although nothing is missing.
+    collection.optimize(&()).unwrap();
+    assert_eq!((put(&collection, 0..300), put(&collection, 0..1)), (0, 1));
+}
+
+#[test]
+fn as_many_hits_as_there_can_be_are_all_records() {
+    for index in [IndexConfig::Flat, hnsw(), plain_hnsw(), ivf()] {
+        let folder = tempfile::tempdir().unwrap();
+        let collection = Collection::create(folder.path().join("c"), config(index, Metric::L2), 1).unwrap();
+        let (mut model, mut seeded) = (Model::default(), Seeded(79));
+        upsert(&collection, &mut model, &mut seeded, 100);
+        collection.optimize(&()).unwrap();
+        let hits = collection.searcher().search(&seeded.vector(), usize::MAX, &thorough()).unwrap();
+        assert_eq!(hits.len(), model.0.len());
+    }
 }
