@@ -182,9 +182,9 @@ fn base_only(
     let writer = Writer::create(to, metric, file.train.dim(), options.compression)?;
     let mut train = writer.matrix::<f32>("train", n, file.train.dim())?;
     blocks(&mut *file.train, n, progress, |matrix, rows| {
-        let mut block = Vec::new();
+        let (first, mut block) = (rows.start, Vec::new());
         matrix.read_f32(rows, &mut block)?;
-        check_fits(matrix, &block)?;
+        check_fits(matrix, first, &block)?;
         Ok(train.put(&block)?)
     })?;
     train.finish()?;
@@ -204,13 +204,13 @@ fn pick(
     let matrix = options.matrix.unwrap_or(if ids { Matrix::Neighbors } else { Matrix::Train });
     let path = file.path.clone();
     let other = |path: Option<&std::path::PathBuf>| path.map(|path| DataFile::open(path)).transpose();
+    // What lies beside the base vectors is of the queries that lie there.
+    let (neighbors, distances) = if resolved.test.is_none() { (file.neighbors, file.distances) } else { (None, None) };
     let found = match matrix {
         Matrix::Train => Some(file.train),
         Matrix::Test => other(resolved.test.as_ref())?.map(|f| f.test.unwrap_or(f.train)).or(file.test),
-        Matrix::Neighbors => {
-            other(resolved.neighbors.as_ref())?.map(|f| f.neighbors.unwrap_or(f.train)).or(file.neighbors)
-        }
-        Matrix::Distances => other(resolved.neighbors.as_ref())?.and_then(|f| f.distances).or(file.distances),
+        Matrix::Neighbors => other(resolved.neighbors.as_ref())?.map(|f| f.neighbors.unwrap_or(f.train)).or(neighbors),
+        Matrix::Distances => other(resolved.neighbors.as_ref())?.and_then(|f| f.distances).or(distances),
     };
     found.ok_or_else(|| ReadError::malformed(&path, "matrix to convert", matrix.name(), "no such matrix").into())
 }
@@ -253,7 +253,7 @@ fn single(
             if matrix.element().is_integer() && matrix.element().size() >= 4 {
                 check_whole(matrix, first..first + block.len() / d)?;
             }
-            check_fits(matrix, &block)?;
+            check_fits(matrix, first, &block)?;
             write_block(&mut out, d, prefixed, &block).map_err(failed)
         }
     })?;
@@ -265,12 +265,12 @@ fn write_block<T: bytemuck::Pod>(out: &mut AtomicFile, d: usize, prefixed: bool,
     if prefixed { xvecs::write_rows(out, d, rows) } else { out.write_all(bytemuck::cast_slice(rows)) }
 }
 
-/// Refuses numbers of 64 bits that are none as `f32`.
-fn check_fits(matrix: &dyn RowReader, block: &[f32]) -> Result<(), PrepareError> {
+/// Refuses numbers of 64 bits that are none as `f32`. The block begins with row `first`.
+fn check_fits(matrix: &dyn RowReader, first: usize, block: &[f32]) -> Result<(), PrepareError> {
     if matrix.element() != Element::F64 {
         return Ok(());
     }
-    check_finite(matrix, Vectors::new(block, matrix.dim()))
+    check_finite(matrix, first, Vectors::new(block, matrix.dim()))
 }
 
 /// Refuses ids that would be others as `f32`.
@@ -278,7 +278,8 @@ fn check_whole(matrix: &mut dyn RowReader, rows: Range<usize>) -> Result<(), Pre
     let (first, d) = (rows.start, matrix.dim());
     let mut ids = Vec::new();
     matrix.read_i64(rows, &mut ids)?;
-    match ids.iter().position(|&id| (id as f32) as i64 != id) {
+    // In 128 bits: 2^63, to which the largest id rounds, is no id and would come back as the largest.
+    match ids.iter().position(|&id| (id as f32) as i128 != i128::from(id)) {
         None => Ok(()),
         Some(at) => Err(unfit(matrix, first * d + at, "a number that a float of 32 bits holds", ids[at])),
     }

@@ -13,6 +13,9 @@
 //!
 //! Shapes and neighbour ids are checked at [`Prepared::open`]; after that they may be trusted. Numbers are finite because
 //! [`mod@crate::prepare`] refuses others, and [`Prepared::verify`] holds all bytes against their checksums.
+//!
+//! Version 1 has the same sections by older rules: copies had a share in the difficulty, and the check of stored
+//! neighbours let more pass. It is opened, for the vectors that an older run was measured on, and never for a new run.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +28,11 @@ use crate::{prepare::PrepareOptions, source::metric_name};
 /// Kind of the container.
 pub const KIND: FileKind = FileKind::new("NL-DATA");
 
-/// Version of what the sections mean.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of what the sections mean, and of the rules by which they are made and checked.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// Oldest version that is opened.
+const OLDEST_VERSION: u32 = 1;
 
 /// Names of the sections.
 pub(crate) mod section {
@@ -111,7 +117,7 @@ pub struct Prepared {
 impl Prepared {
     /// Maps the file that [`prepare`](crate::prepare()) returned, and checks its shapes and ids.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let container = Container::open(path, KIND, FORMAT_VERSION..=FORMAT_VERSION, Verify::Header)?;
+        let container = Container::open(path, KIND, OLDEST_VERSION..=FORMAT_VERSION, Verify::Header)?;
         let meta: Meta = serde_json::from_slice(container.bytes(section::META)?)
             .map_err(|e| container.corrupt(section::META, "a description in JSON", &e))?;
         let print = &meta.fingerprint;

@@ -52,8 +52,9 @@ pub fn describe() -> Environment {
         load_before: load(),
         steal_ticks_before: steal_ticks(),
         rustc: option_env!("NEARLAB_RUSTC").unwrap_or("not known").to_owned(),
-        git_commit: option_env!("NEARLAB_GIT_COMMIT").map(str::to_owned),
-        git_dirty: option_env!("NEARLAB_GIT_DIRTY").map(|dirty| dirty == "true"),
+        rustflags: BUILT.rustflags.map(str::to_owned),
+        git_commit: BUILT.commit.map(str::to_owned),
+        git_dirty: BUILT.dirty.map(|dirty| dirty == "true"),
         allocator: "system".to_owned(),
         crate_versions: crate_versions(),
         argv: env::args().collect(),
@@ -62,14 +63,36 @@ pub fn describe() -> Environment {
     environment
 }
 
+/// How this program was built, as the build script found.
+#[derive(Debug, Clone, Copy)]
+struct Built {
+    commit: Option<&'static str>,
+    dirty: Option<&'static str>,
+    rustflags: Option<&'static str>,
+    profile: Option<&'static str>,
+}
+
+const BUILT: Built = Built {
+    commit: option_env!("NEARLAB_GIT_COMMIT"),
+    dirty: option_env!("NEARLAB_GIT_DIRTY"),
+    rustflags: option_env!("NEARLAB_RUSTFLAGS"),
+    profile: option_env!("NEARLAB_PROFILE"),
+};
+
+impl Built {
+    /// The commit, where it decides the program: no file was changed, and the compiler was told what release says.
+    fn deciding_commit(self) -> Option<&'static str> {
+        let plain = self.dirty == Some("false") && self.rustflags.is_none() && self.profile == Some("release");
+        self.commit.filter(|_| plain)
+    }
+}
+
 /// Version of the code that measures: crate version, optimisation level, and the commit; where the commit does not say
-/// it all (changed files, no git), a hash of the program itself. Part of every trial's hash.
+/// it all (changed files, no git, flags for the compiler, a profile other than release), a hash of the program itself.
+/// Part of every trial's hash.
 pub fn code_version() -> String {
     let level = option_env!("NEARLAB_OPT_LEVEL").unwrap_or("?");
-    let code = match (option_env!("NEARLAB_GIT_COMMIT"), option_env!("NEARLAB_GIT_DIRTY")) {
-        (Some(commit), Some("false")) => commit.to_owned(),
-        _ => program_hash(),
-    };
+    let code = BUILT.deciding_commit().map_or_else(program_hash, str::to_owned);
     format!("{} opt-level={level} {code}", env!("CARGO_PKG_VERSION"))
 }
 
@@ -224,6 +247,24 @@ mod tests {
         let mut scored_otherwise = environment.clone();
         scored_otherwise.simd_tier_codes = Some("another".into());
         assert_ne!(identity(&scored_otherwise), environment.id);
+    }
+
+    #[test]
+    fn a_commit_decides_the_program_only_as_release_builds_it() {
+        let (commit, dirty) = (Some("c0de"), Some("false"));
+        let release = Built { commit, dirty, rustflags: None, profile: Some("release") };
+        assert_eq!(release.deciding_commit(), Some("c0de"));
+        for other in [
+            Built { commit: None, ..release },
+            Built { dirty: Some("true"), ..release },
+            Built { dirty: None, ..release },
+            Built { rustflags: Some("-C target-cpu=native"), ..release },
+            Built { profile: Some("debug"), ..release },
+            Built { profile: None, ..release },
+        ] {
+            assert_eq!(other.deciding_commit(), None, "{other:?}");
+        }
+        assert_eq!(describe().rustflags.as_deref(), BUILT.rustflags);
     }
 
     #[test]

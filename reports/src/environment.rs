@@ -9,6 +9,10 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
     let cores: Vec<String> = environment.cores_allowed.iter().map(u32::to_string).collect();
     let load =
         environment.load_before.map_or_else(unknown, |load| format!("{:.2} {:.2} {:.2}", load[0], load[1], load[2]));
+    let rustc = match &environment.rustflags {
+        Some(flags) => format!("{} with flags {flags}", environment.rustc),
+        None => environment.rustc.clone(),
+    };
     let commit = match (&environment.git_commit, environment.git_dirty) {
         (Some(commit), Some(true)) => format!("{commit} with uncommitted changes"),
         (Some(commit), _) => commit.clone(),
@@ -29,7 +33,7 @@ pub fn rows(environment: &Environment) -> Vec<(&'static str, String)> {
         ("kernel", environment.kernel.clone()),
         ("load before", load),
         ("steal ticks before", environment.steal_ticks_before.map_or_else(unknown, format::count)),
-        ("rustc", environment.rustc.clone()),
+        ("rustc", rustc),
         ("commit", commit),
         ("allocator", environment.allocator.clone()),
         ("versions", versions.join(", ")),
@@ -46,12 +50,18 @@ pub fn kernels(vectors: &str, codes: Option<&str>) -> String {
     }
 }
 
-/// What differs and is not expected to: load, steal time, arguments and the id that sums up the rest are left out.
+/// What differs and is not expected to: load, steal time, arguments and the id that sums up the rest are left out, as are
+/// kernels for codes that only one of the two recorded.
 pub fn differences(a: &Environment, b: &Environment) -> Vec<(&'static str, String, String)> {
     let expected = ["load before", "steal ticks before", "arguments", "environment id"];
-    rows(a)
+    let both_say_codes = a.simd_tier_codes.is_some() && b.simd_tier_codes.is_some();
+    let comparable = |environment: &Environment| {
+        let codes = environment.simd_tier_codes.clone().filter(|_| both_say_codes);
+        rows(&Environment { simd_tier_codes: codes, ..environment.clone() })
+    };
+    comparable(a)
         .into_iter()
-        .zip(rows(b))
+        .zip(comparable(b))
         .filter(|(before, after)| before.1 != after.1 && !expected.contains(&before.0))
         .map(|(before, after)| (before.0, before.1, after.1))
         .collect()

@@ -19,7 +19,7 @@ use crate::{
 /// What was asked of an index. Ordered so that one-query-at-a-time workloads come first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Setting {
-    /// Data set name.
+    /// What the data are called: see [`data_names`].
     pub dataset: String,
     /// `latency` or `throughput`.
     pub mode: String,
@@ -61,9 +61,9 @@ impl Filtering {
 }
 
 impl Setting {
-    fn of(run: &RunData, search: &Search) -> Self {
+    fn of(search: &Search, dataset: &str) -> Self {
         Self {
-            dataset: run.dataset.as_ref().map_or_else(String::new, |dataset| dataset.name.clone()),
+            dataset: dataset.to_owned(),
             mode: search.mode.clone(),
             workload: search.workload.clone(),
             threads: search.threads,
@@ -150,13 +150,41 @@ impl Point<'_> {
     }
 }
 
+/// What each run's data are called, so that only runs that ask the same call them alike: by their name alone where no
+/// run before has other data of that name, else `NAME as in RUN`.
+pub fn data_names(runs: &[RunData]) -> Vec<String> {
+    // For each run, the first that asks the same. Older records do not say everything: who asks as one of them need not
+    // ask as the others that do, and so is held against all.
+    let mut firsts: Vec<usize> = Vec::new();
+    for (at, run) in runs.iter().enumerate() {
+        let alike =
+            |first: &usize| (0..at).filter(|other| firsts[*other] == *first).all(|other| ask_alike(&runs[other], run));
+        let known = (0..at).filter(|other| firsts[*other] == *other).find(alike);
+        firsts.push(known.unwrap_or(at));
+    }
+    let name = |run: usize| runs[run].dataset.as_ref().map_or("", |dataset| dataset.name.as_str());
+    let called = |first: usize| {
+        let taken = (0..first).any(|other| name(other) == name(first));
+        if taken { format!("{} as in {}", name(first), run_name(runs, first)) } else { name(first).to_owned() }
+    };
+    firsts.into_iter().map(called).collect()
+}
+
+fn ask_alike(a: &RunData, b: &RunData) -> bool {
+    match (&a.dataset, &b.dataset) {
+        (Some(a), Some(b)) => a.name == b.name && a.asks_as(b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
 /// Every point of every run, ordered by setting, run, and the order in which the run first met the index.
 pub fn gather(runs: &[RunData]) -> Vec<Point<'_>> {
+    let names = data_names(runs);
     let mut points: Vec<Point<'_>> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         let mut known: BTreeMap<String, usize> = BTreeMap::new();
         for (number, search) in run.searches.iter().enumerate() {
-            let setting = Setting::of(run, search);
+            let setting = Setting::of(search, &names[at]);
             let params = serde_json::to_string(&search.params).unwrap_or_default();
             let identity = format!("{}\n{}\n{params}\n{setting:?}", search.index, search.trial);
             let place = *known.entry(identity).or_insert_with(|| {

@@ -118,6 +118,10 @@ pub struct Environment {
     pub steal_ticks_before: Option<u64>,
     /// Compiler that built nearlab.
     pub rustc: String,
+    /// Flags that the compiler was given beside the profile's, separated by spaces; `None` without any, and in older
+    /// records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rustflags: Option<String>,
     /// Commit nearlab was built from, when known.
     pub git_commit: Option<String>,
     /// Whether the tree had uncommitted changes, when known.
@@ -168,6 +172,9 @@ pub struct Dataset {
     /// How the report's queries were drawn; `None`: every query is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// Hash of the true neighbours of the report's queries, which tells corrected ones apart; `None` in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<String>,
 }
 
 /// A part of the queries, drawn with a seed.
@@ -182,17 +189,26 @@ pub struct Split {
 }
 
 impl Dataset {
-    /// Whether the same queries are asked of the same vectors by the same metric.
+    /// Whether the same queries are asked of the same vectors by the same metric, and held against the same neighbours.
     pub fn asks_as(&self, other: &Self) -> bool {
-        // Records from before splits were recorded have none.
-        let drawn_alike = self.split.zip(other.split).is_none_or(|(one, another)| one == another);
-        (&self.sha256, &self.metric, self.queries) == (&other.sha256, &other.metric, other.queries) && drawn_alike
+        // Records from before splits were recorded have none. Queries kept for tuning are drawn after the report's.
+        let drawn_alike = self
+            .split
+            .zip(other.split)
+            .is_none_or(|(one, another)| (one.report, one.seed) == (another.report, another.seed));
+        // A hash of more neighbours is another hash of the same truth.
+        let one_truth = self.truth_k != other.truth_k
+            || self.truth.as_ref().zip(other.truth.as_ref()).is_none_or(|(one, another)| one == another);
+        (&self.sha256, &self.metric, self.queries) == (&other.sha256, &other.metric, other.queries)
+            && drawn_alike
+            && one_truth
     }
 
     /// Its name, and what may tell two of one name apart.
     pub fn describe(&self) -> String {
         let split = self.split.map_or_else(String::new, |split| format!(" drawn with seed {}", split.seed));
-        format!("{} (n {}, d {}, {}, {} queries{split})", self.name, self.n, self.d, self.metric, self.queries)
+        let truth = self.truth.as_ref().map_or_else(String::new, |truth| format!(", neighbours {truth}"));
+        format!("{} (n {}, d {}, {}, {} queries{split}{truth})", self.name, self.n, self.d, self.metric, self.queries)
     }
 }
 

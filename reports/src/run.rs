@@ -2,10 +2,11 @@
 //!
 //! A run that was interrupted and continued has several sessions in one `records.jsonl`. [`RunData`] is the run as a
 //! whole: every search key once, failures only where nothing later made up for them, and for each search the session
-//! and the build it came from.
+//! and the build it came from. A session need not have measured: one that found everything on record judges it anew. What
+//! it ran on says nothing of the numbers, so that a run's machine is that of the sessions that measured.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -70,6 +71,10 @@ pub struct RunData {
     pub folder: PathBuf,
     /// The sessions, oldest first; never empty.
     pub runs: Vec<Run>,
+    /// For each session, its end; `None` where it was cut off.
+    pub ends: Vec<Option<Finished>>,
+    /// The sessions that a build, a search or a measurement of a store is kept of, as positions in `runs`.
+    pub measured: BTreeSet<usize>,
     /// The data set; `None` when the run stopped before it was ready.
     pub dataset: Option<Dataset>,
     /// Every build, also when a later session built the same trial again.
@@ -84,11 +89,13 @@ pub struct RunData {
     pub rejected: Vec<Rejected>,
     /// The newest profile of each trial, kind and stage.
     pub profiles: Vec<Profile>,
-    /// The disk and the data sets of the newest session about stores; `None` in a run about indexes.
+    /// The disk and the data sets of the newest session that measured stores; `None` in a run about indexes.
     pub storage: Option<StorageHead>,
     /// Every measurement of a store, each key once.
     pub stored: Vec<Stored>,
-    /// The newest end of a session; `None` when the last session was cut off.
+    /// For each measurement of a store, the session that took it, as a position in `runs`.
+    pub stored_sessions: Vec<usize>,
+    /// The end of the newest session, with what was judged last; `None` when that session was cut off.
     pub finished: Option<Finished>,
 }
 
@@ -121,15 +128,36 @@ impl RunData {
         self.runs.last().expect("a loaded run has at least one session")
     }
 
-    /// The newest session's environment.
-    pub fn environment(&self) -> &Environment {
-        &self.session().environment
+    fn newest_measuring(&self) -> usize {
+        self.measured.last().copied().unwrap_or(self.runs.len() - 1)
     }
 
-    /// Sessions whose environment is not the newest one's: their numbers are not comparable without care.
+    /// The newest session that measured something; the newest of all where none did.
+    pub fn measuring(&self) -> &Run {
+        &self.runs[self.newest_measuring()]
+    }
+
+    /// The environment of [`RunData::measuring`].
+    pub fn environment(&self) -> &Environment {
+        &self.measuring().environment
+    }
+
+    /// The end of [`RunData::measuring`]; `None` where it was cut off.
+    pub fn end(&self) -> Option<&Finished> {
+        self.ends.get(self.newest_measuring())?.as_ref()
+    }
+
+    /// The end of the newest session where it measured nothing, and so only judged what was on record.
+    pub fn judged(&self) -> Option<&Finished> {
+        self.finished.as_ref().filter(|_| self.newest_measuring() + 1 < self.runs.len())
+    }
+
+    /// Sessions that measured in another environment than the newest that did: their numbers are not comparable without
+    /// care.
     pub fn foreign_sessions(&self) -> impl Iterator<Item = &Run> {
         let id = &self.environment().id;
-        self.runs.iter().filter(move |run| run.environment.id != *id)
+        let measured = self.measured.iter().filter_map(move |session| self.runs.get(*session));
+        measured.filter(move |run| run.environment.id != *id)
     }
 
     /// The build that search number `search` ran on.
@@ -140,6 +168,11 @@ impl RunData {
     /// The session that measured search number `search`.
     pub fn session_of(&self, search: usize) -> &Run {
         &self.runs[self.origins[search].session]
+    }
+
+    /// The session that took measurement number `stored` of a store.
+    pub fn session_of_stored(&self, stored: usize) -> &Run {
+        &self.runs[self.stored_sessions[stored]]
     }
 
     /// Index names in the order in which the run first mentions them.
@@ -168,6 +201,8 @@ struct Merge {
     run: RunData,
     keys: HashSet<String>,
     newest_build: BTreeMap<String, usize>,
+    /// What the newest session says of its disk, until it measures something there.
+    head: Option<StorageHead>,
 }
 
 impl Merge {
@@ -175,6 +210,8 @@ impl Merge {
         let run = RunData {
             folder: folder.to_owned(),
             runs: Vec::new(),
+            ends: Vec::new(),
+            measured: BTreeSet::new(),
             dataset: None,
             builds: Vec::new(),
             searches: Vec::new(),
@@ -184,12 +221,19 @@ impl Merge {
             profiles: Vec::new(),
             storage: None,
             stored: Vec::new(),
+            stored_sessions: Vec::new(),
             finished: None,
         };
-        Self { run, keys: HashSet::new(), newest_build: BTreeMap::new() }
+        Self { run, keys: HashSet::new(), newest_build: BTreeMap::new(), head: None }
+    }
+
+    /// Position of the newest session.
+    fn newest(&self) -> usize {
+        self.run.runs.len().saturating_sub(1)
     }
 
     fn add(&mut self, event: Event, path: &Path) -> Result<(), LoadError> {
+        let newest = self.newest();
         let run = &mut self.run;
         match event {
             Event::Run(session) => self.add_session(session, path)?,
@@ -201,25 +245,16 @@ impl Merge {
                 run.dataset = Some(dataset);
             }
             Event::Rejected(rejected) => {
-                if !run.rejected.contains(&rejected) {
-                    run.rejected.push(rejected);
-                }
+                run.rejected.retain(|old| !replaces(&rejected, old));
+                run.rejected.push(rejected);
             }
             Event::Build(build) => {
                 run.failures.retain(|old| old.trial != build.trial || !old.is_of_build());
                 self.newest_build.insert(build.trial.clone(), run.builds.len());
+                run.measured.insert(newest);
                 run.builds.push(build);
             }
-            Event::Search(search) => {
-                if self.keys.insert(search.key.clone()) {
-                    // It was built, then, whatever befell an attempt before.
-                    let built = |old: &Failure| old.trial == search.trial && old.is_of_build();
-                    run.failures.retain(|old| old.key.as_ref() != Some(&search.key) && !built(old));
-                    let build = self.newest_build.get(&search.trial).copied();
-                    run.origins.push(Origin { session: run.runs.len().saturating_sub(1), build });
-                    run.searches.push(search);
-                }
-            }
+            Event::Search(search) => self.add_search(search),
             Event::Failure(failure) => {
                 run.failures.retain(|old| {
                     (&old.trial, &old.key, &old.index, &old.params, &old.stage)
@@ -235,15 +270,15 @@ impl Merge {
                 });
                 run.profiles.push(profile);
             }
-            Event::Storage(head) => run.storage = Some(head),
-            Event::Stored(stored) => {
-                if self.keys.insert(stored.key.clone()) {
-                    let repeat = format!("repeat {}", stored.repeat + 1);
-                    run.failures.retain(|old| old.trial != stored.trial || old.stage != repeat);
-                    run.stored.push(stored);
+            Event::Storage(head) if run.stored.is_empty() => run.storage = Some(head),
+            Event::Storage(head) => self.head = Some(head),
+            Event::Stored(stored) => self.add_stored(stored),
+            Event::Finished(finished) => {
+                if let Some(end) = run.ends.last_mut() {
+                    *end = Some(finished.clone());
                 }
+                run.finished = Some(finished);
             }
-            Event::Finished(finished) => run.finished = Some(finished),
         }
         Ok(())
     }
@@ -253,9 +288,49 @@ impl Merge {
             same(path, session.session, "plan", &before.spec_hash, &session.spec_hash)?;
         }
         self.run.runs.push(session);
+        self.run.ends.push(None);
         self.run.finished = None;
         Ok(())
     }
+
+    fn add_search(&mut self, search: Search) {
+        if !self.keys.insert(search.key.clone()) {
+            return;
+        }
+        let session = self.newest();
+        let run = &mut self.run;
+        // It was built, then, whatever befell an attempt before.
+        let built = |old: &Failure| old.trial == search.trial && old.is_of_build();
+        run.failures.retain(|old| old.key.as_ref() != Some(&search.key) && !built(old));
+        let build = self.newest_build.get(&search.trial).copied();
+        run.origins.push(Origin { session, build });
+        run.measured.insert(session);
+        run.searches.push(search);
+    }
+
+    fn add_stored(&mut self, stored: Stored) {
+        if !self.keys.insert(stored.key.clone()) {
+            return;
+        }
+        let session = self.newest();
+        let run = &mut self.run;
+        let repeat = format!("repeat {}", stored.repeat + 1);
+        run.failures.retain(|old| old.trial != stored.trial || old.stage != repeat);
+        if let Some(head) = self.head.take() {
+            run.storage = Some(head);
+        }
+        run.stored_sessions.push(session);
+        run.measured.insert(session);
+        run.stored.push(stored);
+    }
+}
+
+/// Whether a newer rejection takes the place of an older one: a rule in other words excludes the same point, or one of
+/// the two excludes all of its build.
+fn replaces(new: &Rejected, old: &Rejected) -> bool {
+    let whole_build = new.search.is_none() || old.search.is_none();
+    (&new.index, &new.params) == (&old.index, &old.params)
+        && (whole_build || (&new.search, new.k) == (&old.search, old.k))
 }
 
 fn same(path: &Path, session: u32, what: &'static str, expected: &str, found: &str) -> Result<(), LoadError> {

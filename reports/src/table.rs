@@ -157,11 +157,11 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The session that measured it; for a failure the newest, which met it last.
+    /// The session that measured it; for a failure the newest that measured: one that only judged meets nothing.
     fn session(&self) -> &'a Run {
         match self {
             Self::Measured { run, number, .. } => run.session_of(*number),
-            Self::Failed { run, .. } => run.session(),
+            Self::Failed { run, .. } => run.measuring(),
         }
     }
 

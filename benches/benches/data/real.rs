@@ -18,7 +18,7 @@ impl Real {
     }
 
     fn open(path: &str) -> Self {
-        let file = Container::open(path, FileKind::new("NL-DATA"), 1..=1, Verify::Header).unwrap();
+        let file = Container::open(path, FileKind::new("NL-DATA"), 1..=2, Verify::Header).unwrap();
         let meta: serde_json::Value = serde_json::from_slice(file.bytes(SectionId::new("meta")).unwrap()).unwrap();
         let fingerprint = &meta["fingerprint"];
         Self {

@@ -105,24 +105,26 @@ fn read_queries(
         return Err(PrepareError::Shape { path, matrix, expected, found: queries.dim().to_string() });
     }
     let test = queries.read_all_f32()?;
-    check_finite(&*queries, Vectors::new(&test, queries.dim()))?;
+    check_finite(&*queries, 0, Vectors::new(&test, queries.dim()))?;
     Ok(test)
 }
 
-pub(crate) fn check_finite(matrix: &dyn RowReader, rows: Vectors<'_, f32>) -> Result<(), PrepareError> {
+/// Refuses NaN and infinities in `rows`, whose first is row `first` of the matrix.
+pub(crate) fn check_finite(matrix: &dyn RowReader, first: usize, rows: Vectors<'_, f32>) -> Result<(), PrepareError> {
     match first_non_finite(rows) {
         None => Ok(()),
         Some(found) => Err(PrepareError::NonFinite {
             path: matrix.path().to_path_buf(),
             matrix: matrix.name().to_owned(),
-            row: found.row,
+            row: first + found.row,
             column: found.column,
             value: found.value,
         }),
     }
 }
 
-/// `counts` are the rows of queries and base.
+/// `counts` are the rows of queries and base. Ids are read and checked block by block: a header may promise rows that
+/// do not come.
 fn read_truth(
     mut neighbors: Box<dyn RowReader>,
     distances: Option<Box<dyn RowReader>>,
@@ -142,9 +144,13 @@ fn read_truth(
     if k > n {
         return Err(shape(&*neighbors, format!("at most {n} columns, the number of base vectors")));
     }
-    let mut ids = Vec::new();
-    neighbors.read_i64(0..rows, &mut ids)?;
-    check_ids(&*neighbors, &ids, n)?;
+    let (mut ids, mut block) = (Vec::new(), Vec::new());
+    for range in neighbors.blocks() {
+        let first = range.start;
+        neighbors.read_i64(range, &mut block)?;
+        check_ids(&*neighbors, first, &block, n)?;
+        ids.extend(block.iter().map(|&id| id as i32));
+    }
     let distances = match distances {
         None => None,
         Some(mut distances) => {
@@ -152,21 +158,20 @@ fn read_truth(
                 return Err(shape(&*distances, format!("{rows} x {k} like `{}`", neighbors.name())));
             }
             let values = distances.read_all_f32()?;
-            check_finite(&*distances, Vectors::new(&values, k))?;
+            check_finite(&*distances, 0, Vectors::new(&values, k))?;
             Some(values)
         }
     };
-    let ids = ids.into_iter().map(|id| id as i32).collect();
     Ok(InputTruth { path: neighbors.path().to_path_buf(), k, ids, distances })
 }
 
-/// Every id is a row of the base, and none stands twice in a row.
-fn check_ids(neighbors: &dyn RowReader, ids: &[i64], n: usize) -> Result<(), PrepareError> {
+/// Every id is a row of the base, and none stands twice in a row. The first of `ids` is of row `first`.
+fn check_ids(neighbors: &dyn RowReader, first: usize, ids: &[i64], n: usize) -> Result<(), PrepareError> {
     let k = neighbors.dim();
     let error = |row: usize, column: usize, expected: String, found: i64| PrepareError::Neighbor {
         path: neighbors.path().to_path_buf(),
         matrix: neighbors.name().to_owned(),
-        row,
+        row: first + row,
         column,
         expected,
         found,
@@ -185,4 +190,61 @@ fn check_ids(neighbors: &dyn RowReader, ids: &[i64], n: usize) -> Result<(), Pre
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use super::*;
+    use crate::source::{Element, ReadError};
+
+    const K: usize = 1024;
+
+    /// Ids that count up to row `bad`, and are all 0 from there on, as what was promised and never written is.
+    struct Promised {
+        path: PathBuf,
+        name: String,
+        rows: usize,
+        bad: usize,
+        read: Rc<Cell<usize>>,
+    }
+
+    impl RowReader for Promised {
+        fn path(&self) -> &Path {
+            &self.path
+        }
+        fn name(&self) -> &str {
+            &self.name
+        }
+        fn rows(&self) -> usize {
+            self.rows
+        }
+        fn dim(&self) -> usize {
+            K
+        }
+        fn element(&self) -> Element {
+            Element::I32
+        }
+        fn read_bytes(&mut self, first: usize, out: &mut [u8]) -> Result<(), ReadError> {
+            for (row, ids) in (first..).zip(out.as_chunks_mut::<{ K * 4 }>().0) {
+                for (column, id) in (0i32..).zip(ids.as_chunks_mut::<4>().0) {
+                    let found = if row < self.bad { column } else { 0 };
+                    *id = found.to_le_bytes();
+                }
+            }
+            self.read.set(first + out.len() / (K * 4));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn neighbours_are_refused_before_all_that_are_promised_are_read() {
+        let (rows, bad, read) = (1 << 20, 3000, Rc::new(Cell::new(0)));
+        let ids = Promised { path: "set.hdf5".into(), name: "neighbors".into(), rows, bad, read: Rc::clone(&read) };
+        let refused = read_truth(Box::new(ids), None, (rows, K)).err().unwrap().to_string();
+        let expected = "set.hdf5: `neighbors` row 3000, column 1023: expected each base vector once, found 0";
+        assert_eq!(refused, expected);
+        assert!((bad..rows / 100).contains(&read.get()), "{} rows were read", read.get());
+    }
 }

@@ -134,8 +134,9 @@ impl<'a> StoredTruth<'a> {
 
     /// Checks the stored distances, then returns the stored neighbours ordered by their exact distances.
     ///
-    /// `exact` are sampled queries with the nearness of their true neighbours (as [`crate::truth::Nearest`] gives it).
-    pub(crate) fn finish(self, exact: &[(usize, Vec<(f64, u32)>)]) -> Result<Truth, TruthFlaw> {
+    /// `exact` are sampled queries with the nearness of their true neighbours (as [`crate::truth::Nearest`] gives it),
+    /// `norm_max` is the largest norm of a base row.
+    pub(crate) fn finish(self, exact: &[(usize, Vec<(f64, u32)>)], norm_max: f64) -> Result<Truth, TruthFlaw> {
         self.check_distances()?;
         let k = self.k;
         let mut ordered: Vec<(f64, u32)> =
@@ -143,7 +144,7 @@ impl<'a> StoredTruth<'a> {
         ordered.par_chunks_mut(k).for_each(|row| row.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))));
         for (query, truth) in exact {
             let stored = &ordered[query * k..(query + 1) * k];
-            self.check_nearer(*query, stored, truth)?;
+            self.check_nearer(*query, stored, truth, norm_max)?;
         }
         Ok(Truth {
             k,
@@ -189,11 +190,20 @@ impl<'a> StoredTruth<'a> {
 
     /// Whether the true neighbours of a query are nearer than the stored ones. Both are computed exactly here; what a writer may have
     /// exchanged are neighbours whose distances `f32` can not tell apart.
-    fn check_nearer(&self, query: usize, stored: &[(f64, u32)], truth: &[(f64, u32)]) -> Result<(), TruthFlaw> {
+    fn check_nearer(
+        &self,
+        query: usize,
+        stored: &[(f64, u32)],
+        truth: &[(f64, u32)],
+        norm_max: f64,
+    ) -> Result<(), TruthFlaw> {
         let norms = self.pairs[query * self.k..][..self.k].iter().map(|pair| pair.row_norm);
         let scale = match self.metric {
             Metric::Cosine => 1.0,
-            Metric::L2 | Metric::InnerProduct => self.query_norms[query].powi(2) + norms.fold(0.0, f64::max).powi(2),
+            Metric::L2 => self.query_norms[query].powi(2) + norms.fold(0.0, f64::max).powi(2),
+            // Two products are compared, and each rounds by a share of both its norms. A row that is missing may be longer
+            // than every stored one.
+            Metric::InnerProduct => 2.0 * self.query_norms[query] * norm_max,
         };
         for (column, (s, t)) in stored.iter().zip(truth).enumerate() {
             if s.0 - t.0 > CANCELLATION * scale {

@@ -103,18 +103,18 @@ impl Job<'_> {
         pass.run(&mut *self.input.train, n, workers, sink)?;
         let Pass { stats, mut hash, sample, nearest, stored } = pass;
         hash.update(&self.input.test);
+        let stats = workers.0.install(|| stats.finish());
         let truth = match stored {
             Some(stored) => {
                 let k = plan.k();
                 let exact = nearest.finish_exact();
                 let exact: Vec<_> = checked.iter().copied().zip(exact.chunks_exact(k).map(<[_]>::to_vec)).collect();
                 let path = plan.path().unwrap_or(&self.input.path).to_path_buf();
-                let finished = workers.0.install(|| stored.finish(&exact));
+                let finished = workers.0.install(|| stored.finish(&exact, stats.norm_max));
                 finished.map_err(|flaw| PrepareError::Truth { path, flaw: flaw.in_file(&used) })?
             }
             None => nearest.finish(),
         };
-        let stats = workers.0.install(|| stats.finish());
         let fingerprint = Fingerprint {
             name: resolved.name.clone(),
             source: resolved.source.clone(),

@@ -139,12 +139,34 @@ fn a_metric_that_the_file_contradicts_is_refused() {
 #[test]
 fn ids_that_floats_do_not_hold_are_refused() {
     let place = Workplace::new();
-    let ids: Vec<i64> = vec![0, 1, 2, 16_777_217, 5, 4];
-    Set { neighbors: Some(ids), ..Set::line() }.write(&place.path("set.hdf5"));
     let options = ConvertOptions { matrix: Some(Matrix::Neighbors), ..ConvertOptions::default() };
-    let message = to(&place, "set.hdf5", "a.fbin", &options);
-    let expected = "row 1, column 1: expected a number that a float of 32 bits holds, found 16777217";
-    assert!(message.contains(expected), "{message}");
+    // The largest rounds to 2^63, which saturates to the largest.
+    for id in [16_777_217, i64::MAX] {
+        Set { neighbors: Some(vec![0, 1, 2, id, 5, 4]), ..Set::line() }.write(&place.path("set.hdf5"));
+        let message = to(&place, "set.hdf5", "a.fbin", &options);
+        let expected = format!("row 1, column 1: expected a number that a float of 32 bits holds, found {id}");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_number_beyond_f32_is_named_by_its_row_in_the_whole_matrix() {
+    use std::os::unix::fs::FileExt;
+    // Rows so long that a block has four of them; what is not written reads as zeros.
+    let (rows, d, place) = (6, 1 << 19, Workplace::new());
+    let text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, {d}), }}\n");
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    header.extend_from_slice(text.as_bytes());
+    let file = std::fs::File::create(place.path("long.npy")).unwrap();
+    file.set_len((header.len() + rows * d * 8) as u64).unwrap();
+    file.write_all_at(&header, 0).unwrap();
+    file.write_all_at(&1e300f64.to_le_bytes(), (header.len() + (5 * d + 7) * 8) as u64).unwrap();
+    let options = ConvertOptions { metric: Some(Metric::L2), ..ConvertOptions::default() };
+    for name in ["a.fbin", "a.hdf5"] {
+        let message = to(&place, "long.npy", name, &options);
+        assert!(message.contains("`array` row 5, column 7: expected a finite number, found inf"), "{name}: {message}");
+    }
 }
 
 #[test]
@@ -166,6 +188,12 @@ fn queries_of_their_own_are_taken_before_those_beside_the_base_vectors() {
     let test = ConvertOptions { matrix: Some(Matrix::Test), ..ConvertOptions::default() };
     convert(&source, &place.path("q.npy"), &test, &place.cache, &()).unwrap();
     assert_eq!(vectors(&place, "q.npy"), [1.0, 4.0]);
+    // What lies beside the base vectors is of the queries there.
+    for (matrix, name) in [(Matrix::Neighbors, "n.ivecs"), (Matrix::Distances, "d.fbin")] {
+        let options = ConvertOptions { matrix: Some(matrix), ..ConvertOptions::default() };
+        let message = convert(&source, &place.path(name), &options, &place.cache, &()).unwrap_err().to_string();
+        assert!(message.contains(&format!("expected {matrix}, found no such matrix")), "{message}");
+    }
 }
 
 #[test]

@@ -188,6 +188,51 @@ fn inner_product_truth_may_be_written_with_either_sign() {
 }
 
 #[test]
+fn a_row_that_inner_product_truth_lacks_may_be_longer_than_every_stored_one() {
+    let of = |product: f32| Set {
+        d: 2,
+        train: vec![1.0, 0.0, product, 1000.0],
+        test_d: 2,
+        test: vec![1.0, 0.0],
+        k: 1,
+        neighbors: Some(vec![0]),
+        distances: None,
+        distance: Some("ip"),
+    };
+    let place = Workplace::new();
+    // Products of a vector so long round by more than the two differ.
+    of(1.0001).write(&place.path("set.hdf5"));
+    let prepared = place.prepare("set.hdf5", &PrepareOptions { truth_k: 1, ..small() }).unwrap();
+    assert_eq!(prepared.neighbors().as_slice(), [0]);
+    let message = of(1.1).refused();
+    assert!(message.contains("`neighbors` row 0, column 0") && message.contains("base vector 1"), "{message}");
+}
+
+#[test]
+fn a_set_of_the_version_before_can_still_be_opened() {
+    use nearlab_datasets::prepared::{FORMAT_VERSION, KIND};
+    use nearlab_storage::{Container, ContainerWriter, Verify};
+    let place = Workplace::new();
+    Set::line().write(&place.path("set.hdf5"));
+    let new = place.prepare("set.hdf5", &small()).unwrap().path().to_path_buf();
+    let new = Container::open(&new, KIND, FORMAT_VERSION..=FORMAT_VERSION, Verify::Sections).unwrap();
+    let of_version = |version: u32| {
+        let path = place.path(&format!("version-{version}"));
+        let mut writer = ContainerWriter::create(&path, KIND, version).unwrap();
+        for section in new.sections() {
+            writer.section(section.id, new.bytes(section.id).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        Prepared::open(&path)
+    };
+    let old = of_version(1).unwrap();
+    old.verify().unwrap();
+    assert_eq!(old.train().as_slice(), Set::line().train);
+    let message = of_version(FORMAT_VERSION + 1).err().unwrap().to_string();
+    assert!(message.contains(&format!("has version {} of", FORMAT_VERSION + 1)), "{message}");
+}
+
+#[test]
 fn a_changed_file_is_prepared_anew() {
     let place = Workplace::new();
     let mut set = Set::line();

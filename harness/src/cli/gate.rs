@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,7 +14,7 @@ use nearlab_reports::gate::{Cases, Golden, judge};
 
 use super::{BAD_INPUT, NOT_HELD, OK, say, say_line};
 use crate::{
-    gate,
+    environment, gate,
     progress::{Display, Style},
 };
 
@@ -65,10 +66,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(judgement.verdict.exit_code())
 }
 
-/// The kernels are chosen once per process, so the gate is another process.
+/// The kernels are chosen once per process, so the gate is another process, of the same program.
 fn again() -> Result<u8> {
-    let program = env::current_exe().context("cannot find this program")?;
+    let program = environment::program().context("cannot find this program")?;
     let status = Command::new(program)
+        .arg0("nearlab")
         .args(env::args_os().skip(1))
         .env(SIMD, gate::TIER)
         .status()

@@ -54,5 +54,5 @@ pub(super) fn run(arguments: Arguments) -> Result<u8> {
         work: Work::Profile { index: arguments.index },
     };
     let conclusion = go(&spec, &options, &display)?;
-    conclude(&conclusion, &display, &options)
+    conclude(&conclusion, &display, (&options, arguments.file.as_path()))
 }

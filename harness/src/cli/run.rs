@@ -79,7 +79,7 @@ pub(super) fn run(arguments: Arguments) -> Result<u8> {
         (Question::Stores(spec), true) => return print_store_plan(spec, &display),
         (Question::Stores(spec), false) => go_stores(spec, &options, &display)?,
     };
-    conclude(&conclusion, &display, &options)
+    conclude(&conclusion, &display, (&options, arguments.file.as_path()))
 }
 
 fn go_stores(spec: &StoreSpec, options: &Options, display: &Display) -> Result<Conclusion> {
@@ -155,7 +155,7 @@ fn catalogue_facts(spec: &Spec) -> Option<Facts> {
 }
 
 /// Says how it went; the exit status.
-pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Options) -> Result<u8> {
+pub(super) fn conclude(conclusion: &Conclusion, display: &Display, asked: (&Options, &Path)) -> Result<u8> {
     let quiet = display.style() == Style::Json;
     let (measured, planned) = conclusion.measured;
     match &conclusion.end {
@@ -163,7 +163,7 @@ pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Opt
             display.warn(&format!(
                 "interrupted: {measured} of {planned} measured and recorded in {}\ncontinue with: {}",
                 conclusion.folder.display(),
-                continuing(options)
+                continuing(asked)
             ));
             Ok(INTERRUPTED)
         }
@@ -191,16 +191,36 @@ pub(super) fn conclude(conclusion: &Conclusion, display: &Display, options: &Opt
     }
 }
 
-/// The command that goes on with an interrupted run: it finds the run, and tries again what this one was to try again.
-fn continuing(options: &Options) -> String {
-    let mut command = options.command.join(" ");
+/// The command that goes on with what was interrupted: it finds the run, and is to do what this one was to do.
+fn continuing((options, file): (&Options, &Path)) -> String {
+    let (verb, index) = match &options.work {
+        Work::Measure => ("run", None),
+        Work::Profile { index } => ("profile", index.as_deref()),
+    };
+    let mut command = format!("nearlab {verb} {}", quoted(&file.display().to_string()));
+    if let Some(index) = index {
+        let _ = write!(command, " --index {}", quoted(index));
+    }
     if options.runs != Path::new(RUNS) {
-        let _ = write!(command, " --out {}", options.runs.display());
+        let _ = write!(command, " --out {}", quoted(&options.runs.display().to_string()));
     }
     if options.retry_failed {
         command.push_str(" --retry-failed");
     }
+    if !options.report {
+        command.push_str(" --no-report");
+    }
     command
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./,:=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn failures(conclusion: &Conclusion) -> String {
@@ -255,9 +275,24 @@ mod tests {
             work: Work::Measure,
             command: reproduce(Path::new("a.yaml")),
         };
-        assert_eq!(continuing(&options), "nearlab run a.yaml");
-        assert_eq!(continuing(&Options { retry_failed: true, ..options.clone() }), "nearlab run a.yaml --retry-failed");
-        assert_eq!(continuing(&Options { runs: "b".into(), ..options }), "nearlab run a.yaml --out b");
+        let go_on = |options: &Options| continuing((options, Path::new("a.yaml")));
+        assert_eq!(go_on(&options), "nearlab run a.yaml");
+        assert_eq!(go_on(&Options { retry_failed: true, ..options.clone() }), "nearlab run a.yaml --retry-failed");
+        assert_eq!(go_on(&Options { report: false, ..options.clone() }), "nearlab run a.yaml --no-report");
+        assert_eq!(go_on(&Options { runs: "b c".into(), ..options.clone() }), "nearlab run a.yaml --out 'b c'");
+        // Measuring everything is not what a person began who asked for profiles.
+        let work = Work::Profile { index: Some("graph".into()) };
+        assert_eq!(go_on(&Options { work, ..options.clone() }), "nearlab profile a.yaml --index graph");
+        let options = Options { work: Work::Profile { index: None }, report: false, ..options };
+        assert_eq!(continuing((&options, Path::new("my own.yaml"))), "nearlab profile 'my own.yaml' --no-report");
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_for_more() {
+        assert_eq!(quoted("experiments/a-b_1.yaml"), "experiments/a-b_1.yaml");
+        assert_eq!(quoted("größe.yaml"), "größe.yaml");
+        assert_eq!(quoted("it's; $HOME"), r"'it'\''s; $HOME'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

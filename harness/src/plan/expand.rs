@@ -245,6 +245,7 @@ impl Expansion<'_> {
             index: index.name.clone(),
             kind: index.kind,
             worker: index.worker.clone(),
+            worker_version: self.facts.worker_versions.get(&index.name).cloned(),
             build: own_parameters(&said(index, Phase::Build, build)),
             threads: of("threads") as usize,
             seed: of("seed"),

@@ -75,7 +75,7 @@ pub(super) fn trial(trial: &PlannedTrial, facts: &Facts) -> String {
         index: &trial.index,
         kind: trial.kind.as_str(),
         worker: worker.map(|name| name.to_string_lossy().into_owned()),
-        worker_version: facts.worker_versions.get(&trial.index).map(String::as_str),
+        worker_version: trial.worker_version.as_deref(),
         build: &said(&trial.build, (trial.kind, Phase::Build)),
         threads: trial.threads,
         seed: trial.seed,

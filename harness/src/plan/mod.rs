@@ -85,6 +85,8 @@ pub struct PlannedTrial {
     pub kind: Kind,
     /// Worker program, for [`Kind::External`].
     pub worker: Option<PathBuf>,
+    /// What [`Facts::worker_versions`] says of it: what answers later is held to this.
+    pub worker_version: Option<String>,
     /// Build parameters, without `threads` and `seed`.
     pub build: Params,
     /// Build threads.

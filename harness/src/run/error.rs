@@ -58,10 +58,10 @@ pub enum RunError {
     /// Tables or report.
     #[error("cannot write the report: {0}")]
     Report(String),
-    /// A worker's library is not the one that the run has measured with.
+    /// A worker's library is not the one that its index was measured with.
     #[error(
-        "trial {trial} ({index}) was measured with another version before: expected {expected}, found {found}; \
-         figures of two versions do not belong in one run (install {expected} again, or start another run with --new)"
+        "{index} was measured with another version in this run: expected {expected}, found {found} in trial {trial}; \
+         figures of two versions do not belong in one run (go back to {expected}, or start another run with --new)"
     )]
     Library {
         /// The trial.
@@ -72,6 +72,18 @@ pub enum RunError {
         expected: String,
         /// Library now.
         found: String,
+    },
+    /// A worker's files are not those that the run was planned with.
+    #[error(
+        "the worker {} of {index} has changed since the run began (it, or a Python file beside it): put it back and \
+         run the same command to go on; as it is, the same command starts another run",
+        path.display()
+    )]
+    WorkerChanged {
+        /// The index or the store.
+        index: String,
+        /// The program.
+        path: PathBuf,
     },
     /// A rebuilt index is not the one that was measured before.
     #[error(

@@ -182,6 +182,7 @@ mod tests {
             index: "hnsw".into(),
             kind: crate::spec::Kind::Hnsw,
             worker: None,
+            worker_version: None,
             build: std::collections::BTreeMap::default(),
             threads: 1,
             seed: 1,

@@ -11,12 +11,14 @@
 //! ```
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use nearlab_reports::run::{LoadError, RECORDS_FILE, RunData};
+use nearlab_storage::{AtomicFile, WriteError};
 
 /// Names that are tried for runs begun in the same second.
 const TRIES: u32 = 1000;
@@ -34,6 +36,9 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file in it cannot be replaced.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// Its records are damaged.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -62,20 +67,35 @@ impl RunFolder {
     /// the run's lock may do this.
     pub fn keep_question(&self, yaml: &str) -> Result<(), FolderError> {
         let copy = self.path.join("experiment.yaml");
-        fs::write(&copy, yaml).map_err(|source| FolderError::Io { action: "write", path: copy, source })
+        if fs::read(&copy).is_ok_and(|kept| kept == yaml.as_bytes()) {
+            return Ok(());
+        }
+        // Whole or as it was: a full disk must not cost a complete run its question.
+        let mut file = AtomicFile::create(&copy)?;
+        file.write_all(yaml.as_bytes()).map_err(|cause| WriteError::from_io(&copy, cause))?;
+        file.commit().map_err(FolderError::from)
     }
 
     /// The newest run of `experiment` under `runs` whose plan has this hash, and what is recorded there. A run that was
     /// cut off before its first record has nothing to continue and is passed over.
     pub fn latest(runs: &Path, experiment: &str, spec_hash: &str) -> Result<Option<(Self, RunData)>, FolderError> {
         for path in newest_first(&runs.join(experiment))? {
-            match RunData::load(&path) {
-                Ok(run) if run.session().spec_hash == spec_hash => return Ok(Some((Self { path }, run))),
-                Ok(_) | Err(LoadError::NotARun { .. } | LoadError::NoSession { .. }) => {}
-                Err(damaged) => return Err(damaged.into()),
+            let folder = Self { path };
+            if let Some(run) = folder.recorded()?.filter(|run| run.session().spec_hash == spec_hash) {
+                return Ok(Some((folder, run)));
             }
         }
         Ok(None)
+    }
+
+    /// What is recorded of the run; `None` where it was cut off before its first record. Until the run's lock is held, another
+    /// session may be adding to it.
+    pub fn recorded(&self) -> Result<Option<RunData>, FolderError> {
+        match RunData::load(&self.path) {
+            Ok(run) => Ok(Some(run)),
+            Err(LoadError::NotARun { .. } | LoadError::NoSession { .. }) => Ok(None),
+            Err(damaged) => Err(damaged.into()),
+        }
     }
 
     /// Removes what killed workers left half written. Only the session that holds the run's lock may do this.
@@ -205,15 +225,41 @@ mod tests {
     }
 
     #[test]
+    fn a_question_is_replaced_whole_and_only_by_another() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "asked").unwrap();
+        let copy = folder.path().join("experiment.yaml");
+        let kept = |yaml: &str| {
+            folder.keep_question(yaml).unwrap();
+            assert_eq!(fs::read_to_string(&copy).unwrap(), yaml);
+            fs::metadata(&copy).unwrap().ino()
+        };
+        let first = kept("question: why?\n");
+        assert_eq!(kept("question: why?\n"), first);
+        // The old file is there until the new one is.
+        assert_ne!(kept("question: how?\n"), first);
+        // What cannot be replaced is named, and nothing lies beside it.
+        fs::remove_file(&copy).unwrap();
+        fs::create_dir(&copy).unwrap();
+        let error = folder.keep_question("question: why?\n").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.contains("experiment.yaml"), "{error}");
+        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["experiment.yaml", "samples", "trials"]);
+    }
+
+    #[test]
     fn a_run_without_a_record_is_passed_over() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(RunFolder::latest(root.path(), "none", "x").unwrap(), None);
         let folder = RunFolder::create(root.path(), "cut").unwrap();
         assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
+        assert_eq!(folder.recorded().unwrap(), None);
         fs::write(folder.records(), "{\"half").unwrap();
         assert_eq!(RunFolder::latest(root.path(), "cut", "x").unwrap(), None);
         fs::write(folder.records(), "rubbish\n").unwrap();
-        assert!(RunFolder::latest(root.path(), "cut", "x").is_err());
+        assert!(RunFolder::latest(root.path(), "cut", "x").is_err() && folder.recorded().is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, io, path::Path};
 use nearlab_reports::record::{Build, Event, Failure, Outcome, Search};
 
 use super::{
-    KnownBuild, RunError,
+    Answer, RunError, read_answer, same_worker,
     session::{Session, program, trial_failure},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     protocol::{self, PROTOCOL, ProfileRequest, SearchRequest, Searched},
     recall::RecallError,
     spec::Kind,
-    trial::{BuiltWorker, Ended, Launch, Step, Trouble, Worker},
+    trial::{BuiltWorker, Ended, Launch, Library, Step, Trouble, Worker},
 };
 
 /// A worker whose index is ready.
@@ -67,7 +67,14 @@ impl<'a> Session<'a> {
             Ok(worker) => worker,
             Err(trouble) => return Ok(Err(trouble.into())),
         };
-        let built = worker.built(&mut |step: Step| self.display.step(&step.stage, step.done, step.total));
+        let said = worker.hello();
+        same_worker(&trial.index, trial.worker.as_deref(), trial.worker_version.as_deref())?;
+        let library = match said {
+            Ok(library) => library,
+            Err(ended) => return Ok(Err(ended)),
+        };
+        self.check_library(trial, &library)?;
+        let built = worker.built(library, &mut |step: Step| self.display.step(&step.stage, step.done, step.total));
         Ok(built.map(|built| (worker, built)))
     }
 
@@ -113,22 +120,35 @@ impl<'a> Session<'a> {
         Ok(Some(std::path::absolute(&path).map_err(RunError::file("find", &path))?))
     }
 
-    /// Records a build unless an earlier session did; then the two must be the same index, by the same library.
+    /// Refuses a library that is not the one which its index was measured with, in whichever trial: a curve is of one.
+    fn check_library(&self, trial: &PlannedTrial, found: &Library) -> Result<(), RunError> {
+        match self.state.library(&trial.index) {
+            Some(expected) if expected != found => Err(RunError::Library {
+                trial: trial.hash.clone(),
+                index: trial.index.clone(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records a build unless an earlier session did; then the two must be the same index.
     fn record_build(&mut self, trial: &PlannedTrial, worker: &BuiltWorker) -> Result<(), RunError> {
         let built = &worker.built;
-        if let Some(known) = self.state.build(&trial.hash) {
-            return same_build(trial, known, worker);
+        if self.state.is_built(&trial.hash) {
+            return same_digest(trial, self.state.digest(&trial.hash), built.digest.as_deref());
         }
         let stages = built.stages;
-        self.journal.record(&Event::Build(Build {
+        let build = Build {
             trial: trial.hash.clone(),
             index: trial.index.clone(),
             kind: trial.kind.as_str().to_owned(),
             params: trial.build.clone(),
             threads: trial.threads as u64,
             seed: trial.seed,
-            library: worker.library.clone(),
-            simd_tier: worker.simd_tier.clone(),
+            library: worker.library.name.clone(),
+            simd_tier: worker.library.simd_tier.clone(),
             build_seconds: stages.train + stages.construct + stages.optimise,
             stages,
             cpu_seconds: built.cpu_seconds,
@@ -138,9 +158,9 @@ impl<'a> Session<'a> {
             memory: built.memory.clone(),
             digest: built.digest.clone(),
             counters: built.counters,
-        }))?;
-        let known = KnownBuild { digest: built.digest.clone(), library: worker.library.clone() };
-        self.state.note_build(&trial.hash, known);
+        };
+        self.state.note_build(&build);
+        self.journal.record(&Event::Build(build))?;
         Ok(())
     }
 
@@ -296,16 +316,14 @@ impl<'a> Session<'a> {
 }
 
 /// Holds a build to the recorded one of the same trial: what is measured on the two stands side by side.
-fn same_build(trial: &PlannedTrial, known: &KnownBuild, worker: &BuiltWorker) -> Result<(), RunError> {
-    let (hash, index) = (trial.hash.clone(), trial.index.clone());
-    if known.library != worker.library {
-        let (expected, found) = (known.library.clone(), worker.library.clone());
-        return Err(RunError::Library { trial: hash, index, expected, found });
-    }
-    match (&known.digest, &worker.built.digest) {
-        (Some(expected), Some(found)) if trial.kind != Kind::External && expected != found => {
-            Err(RunError::Digest { trial: hash, index, expected: expected.clone(), found: found.clone() })
-        }
+fn same_digest(trial: &PlannedTrial, expected: Option<&str>, found: Option<&str>) -> Result<(), RunError> {
+    match (expected, found) {
+        (Some(expected), Some(found)) if trial.kind != Kind::External && expected != found => Err(RunError::Digest {
+            trial: trial.hash.clone(),
+            index: trial.index.clone(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -315,17 +333,12 @@ fn same_build(trial: &PlannedTrial, known: &KnownBuild, worker: &BuiltWorker) ->
 fn read<T: bytemuck::Pod>(path: &Path, count: usize) -> Result<Result<Vec<T>, Trouble>, RunError> {
     let broke =
         |what: String| Ok(Err(Trouble::new(Outcome::Protocol, format!("the worker broke the protocol: {what}"))));
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return broke(format!("it did not write {}", path.display()));
-        }
-        Err(error) => return Err(RunError::file("read", path)(error)),
+    let expected = (count * size_of::<T>()) as u64;
+    let bytes = match read_answer(path, |size| size == expected).map_err(RunError::file("read", path))? {
+        Answer::Bytes(bytes) => bytes,
+        Answer::Absent => return broke(format!("it did not write {}", path.display())),
+        Answer::Size(size) => return broke(format!("{} has {size} bytes, expected {expected}", path.display())),
     };
-    let expected = count * size_of::<T>();
-    if bytes.len() != expected {
-        return broke(format!("{} has {} bytes, expected {expected}", path.display(), bytes.len()));
-    }
     fs::File::open(path).and_then(|file| file.sync_data()).map_err(RunError::file("sync", path))?;
     let mut elements = vec![T::zeroed(); count];
     bytemuck::cast_slice_mut(&mut elements).copy_from_slice(&bytes);

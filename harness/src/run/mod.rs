@@ -13,6 +13,7 @@
 pub mod folder;
 pub mod interrupt;
 
+mod answer;
 mod error;
 mod finish;
 mod journal;
@@ -24,6 +25,7 @@ mod state;
 
 use std::path::PathBuf;
 
+pub(crate) use answer::{Answer, read_answer};
 pub use error::RunError;
 pub use finish::render;
 pub(crate) use finish::render_tables;
@@ -32,8 +34,9 @@ use nearlab_reports::{
     record::{Expectation, ExpectationOutcome, Failure},
     run::RunData,
 };
+pub(crate) use prepare::same_worker;
 pub use prepare::{Prepared, code_facts, prepare};
-pub use state::{KnownBuild, State};
+pub use state::State;
 
 use self::{
     folder::RunFolder,
@@ -137,11 +140,11 @@ pub fn run(
             return conclude(folder, plan, end);
         }
     }
-    let (folder, recorded) = match earlier {
-        Some((folder, recorded)) => (folder, Some(recorded)),
-        None => (RunFolder::create(&options.runs, &spec.name)?, None),
+    let folder = match earlier {
+        Some((folder, _)) => folder,
+        None => RunFolder::create(&options.runs, &spec.name)?,
     };
-    let mut session = Session::open(Subject { spec, plan, data }, options, (&folder, recorded), display)?;
+    let mut session = Session::open(Subject { spec, plan, data }, options, &folder, display)?;
     let interrupted = session.measure_and_profile()?;
     let end = if interrupted {
         End::Interrupted

@@ -1,6 +1,6 @@
 //! From an experiment to data that can be measured on, and the facts that a plan needs about it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use nearlab_datasets::{Cache, Files, FilterOptions, PrepareOptions, PreparedFilter, Source, filters};
 use nearlab_reports::record;
@@ -77,14 +77,13 @@ impl Prepared {
 
     /// What a plan needs to know.
     pub fn facts(&self, spec: &Spec) -> Facts {
-        // Neighbours that were corrected ask another question of the same vectors.
-        let truth = xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(self.data.neighbors().as_slice()));
+        let truth = truth_hash(&self.data);
         Facts {
             n: Some(self.record.n),
             d: Some(self.record.d),
             queries: Some(self.record.queries),
             dataset_fingerprint: Some(format!(
-                "{} {} {} {truth:016x} {:?}",
+                "{} {} {} {truth} {:?}",
                 self.record.sha256, self.record.metric, self.record.truth_k, spec.dataset.queries
             )),
             ..code_facts(spec)
@@ -183,7 +182,13 @@ fn describe(data: &nearlab_datasets::Prepared) -> record::Dataset {
         relative_contrast: print.relative_contrast,
         truth_checked: print.truth_checked,
         split: None,
+        truth: Some(truth_hash(data)),
     }
+}
+
+/// Neighbours that were corrected ask another question of the same vectors.
+fn truth_hash(data: &nearlab_datasets::Prepared) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(data.neighbors().as_slice())))
 }
 
 /// What is known without data: the versions of the code and of each external worker.
@@ -194,4 +199,37 @@ pub fn code_facts(spec: &Spec) -> Facts {
         .filter_map(|index| Some((index.name.clone(), worker_version(index.worker.as_deref()?)?)))
         .collect();
     Facts { code_version: environment::code_version(), worker_versions, ..Facts::default() }
+}
+
+/// Holds the files of an index's or a store's worker to those that the plan knows: what others measured would be recorded under
+/// their hash. To be asked once the worker has spoken, for then it has read them.
+pub(crate) fn same_worker(index: &str, worker: Option<&Path>, planned: Option<&str>) -> Result<(), RunError> {
+    match worker {
+        Some(path) if worker_version(path).as_deref() != planned => {
+            Err(RunError::WorkerChanged { index: index.to_owned(), path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_held_to_the_files_that_were_planned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer.py");
+        std::fs::write(&path, "a").unwrap();
+        let planned = worker_version(&path);
+        let same = || same_worker("peer", Some(path.as_path()), planned.as_deref());
+        assert!(same().is_ok() && same_worker("ours", None, None).is_ok());
+        std::fs::write(&path, "b").unwrap();
+        let message = same().unwrap_err().to_string();
+        assert!(message.contains("peer.py of peer has changed since the run began"), "{message}");
+        std::fs::write(&path, "a").unwrap();
+        assert!(same().is_ok());
+        // One that was not there when the plan was made.
+        assert!(same_worker("peer", Some(path.as_path()), None).is_err());
+    }
 }

@@ -56,11 +56,13 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         Subject { spec, plan, data }: Subject<'a>,
         options: &'a Options,
-        (folder, recorded): (&'a RunFolder, Option<RunData>),
+        folder: &'a RunFolder,
         display: &'a Display,
     ) -> Result<Self, RunError> {
         let cores = environment::cores_allowed();
         let journal = Journal::open(&folder.records(), display)?;
+        // Read once the lock is held: another session may have added to it since the run was found.
+        let recorded = folder.recorded()?;
         folder.keep_question(&spec.yaml)?;
         folder.sweep()?;
         let set = &data.data;
@@ -106,7 +108,8 @@ impl<'a> Session<'a> {
             environment: environment::describe(),
         }))?;
         self.journal.record(&Event::Dataset(self.data.record.clone()))?;
-        let new_rejections = |rejected: &Rejected| !recorded.is_some_and(|run| run.rejected.contains(rejected));
+        // Where a rule has other words now, its points are recorded again: of one point the newest rejection counts.
+        let is_recorded = |rejected: &Rejected| recorded.is_some_and(|run| run.rejected.contains(rejected));
         for rejected in self.plan.rejected.iter().map(|point| Rejected {
             index: point.index.clone(),
             params: point.params.clone(),
@@ -114,7 +117,7 @@ impl<'a> Session<'a> {
             k: point.k.map(|k| k as u64),
             rule: point.rule.clone(),
         }) {
-            if new_rejections(&rejected) {
+            if !is_recorded(&rejected) {
                 self.journal.record(&Event::Rejected(rejected))?;
             }
         }

@@ -7,32 +7,22 @@ use nearlab_reports::{
     run::RunData,
 };
 
-use crate::plan::{Plan, PlannedTrial};
+use crate::{
+    plan::{Plan, PlannedTrial},
+    trial::Library,
+};
 
 /// Kinds of profile.
 const PROFILES: [&str; 2] = ["cpu", "heap"];
-
-/// What a trial that is built again has to have in common with its recorded build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownBuild {
-    /// Digest of what was built, where the index has one.
-    pub digest: Option<String>,
-    /// Library and version that built it.
-    pub library: String,
-}
-
-impl KnownBuild {
-    fn of(build: &Build) -> Self {
-        Self { digest: build.digest.clone(), library: build.library.clone() }
-    }
-}
 
 /// What earlier sessions, and this one so far, have done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     measured: HashSet<String>,
-    /// Trials built and recorded.
-    builds: HashMap<String, KnownBuild>,
+    /// By trial built and recorded: digest of what was built, where the index has one.
+    digests: HashMap<String, Option<String>>,
+    /// By index: what its first recorded build was made by. A curve has points of several trials, so it is held to one.
+    libraries: HashMap<String, Library>,
     failed_trials: HashSet<String>,
     failed_searches: HashSet<String>,
     /// (trial, kind) of profiles taken.
@@ -46,10 +36,10 @@ impl State {
     pub fn of(run: &RunData, retry_failed: bool) -> Self {
         let mut state = Self {
             measured: run.searches.iter().map(|search| search.key.clone()).collect(),
-            builds: run.builds.iter().map(|build| (build.trial.clone(), KnownBuild::of(build))).collect(),
             profiled: run.profiles.iter().map(|profile| (profile.trial.clone(), profile.kind.clone())).collect(),
             ..Self::default()
         };
+        run.builds.iter().for_each(|build| state.note_build(build));
         // What a library does not have is not mended: asking again would build its index for nothing.
         let stays = |failure: &&Failure| !retry_failed || failure.outcome == Outcome::Unsupported;
         run.failures.iter().filter(stays).for_each(|failure| state.note_failure(failure));
@@ -76,9 +66,19 @@ impl State {
         self.measured.len()
     }
 
-    /// The recorded build of a trial.
-    pub fn build(&self, trial: &str) -> Option<&KnownBuild> {
-        self.builds.get(trial)
+    /// Whether the build of a trial is recorded.
+    pub fn is_built(&self, trial: &str) -> bool {
+        self.digests.contains_key(trial)
+    }
+
+    /// The digest of a trial's recorded build, where it has one.
+    pub fn digest(&self, trial: &str) -> Option<&str> {
+        self.digests.get(trial)?.as_deref()
+    }
+
+    /// What an index was built by, if it was.
+    pub fn library(&self, index: &str) -> Option<&Library> {
+        self.libraries.get(index)
     }
 
     /// Whether a profile of this kind is there.
@@ -97,8 +97,10 @@ impl State {
     }
 
     /// A build was recorded.
-    pub fn note_build(&mut self, trial: &str, build: KnownBuild) {
-        self.builds.insert(trial.to_owned(), build);
+    pub fn note_build(&mut self, build: &Build) {
+        self.digests.insert(build.trial.clone(), build.digest.clone());
+        let library = || Library { name: build.library.clone(), simd_tier: build.simd_tier.clone() };
+        self.libraries.entry(build.index.clone()).or_insert_with(library);
     }
 
     /// A profile was recorded.
@@ -125,6 +127,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use nearlab_reports::record::StageSeconds;
+
     use super::*;
 
     fn failure(key: Option<&str>, outcome: Outcome, stage: &str) -> Failure {
@@ -157,15 +161,47 @@ mod tests {
     #[test]
     fn what_is_noted_is_known() {
         let mut state = State::default();
-        assert_eq!(state.build("t"), None);
-        let build = KnownBuild { digest: Some("d".into()), library: "l 1".into() };
-        state.note_build("t", build.clone());
-        assert_eq!(state.build("t"), Some(&build));
+        assert!(!state.is_built("t") && state.digest("t").is_none());
+        state.note_build(&build("t", "l 1"));
+        assert!(state.is_built("t") && state.digest("t") == Some("d"));
         state.note_measured("k");
         assert_eq!(state.measured(), 1);
         assert!(!state.is_profiled("t", "cpu"));
         state.note_profile("t", "cpu");
         assert!(state.is_profiled("t", "cpu") && !state.is_profiled("t", "heap"));
+    }
+
+    fn build(trial: &str, library: &str) -> Build {
+        Build {
+            trial: trial.into(),
+            index: "i".into(),
+            kind: "hnsw".into(),
+            params: std::collections::BTreeMap::default(),
+            threads: 1,
+            seed: 1,
+            library: library.into(),
+            simd_tier: Some("avx2".into()),
+            build_seconds: 1.0,
+            stages: StageSeconds::default(),
+            cpu_seconds: 1.0,
+            peak_rss_anon_bytes: None,
+            peak_rss_file_bytes: None,
+            memory: std::collections::BTreeMap::default(),
+            index_bytes: None,
+            digest: Some("d".into()),
+            counters: None,
+        }
+    }
+
+    #[test]
+    fn an_index_is_known_by_what_built_it_first_whichever_trial_that_was() {
+        let mut state = State::default();
+        assert_eq!(state.library("i"), None);
+        state.note_build(&build("t", "l 1"));
+        state.note_build(&build("u", "l 2"));
+        let library = Library { name: "l 1".into(), simd_tier: Some("avx2".into()) };
+        assert_eq!(state.library("i"), Some(&library));
+        assert_eq!(state.library("j"), None);
     }
 
     #[test]

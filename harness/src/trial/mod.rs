@@ -4,7 +4,9 @@
 //! Nothing a worker does can take the harness down: a crash, a hang, rubbish on its output, a flood of lines or too much
 //! memory each end in a [`Trouble`] with the worker's last words, and the next trial goes on.
 
+mod library;
 mod memory;
+mod patience;
 mod pin;
 mod process;
 mod program;
@@ -12,6 +14,7 @@ mod speech;
 mod trouble;
 mod version;
 
+pub use library::Library;
 pub use memory::Peaks;
 pub use pin::{PinError, choose_cores};
 pub use process::{BuiltWorker, Launch, Limits, Step, Worker, kill_all};

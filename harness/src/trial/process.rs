@@ -21,8 +21,9 @@ use rustix::{
 };
 
 use super::{
-    Ended, Peaks, Program, Trouble,
+    Ended, Library, Peaks, Program, Trouble,
     memory::Watch,
+    patience::{LOOK, Patience},
     speech::{Said, Tail, listen},
     trouble,
 };
@@ -32,8 +33,6 @@ use crate::{
     storage::protocol::StoredReply,
 };
 
-/// Longest time between two looks at the limits.
-const LOOK: Duration = Duration::from_millis(50);
 /// How long a worker that was told to leave, or has closed its output, may take.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -84,10 +83,8 @@ pub struct Step {
 /// What is known once the index is ready.
 #[derive(Debug, Clone)]
 pub struct BuiltWorker {
-    /// Library and version, as the worker said.
-    pub library: String,
-    /// Instruction set, as the worker said.
-    pub simd_tier: Option<String>,
+    /// What built it, as the worker said.
+    pub library: Library,
     /// The build.
     pub built: Built,
     /// Memory up to now.
@@ -103,6 +100,7 @@ pub struct Worker {
     tail: Tail,
     watch: Watch,
     limits: Limits,
+    patience: Patience,
 }
 
 impl Worker {
@@ -126,49 +124,46 @@ impl Worker {
         let tail = Tail::follow(child.stderr.take().expect(piped));
         let stdin = child.stdin.take();
         let watch = Watch::start(pid, launch.limits.memory_bytes);
-        Ok(Self { child, pid, stdin, replies, tail, watch, limits: launch.limits })
+        let patience = Patience::new(Instant::now(), launch.limits.timeout);
+        Ok(Self { child, pid, stdin, replies, tail, watch, limits: launch.limits, patience })
     }
 
-    /// Waits until a trial of a store is done; library and version, and the answer. An interruption ends the wait at once: half
-    /// a trial answers nothing.
-    pub fn stored(&mut self, progress: &mut dyn FnMut(Step)) -> Result<(String, StoredReply), Ended> {
-        let deadline = Instant::now() + self.limits.timeout;
-        let (library, _) = self.hello(deadline)?;
+    /// What the worker says first: what does its work. Its program is read by then, a Python worker's modules too. The time that
+    /// a build may take has begun already.
+    pub fn hello(&mut self) -> Result<Library, Ended> {
+        match self.next(true)? {
+            Reply::Hello { protocol: PROTOCOL, library, simd_tier } => Ok(Library { name: library, simd_tier }),
+            Reply::Hello { protocol, .. } => {
+                Err(self.broke(&format!("it speaks protocol {protocol}, expected {PROTOCOL}")).into())
+            }
+            Reply::Failed { stage, message } => Err(self.failed(&stage, message).into()),
+            other => Err(self.broke(&format!("it said {other:?} before hello")).into()),
+        }
+    }
+
+    /// Waits, after the hello, until a trial of a store is done. An interruption ends the wait at once: half a trial answers
+    /// nothing.
+    pub fn stored(&mut self, progress: &mut dyn FnMut(Step)) -> Result<StoredReply, Ended> {
         loop {
-            match self.next(deadline, true)? {
+            match self.next(true)? {
                 Reply::Building { stage, done, total } => progress(Step { stage, done, total }),
-                Reply::Stored(stored) => return Ok((library, stored)),
+                Reply::Stored(stored) => return Ok(stored),
                 Reply::Failed { stage, message } => return Err(self.failed(&stage, message).into()),
                 other => return Err(self.broke(&format!("it said {other:?} during a trial of a store")).into()),
             }
         }
     }
 
-    /// Waits until the index is built. An interruption ends the wait at once: a build without searches answers nothing.
-    pub fn built(&mut self, progress: &mut dyn FnMut(Step)) -> Result<BuiltWorker, Ended> {
-        let deadline = Instant::now() + self.limits.timeout;
-        let (library, simd_tier) = self.hello(deadline)?;
+    /// Waits, after a hello of `library`, until the index is built. An interruption ends the wait at once: a build without
+    /// searches answers nothing.
+    pub fn built(&mut self, library: Library, progress: &mut dyn FnMut(Step)) -> Result<BuiltWorker, Ended> {
         loop {
-            match self.next(deadline, true)? {
+            match self.next(true)? {
                 Reply::Building { stage, done, total } => progress(Step { stage, done, total }),
-                Reply::Built(built) => {
-                    return Ok(BuiltWorker { library, simd_tier, built, peaks: self.watch.peaks() });
-                }
+                Reply::Built(built) => return Ok(BuiltWorker { library, built, peaks: self.watch.peaks() }),
                 Reply::Failed { stage, message } => return Err(self.failed(&stage, message).into()),
                 other => return Err(self.broke(&format!("it said {other:?} during the build")).into()),
             }
-        }
-    }
-
-    /// What the worker says first.
-    fn hello(&mut self, deadline: Instant) -> Result<(String, Option<String>), Ended> {
-        match self.next(deadline, true)? {
-            Reply::Hello { protocol: PROTOCOL, library, simd_tier } => Ok((library, simd_tier)),
-            Reply::Hello { protocol, .. } => {
-                Err(self.broke(&format!("it speaks protocol {protocol}, expected {PROTOCOL}")).into())
-            }
-            Reply::Failed { stage, message } => Err(self.failed(&stage, message).into()),
-            other => Err(self.broke(&format!("it said {other:?} before hello")).into()),
         }
     }
 
@@ -178,9 +173,9 @@ impl Worker {
         if self.say(&Request::Search(request.clone())).is_err() {
             return Err(self.gone());
         }
-        let deadline = Instant::now() + self.limits.timeout;
+        self.patience = Patience::new(Instant::now(), self.limits.timeout);
         loop {
-            let reply = self.next(deadline, false).map_err(|ended| match ended {
+            let reply = self.next(false).map_err(|ended| match ended {
                 Ended::Trouble(trouble) => trouble,
                 Ended::Interrupted => unreachable!("a search is not interrupted"),
             })?;
@@ -224,18 +219,15 @@ impl Worker {
         stdin.flush()
     }
 
-    fn next(&mut self, deadline: Instant, interruptible: bool) -> Result<Reply, Ended> {
+    fn next(&mut self, interruptible: bool) -> Result<Reply, Ended> {
         loop {
             // Looked at before every reply: a worker that never falls silent is held to its limits too.
             if interruptible && interrupt::requested() {
                 self.kill();
                 return Err(Ended::Interrupted);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.late().into());
-            }
-            match self.replies.recv_timeout(left.min(LOOK)) {
+            let Some(look) = self.patience.look(Instant::now()) else { return Err(self.late().into()) };
+            match self.replies.recv_timeout(look) {
                 Ok(Said::Reply(reply)) => return Ok(reply),
                 Ok(Said::Rubbish(line, why)) => {
                     return Err(self.broke(&format!("it said `{line}`, which is not a reply ({why})")).into());

@@ -23,7 +23,7 @@ const TAIL: usize = 20;
 /// Characters of a line that are quoted.
 const QUOTED: usize = 200;
 /// Replies that may wait to be read.
-const WAITING: usize = 256;
+pub(super) const WAITING: usize = 256;
 /// How long a dead worker's standard error is waited for; a child of its own may still hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 

@@ -34,10 +34,15 @@ pub(super) fn is_python(path: &Path) -> bool {
 
 /// The Python files of the folder that a file lies in, by name.
 fn beside(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_python(path)).collect();
+    let paths = fs::read_dir(folder_of(path)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = paths.filter(|path| is_python(path) && !is_hidden(path)).collect();
     files.sort();
     files
+}
+
+/// Whether it is what an editor keeps beside an open file: no module has such a name.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 #[cfg(test)]
@@ -54,6 +59,7 @@ mod tests {
         let versions = || (worker_version(&at("worker.py")).unwrap(), worker_version(&at("tool")).unwrap());
         let first = versions();
         fs::write(at("notes.txt"), "d").unwrap();
+        fs::write(at(".#loops.py"), "an editor has it open").unwrap();
         assert_eq!(versions(), first);
         fs::write(at("loops.py"), "aa").unwrap();
         let second = versions();

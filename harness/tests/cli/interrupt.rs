@@ -29,7 +29,7 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
     assert_eq!(wait(child).code(), Some(130), "{}", said(&laboratory));
     let text = said(&laboratory);
     assert!(text.contains("finishing the measurement under way"), "{text}");
-    assert!(text.contains("continue with: nearlab run stopped.yaml"), "{text}");
+    assert!(text.contains("continue with: nearlab run stopped.yaml --no-report"), "{text}");
     let run = laboratory.records("stopped");
     assert!(run.finished.is_none() && (2..300).contains(&run.searches.len()), "{}", run.searches.len());
     assert!(run.failures.is_empty(), "{:?}", run.failures);
@@ -64,7 +64,7 @@ fn a_build_that_never_falls_silent_ends_at_the_first_ctrl_c() {
     ctrl_c(&child);
     assert_eq!(wait(child).code(), Some(130), "{}", said(&laboratory));
     let text = said(&laboratory);
-    assert!(text.contains("continue with: nearlab run talker.yaml --retry-failed"), "{text}");
+    assert!(text.contains("continue with: nearlab run talker.yaml --retry-failed --no-report"), "{text}");
     assert!(laboratory.records("talker").failures.is_empty());
 }
 

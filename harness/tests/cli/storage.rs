@@ -1,6 +1,6 @@
 //! Experiments about stores, from YAML to report.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, process::Stdio};
 
 use nearlab_reports::{
     record::{ExpectationOutcome, Outcome},
@@ -143,6 +143,8 @@ fn what_a_worker_read_wrongly_is_no_result_and_the_run_goes_on() {
         ("honest", "load()"),
         ("forgets", "load(lambda rows: bytes(len(rows)))"),
         ("short", "load(lambda rows: rows[:-1])"),
+        ("torn", "open(trial['samples'] + '.0.ns.bin', 'wb').write(bytes(7)); load()"),
+        ("generous", "open(trial['samples'] + '.0.ns.bin', 'wb').write(bytes(16)); load()"),
         ("timeless", "load(seconds=0)"),
         ("talkative", "load(points=2)"),
         ("chatty", "say({'exit': {}})"),
@@ -161,6 +163,8 @@ fn what_a_worker_read_wrongly_is_no_result_and_the_run_goes_on() {
     for (name, outcome, words) in [
         ("forgets", Outcome::Failed, "is not the row that was written"),
         ("short", Outcome::Failed, "rows to compare, found"),
+        ("torn", Outcome::Protocol, ".0.ns.bin has 7 bytes"),
+        ("generous", Outcome::Protocol, "has 16 bytes, expected 8 for each call of 1"),
         ("timeless", Outcome::Failed, "not above 0"),
         ("talkative", Outcome::Protocol, "2 points, expected 1"),
         ("chatty", Outcome::Protocol, "not a reply"),
@@ -197,19 +201,41 @@ fn a_second_session_leaves_what_the_first_one_writes_alone() {
 
 #[test]
 fn another_version_of_a_store_is_another_run() {
+    // Another repeat of what was measured, and another trial of the same store.
+    for (one, two) in [("repeats: 1", "repeats: 2"), ("mode: bulk_load", "mode: bulk_load, batch: [100, 200]")] {
+        let laboratory = Laboratory::new();
+        let yaml = with_fakes(&laboratory, &[("honest", "load()")]).replace(one, two);
+        laboratory.write("library.yaml", &yaml);
+        laboratory.expect("run library.yaml --quiet --no-report", 0);
+        let path = laboratory.records("library").folder.join("records.jsonl");
+        let whole = fs::read_to_string(&path).unwrap().replace("\"library\":\"fake 1\"", "\"library\":\"fake 0\"");
+        let mut lines: Vec<&str> = whole.lines().collect();
+        // One of two measurements is missing.
+        lines.remove(lines.iter().rposition(|line| line.contains("\"store\":\"honest\"")).unwrap());
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        let output = laboratory.expect("run library.yaml --quiet --no-report", 2);
+        assert!(stderr(&output).contains("expected fake 0, found fake 1"), "{two}\n{}", text(&output));
+        assert_eq!(laboratory.records("library").stored.len(), 3, "{two}");
+    }
+}
+
+#[test]
+fn a_store_whose_worker_is_edited_during_a_run_is_not_taken_for_the_one_before() {
     let laboratory = Laboratory::new();
-    let yaml = with_fakes(&laboratory, &[("honest", "load()")]).replace("repeats: 1", "repeats: 2");
-    laboratory.write("library.yaml", &yaml);
-    laboratory.expect("run library.yaml --quiet --no-report", 0);
-    let path = laboratory.records("library").folder.join("records.jsonl");
-    let whole = fs::read_to_string(&path).unwrap().replace("\"library\":\"fake 1\"", "\"library\":\"fake 0\"");
-    let mut lines: Vec<&str> = whole.lines().collect();
-    // One repeat is missing.
-    lines.remove(lines.iter().rposition(|line| line.contains("\"store\":\"honest\"")).unwrap());
-    fs::write(&path, lines.join("\n") + "\n").unwrap();
-    let output = laboratory.expect("run library.yaml --quiet --no-report", 2);
-    assert!(stderr(&output).contains("expected fake 0, found fake 1"), "{}", text(&output));
-    assert_eq!(laboratory.records("library").stored.len(), 3);
+    let patient = "import os, time\nopen('begun', 'w').close()\n\
+                   while not os.path.exists('go'): time.sleep(0.002)\nload()";
+    let yaml = with_fakes(&laboratory, &[("patient", patient), ("honest", "load()")]);
+    laboratory.write("edited.yaml", &yaml.replace("repeats: 1", "repeats: 1, order: sequential"));
+    let mut command = laboratory.command("run edited.yaml --quiet --no-report");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| laboratory.path("begun").exists());
+    laboratory.write("loops.py", "PASSES = 2\n");
+    laboratory.write("go", "");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(stderr(&output).contains("has changed since the run began"), "{}", text(&output));
+    let run = laboratory.records("edited");
+    assert!(run.failures.is_empty() && run.stored.iter().all(|stored| stored.store == "patient"), "{run:?}");
 }
 
 #[test]

@@ -151,7 +151,8 @@ fn a_worker_of_another_protocol_or_none_is_refused_and_one_that_is_not_there_is_
 #[test]
 fn a_worker_that_hangs_is_stopped_in_build_and_in_search() {
     let laboratory = Laboratory::new();
-    let note = "open('pid-' + sys.argv[0].split('/')[-1], 'w').write(str(os.getpid()))";
+    // Not `.py`: what appears beside a Python worker during a run is a change of it.
+    let note = "open('pid-' + sys.argv[0].split('/')[-1][:-3], 'w').write(str(os.getpid()))";
     let indexes = worker(&laboratory, "stuck_build", &format!("{note}\n{HELLO}\ntime.sleep(600)"))
         + &worker(
             &laboratory,
@@ -164,7 +165,7 @@ fn a_worker_that_hangs_is_stopped_in_build_and_in_search() {
     for (name, stage) in [("stuck_build", "build"), ("stuck_search", "search")] {
         let failed = failures(&run);
         assert_eq!((failed[name][0].outcome, failed[name][0].stage.as_str()), (Outcome::Timeout, stage), "{failed:?}");
-        let pid = std::fs::read_to_string(laboratory.path(&format!("pid-{name}.py"))).unwrap();
+        let pid = std::fs::read_to_string(laboratory.path(&format!("pid-{name}"))).unwrap();
         wait_until(|| !std::path::Path::new("/proc").join(&pid).exists());
     }
     assert_eq!(run.searches.len(), 1);
@@ -216,6 +217,61 @@ fn what_lies_beside_a_python_worker_is_a_part_of_it() {
     laboratory.write("loops.py", "PASSES = 2\n");
     laboratory.expect("run beside.yaml --quiet --no-report", 0);
     assert_eq!(laboratory.runs("beside").len(), 2);
+}
+
+#[test]
+fn a_worker_that_is_edited_during_a_run_is_not_taken_for_the_one_before() {
+    let laboratory = Laboratory::new();
+    let patient = "open('begun', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.002)";
+    let indexes = worker(&laboratory, "waits", &format!("{patient}\n{HELLO}\nbuilt()\nfor s in searches(): answer(s)"));
+    laboratory.write("edited.yaml", &experiment(&indexes, "timeout: 60s"));
+    let mut command = laboratory.command("run edited.yaml --quiet --no-report");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| laboratory.path("begun").exists());
+    let loops = laboratory.write("loops.py", "PASSES = 2\n");
+    laboratory.write("go", "");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    for words in ["waits.py of waits has changed since the run began", "put it back"] {
+        assert!(text(&output).contains(words), "{words}\n{}", text(&output));
+    }
+    let run = laboratory.records("edited");
+    assert!(run.builds.is_empty() && run.searches.is_empty() && run.failures.is_empty(), "{run:?}");
+    // As it was, it goes on; as it is, it is another run.
+    std::fs::remove_file(loops).unwrap();
+    laboratory.expect("run edited.yaml --quiet --no-report", 0);
+    let run = laboratory.records("edited");
+    assert_eq!((run.runs.len(), run.searches.len()), (2, 3));
+    laboratory.write("loops.py", "PASSES = 2\n");
+    laboratory.expect("run edited.yaml --quiet --no-report", 0);
+    assert_eq!(laboratory.runs("edited").len(), 2);
+}
+
+#[test]
+fn another_library_is_not_measured_in_one_run_with_an_index_whichever_trial_it_builds() {
+    let laboratory = Laboratory::new();
+    let body = "library, tier = open('library').read().split()\n\
+                say({'hello': {'protocol': 1, 'library': 'fake ' + library, 'simd_tier': tier}})\n\
+                if trial['build']['size'] == 2 and not os.path.exists('mended'): sys.exit('it is broken')\n\
+                built()\nfor s in searches(): answer(s)";
+    let indexes = worker(&laboratory, "sized", body).replace("search:", "build: {size: [1, 2]}, search:");
+    laboratory.write("sized.yaml", &experiment(&indexes, "timeout: 60s"));
+    laboratory.write("library", "1.9 avx2");
+    laboratory.expect("run sized.yaml --quiet --no-report", 0);
+    let run = laboratory.records("sized");
+    assert_eq!((run.builds.len(), run.searches.len(), run.failures.len()), (2, 3, 1), "{:?}", run.failures);
+    laboratory.write("mended", "");
+    for (library, found) in [("1.10 avx2", "fake 1.10 on avx2"), ("1.9 avx512", "fake 1.9 on avx512")] {
+        laboratory.write("library", library);
+        let output = laboratory.expect("run sized.yaml --quiet --no-report --retry-failed", 2);
+        let words = format!("expected fake 1.9 on avx2, found {found} in trial ");
+        assert!(text(&output).contains(&words), "{}", text(&output));
+        assert_eq!(laboratory.records("sized").builds.len(), 2, "nothing is measured with it");
+    }
+    laboratory.write("library", "1.9 avx2");
+    laboratory.expect("run sized.yaml --quiet --no-report --retry-failed", 0);
+    let run = laboratory.records("sized");
+    assert_eq!((run.builds.len(), run.searches.len(), run.failures.len()), (3, 5, 0), "{:?}", run.failures);
 }
 
 #[test]

@@ -244,7 +244,13 @@ fn run_content(runs: &[RunData], at: usize) -> RunContent {
     fact("run", session.run_id.clone());
     fact("plan hash", session.spec_hash.clone());
     fact("started", run.runs[0].started.clone());
-    fact("finished", run.finished.as_ref().map_or_else(|| "not yet".to_owned(), |end| end.finished.clone()));
+    let finished = match (&run.finished, run.end()) {
+        (None, _) => "not yet".to_owned(),
+        (Some(_), Some(end)) => end.finished.clone(),
+        (Some(_), None) => "not on record: the last session that measured was cut off".to_owned(),
+    };
+    fact("finished", finished);
+    run.judged().into_iter().for_each(|end| fact("judged", end.finished.clone()));
     fact("sessions", run.runs.len().to_string());
     let (done, planned) = ((run.searches.len() + run.stored.len()) as u64, session.planned_searches);
     let what = if run.storage.is_some() { "points measured, repeats counted" } else { "searches measured" };
@@ -253,12 +259,12 @@ fn run_content(runs: &[RunData], at: usize) -> RunContent {
         let built = plots::builds(&runs[at..=at]).len() as u64;
         fact("indexes built", format!("{} of {}", format::count(built), format::count(session.planned_builds)));
     }
-    if let Some(end) = &run.finished {
+    if let Some(end) = run.end() {
         let load = |load: [f64; 3]| format!("{:.2} {:.2} {:.2}", load[0], load[1], load[2]);
         end.load_after.into_iter().for_each(|after| fact("load after", load(after)));
-        let before = session.environment.steal_ticks_before;
+        let before = run.environment().steal_ticks_before;
         if let Some((before, after)) = before.zip(end.steal_ticks_after) {
-            fact("ticks stolen in the last session", format::count(after.saturating_sub(before)));
+            fact("ticks stolen in the last session that measured", format::count(after.saturating_sub(before)));
         }
     }
     let mut machine = Grid::new(&["fact", "value"]);

@@ -248,6 +248,7 @@ pub(super) fn dataset(run: &RunData) -> Grid {
     fact("report queries", format::count(dataset.queries));
     fact("metric", dataset.metric.clone());
     fact("exact neighbours known per query", format::count(dataset.truth_k));
+    dataset.truth.iter().for_each(|truth| fact("hash of the exact neighbours", truth.clone()));
     fact("true distances recomputed on load", format::plural(dataset.truth_checked, "query", "queries"));
     fact("integers in 0..=255", if dataset.integral_u8 { "yes" } else { "no" }.to_owned());
     fact("duplicate rows", format::count(dataset.duplicates));

@@ -107,9 +107,10 @@ fn frontiers(
     points: &[&Point<'_>],
     (by, names): (SeriesBy, &[String]),
 ) -> Vec<(&'static str, Scatter)> {
-    let dataset = runs.iter().filter_map(|run| run.dataset.as_ref()).find(|dataset| dataset.name == setting.dataset);
+    // Whichever: points of one setting are of runs that ask the same.
+    let dataset = points.first().and_then(|point| runs[point.run].dataset.as_ref());
     let data = dataset.map_or_else(String::new, |dataset| {
-        format!("{} ({} × {}, {}), ", dataset.name, format::count(dataset.n), dataset.d, dataset.metric)
+        format!("{} ({} × {}, {}), ", setting.dataset, format::count(dataset.n), dataset.d, dataset.metric)
     });
     let repeats = points.iter().map(|point| point.repeats.len()).max().unwrap_or(1) as u64;
     let spread = if repeats > 1 {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     grid::Grid,
-    record::{Failure, Latency, Params},
+    record::{Failure, Latency, Params, Run},
     run::RunData,
     storage::{StoreFigures, Stored},
     table::{Cells, Unit, narrowest, status},
@@ -15,7 +15,7 @@ pub const COLUMNS: &[(&str, Unit, &str)] = &[
     ("run_id", Unit::Word, "Name of the run's folder."),
     ("experiment", Unit::Word, "Experiment name: the YAML file's stem."),
     ("spec_hash", Unit::Word, "Hash of the resolved plan."),
-    ("environment_id", Unit::Word, "Hash of the machine and program of the newest session."),
+    ("environment_id", Unit::Word, "Hash of the machine and program that measured the row."),
     ("status", Unit::Word, "`ok`, or how it failed: missing, failed, crashed, timeout, out_of_memory, protocol."),
     ("error", Unit::Word, "What went wrong, when status is not ok."),
     ("dataset", Unit::Word, "Data set name; empty where the workload makes its own records."),
@@ -65,6 +65,8 @@ pub fn describe() -> Grid {
 /// One row: a measurement, or something that did not work.
 struct Row<'a> {
     run: &'a RunData,
+    /// The session that measured it; for a failure the newest that measured.
+    session: &'a Run,
     stored: Option<&'a Stored>,
     failure: Option<&'a Failure>,
 }
@@ -92,7 +94,7 @@ impl<'a> Row<'a> {
             "run_id" => Some(session.run_id.clone()),
             "experiment" => Some(session.experiment.clone()),
             "spec_hash" => Some(session.spec_hash.clone()),
-            "environment_id" => Some(session.environment.id.clone()),
+            "environment_id" => Some(self.session.environment.id.clone()),
             "status" => Some(self.failure.map_or("ok".to_owned(), |failure| status(failure.outcome))),
             "error" => Some(self.failure?.message.clone()),
             "dataset" => self.stored.map_or_else(|| failed("dataset"), |stored| stored.dataset.clone()),
@@ -151,8 +153,14 @@ impl<'a> Row<'a> {
 pub(crate) fn columns(runs: &[RunData]) -> Vec<(String, Cells)> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for run in runs {
-        rows.extend(run.stored.iter().map(|stored| Row { run, stored: Some(stored), failure: None }));
-        rows.extend(run.failures.iter().map(|failure| Row { run, stored: None, failure: Some(failure) }));
+        rows.extend(run.stored.iter().enumerate().map(|(number, stored)| Row {
+            run,
+            session: run.session_of_stored(number),
+            stored: Some(stored),
+            failure: None,
+        }));
+        let session = run.measuring();
+        rows.extend(run.failures.iter().map(|failure| Row { run, session, stored: None, failure: Some(failure) }));
     }
     let mut columns = Vec::new();
     for (name, unit, _) in COLUMNS {

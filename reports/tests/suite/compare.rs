@@ -1,6 +1,6 @@
 use nearlab_reports::{
     compare::{self, Options, Word},
-    record::Split,
+    record::{Dataset, Split},
     run::RunData,
 };
 
@@ -106,6 +106,40 @@ fn other_data_and_another_machine_are_said_first() {
     after.dataset = None;
     let comparison = compare::compare(&before, &after, &Options::default());
     assert_eq!(comparison.differences[0], "One run has no data set on record.");
+}
+
+#[test]
+fn data_are_the_same_where_the_same_is_asked() {
+    let plain = fixture::dataset();
+    let drawn =
+        |report, calibrate, seed| Dataset { split: Some(Split { report, calibrate, seed }), ..fixture::dataset() };
+    assert!(drawn(500, 100, 7).asks_as(&drawn(500, 0, 7)) && plain.asks_as(&drawn(500, 0, 7)));
+    assert!(!drawn(500, 0, 7).asks_as(&drawn(500, 0, 8)));
+    let known = |truth: &str, truth_k| Dataset { truth: Some(truth.into()), truth_k, ..fixture::dataset() };
+    assert!(known("a", 100).asks_as(&known("a", 100)) && known("a", 100).asks_as(&plain));
+    assert!(!known("a", 100).asks_as(&known("b", 100)));
+    // More neighbours of the same queries have another hash.
+    assert!(known("a", 100).asks_as(&known("b", 1000)));
+    assert!(known("a", 100).describe().ends_with("500 queries, neighbours a)"), "{}", known("a", 100).describe());
+    let before = serde_json::to_value(&plain).unwrap();
+    assert!(before.get("truth").is_none() && serde_json::from_value::<Dataset>(before).unwrap() == plain);
+}
+
+#[test]
+fn kernels_that_one_run_did_not_record_are_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = fixture::write(folder.path());
+    let differences = |codes: Option<&str>, rustflags: Option<&str>| {
+        let mut after = before.clone();
+        after.runs[1].environment.simd_tier_codes = codes.map(str::to_owned);
+        after.runs[1].environment.rustflags = rustflags.map(str::to_owned);
+        compare::compare(&before, &after, &Options::default()).differences
+    };
+    assert!(differences(None, None).is_empty(), "{:?}", differences(None, None));
+    let codes = "kernels dispatched to: A avx512, for codes amx, B avx512, for codes avx2.";
+    assert_eq!(differences(Some("avx2"), None), [codes]);
+    let flags = "rustc: A 1.95.0, B 1.95.0 with flags -C target-cpu=native.";
+    assert_eq!(differences(None, Some("-C target-cpu=native")), [flags]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::{fs::OpenOptions, io::Write, path::Path};
 
 use nearlab_reports::{
-    record::{Event, Failure, Outcome, Params},
+    record::{Event, Failure, Finished, Outcome, Params, Rejected},
     records::{self, ReadError, WriteError, Writer},
     run::{LoadError, RunData},
 };
@@ -135,6 +135,61 @@ fn sessions_are_merged_and_nothing_counts_twice() {
     let twice = RunData::from_lines(folder.path(), lines).unwrap();
     assert_eq!(twice.searches, run.searches);
     assert_eq!((twice.rejected.len(), twice.profiles.len(), twice.failures.len()), (1, 2, 2));
+}
+
+#[test]
+fn a_session_that_only_judged_says_nothing_of_what_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let end = fixture::write(folder.path()).finished.unwrap();
+    let judging = |number: u32| {
+        let mut session = fixture::session(number);
+        session.environment.id = "e0a2".into();
+        Event::Run(session)
+    };
+    let judged = Finished { finished: "2025-01-03T00:00:00Z".into(), ..end.clone() };
+    write(&path, vec![judging(3), Event::Dataset(fixture::dataset()), Event::Finished(judged.clone())]);
+    let run = RunData::load(folder.path()).unwrap();
+    assert_eq!((run.session().session, run.measuring().session), (3, 2));
+    assert_eq!((run.environment().id.as_str(), run.foreign_sessions().count()), ("e0a1", 0));
+    assert_eq!((run.end(), run.judged(), run.finished.as_ref()), (Some(&end), Some(&judged), Some(&judged)));
+    // One that was cut off before it judged: what was measured still has its end, the run has none.
+    write(&path, vec![judging(4)]);
+    let run = RunData::load(folder.path()).unwrap();
+    assert_eq!((run.end(), run.judged(), run.finished.as_ref()), (Some(&end), None, None));
+    // A build is a measurement too.
+    write(&path, vec![Event::Build(fixture::build("late", "hnsw", Params::new(), 1.0))]);
+    let run = RunData::load(folder.path()).unwrap();
+    assert_eq!((run.measuring().session, run.environment().id.as_str(), run.end()), (4, "e0a2", None));
+    assert_eq!(run.foreign_sessions().map(|session| session.session).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_rule_in_other_words_rejects_a_point_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let rejected = |ef_search: Option<i64>, rule: &str| {
+        Event::Rejected(Rejected {
+            index: "hnsw".into(),
+            params: fixture::params(&[("m", 8)]),
+            search: ef_search.map(|ef_search| fixture::params(&[("ef_search", ef_search)])),
+            k: ef_search.map(|_| 10),
+            rule: rule.into(),
+        })
+    };
+    let rules = || {
+        let run = RunData::load(folder.path()).unwrap();
+        run.rejected.into_iter().map(|one| one.rule).collect::<Vec<_>>()
+    };
+    write(&path, vec![Event::Run(fixture::session(1)), rejected(Some(5), "first"), rejected(Some(6), "first")]);
+    assert_eq!(rules(), ["first", "first"]);
+    write(&path, vec![Event::Run(fixture::session(2)), rejected(Some(5), "second"), rejected(Some(6), "second")]);
+    assert_eq!(rules(), ["second", "second"]);
+    // A rule that excludes the whole build, and one that excludes points of it again.
+    write(&path, vec![Event::Run(fixture::session(3)), rejected(None, "third")]);
+    assert_eq!(rules(), ["third"]);
+    write(&path, vec![Event::Run(fixture::session(4)), rejected(Some(6), "fourth"), rejected(Some(5), "fourth")]);
+    assert_eq!(rules(), ["fourth", "fourth"]);
 }
 
 fn failure(trial: &str, stage: &str, key: Option<&str>) -> Event {

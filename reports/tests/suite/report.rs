@@ -1,7 +1,14 @@
 use std::path::Path;
 
 use nearlab_reports::{
-    RenderError, points, record::Event, render, run::RunData, samples, summary::Summary, table::Table,
+    RenderError, plots, points,
+    record::{Event, Finished, Split},
+    records::Writer,
+    render,
+    run::RunData,
+    samples,
+    summary::Summary,
+    table::Table,
 };
 
 use crate::fixture;
@@ -159,6 +166,82 @@ fn several_runs_are_shown_together_with_what_differs() {
         assert!(text.contains(words), "{words}");
     }
     assert!(out.path().join("results.parquet").is_file());
+}
+
+#[test]
+fn other_data_of_the_same_name_are_neither_ranked_nor_drawn_together() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut runs = [fixture::write(folders[0].path()), fixture::write(folders[1].path())];
+    runs[1].runs[1].run_id = "larger".into();
+    let dataset = runs[1].dataset.as_mut().unwrap();
+    (dataset.sha256, dataset.n) = ("0e".into(), 200_000);
+    let named = ["specimen-20k-128-euclidean", "specimen-20k-128-euclidean as in larger"];
+    assert_eq!(points::data_names(&runs), named);
+    let summary = Summary::of(&runs);
+    let datasets: Vec<&str> = summary.settings.iter().map(|short| short.setting.dataset.as_str()).collect();
+    assert_eq!(datasets, [named[0], named[0], named[1], named[1]]);
+    for row in summary.settings[2..].iter().flat_map(|short| &short.rows) {
+        assert!(row.index.starts_with("larger: ") && row.ratio.is_none(), "{row:?}");
+    }
+    let plots = plots::draw(&runs, &points::gather(&runs)).unwrap();
+    for (plot, n) in [(&plots[0], "20,000"), (&plots[3], "200,000")] {
+        let name = &plot.setting.as_ref().unwrap().dataset;
+        assert!(plot.caption.contains(&format!("{name} ({n} × 128, l2)")), "{}", plot.caption);
+    }
+}
+
+#[test]
+fn who_asks_as_one_run_of_before_is_held_against_all_that_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = fixture::write(folder.path());
+    // What older records do not say fits every split.
+    let of = |id: &str, seed: Option<u64>| {
+        let mut run = run.clone();
+        run.runs[1].run_id = id.into();
+        run.dataset.as_mut().unwrap().split = seed.map(|seed| Split { report: 500, calibrate: 0, seed });
+        run
+    };
+    let name = fixture::dataset().name;
+    let names =
+        points::data_names(&[of("a", None), of("b", Some(1)), of("c", Some(2)), of("d", Some(1)), of("e", Some(2))]);
+    let other = format!("{name} as in c");
+    assert_eq!(names, [&name, &name, &other, &name, &other].map(String::clone));
+}
+
+#[test]
+fn a_session_that_only_judged_has_a_line_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let end = fixture::write(folder.path()).finished.unwrap();
+    let mut session = fixture::session(3);
+    (session.environment.id, session.environment.cpu_model) = ("e0a2".into(), "Other CPU".into());
+    let judged = Finished {
+        finished: "2025-01-03T00:00:00Z".into(),
+        load_after: Some([9.0; 3]),
+        steal_ticks_after: Some(900),
+        ..end
+    };
+    let mut writer = Writer::open(&folder.path().join("records.jsonl")).unwrap();
+    for event in [Event::Run(session), Event::Finished(judged)] {
+        writer.append(event).unwrap();
+    }
+    let mut run = RunData::load(folder.path()).unwrap();
+    let said = |run: &RunData| {
+        let done = render(std::slice::from_ref(run), &folder.path().join("report")).unwrap();
+        std::fs::read_to_string(done.markdown).unwrap()
+    };
+    let text = said(&run);
+    for words in [
+        "| finished | 2025-01-02T03:14:05Z |",
+        "| judged | 2025-01-03T00:00:00Z |",
+        "| load after | 1.00 0.90 0.50 |",
+        "| ticks stolen in the last session that measured | 8 |",
+        "| environment id | e0a1 |",
+    ] {
+        assert!(text.contains(words), "{words}");
+    }
+    assert!(!text.contains("Other CPU") && !text.contains("different machines"), "{text}");
+    run.ends[1] = None;
+    assert!(said(&run).contains("| finished | not on record: the last session that measured was cut off |"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use nearlab_reports::{
     run::RunData,
     storage::{self, Disk, StorageHead, StoreFigures, Stored},
     summary::Summary,
-    table::Table,
+    table::{Cells, Table},
 };
 use serde_json::Value;
 
@@ -215,6 +215,20 @@ fn results_about_stores_have_columns_of_their_own() {
     for (name, ..) in storage::COLUMNS.iter().filter(|(name, ..)| !name.ends_with('*')) {
         assert!(named.contains(name), "{name}");
     }
+}
+
+#[test]
+fn a_session_that_only_judged_changes_neither_disk_nor_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut session, mut judging) = (fixture::session(2), head());
+    session.environment.id = "e0a2".into();
+    judging.disk.device = Some("/dev/other".into());
+    let more = [Event::Run(session), Event::Storage(judging), fixture::finished()];
+    let run = loaded(folder.path(), events().into_iter().chain(more));
+    assert_eq!(run.storage.as_ref().unwrap().disk.device.as_deref(), Some("/dev/example"));
+    let table = Table::of(std::slice::from_ref(&run));
+    let (_, ids) = table.columns.iter().find(|(name, _)| name == "environment_id").unwrap();
+    assert_eq!(*ids, Cells::Text(vec![Some("e0a1".to_owned()); table.len()]));
 }
 
 #[test]

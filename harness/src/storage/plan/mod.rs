@@ -63,6 +63,8 @@ pub struct PlannedStore {
     pub dataset: Option<usize>,
     /// Position of the store.
     pub store: usize,
+    /// What [`Versions::workers`] says of it: what answers later is held to this.
+    pub worker_version: Option<String>,
     /// Position of the workload.
     pub workload: usize,
     /// `f32` or `f16`; `None` for mode `filter`.
@@ -131,6 +133,7 @@ pub fn expand(spec: &StoreSpec, facts: &[StoreFacts], versions: &Versions) -> Re
     for trial in &mut plan.trials {
         let facts = trial.dataset.and_then(|at| facts.get(at));
         trial.disk_bytes = room(trial, spec, facts);
+        trial.worker_version = versions.workers.get(&spec.stores[trial.store].name).cloned();
         trial.hash = hash(trial, spec, facts, versions);
     }
     plan.schedule = schedule(plan.trials.len(), repeats, spec.base.measure.order, spec.base.measure.seed);
@@ -192,6 +195,7 @@ fn add(
                 hash: String::new(),
                 dataset,
                 store,
+                worker_version: None,
                 workload,
                 element: element.clone(),
                 params: params.clone(),
@@ -279,7 +283,7 @@ fn hash(trial: &PlannedStore, spec: &StoreSpec, facts: Option<&StoreFacts>, vers
         store: &entry.name,
         kind: entry.kind.as_str(),
         worker: worker.map(|name| name.to_string_lossy().into_owned()),
-        worker_version: versions.workers.get(&entry.name).map(String::as_str),
+        worker_version: trial.worker_version.as_deref(),
         element: trial.element.as_deref(),
         dataset: facts.map(|facts| facts.sha256.as_str()),
         workload: &workload.name,

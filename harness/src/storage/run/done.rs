@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Done {
     keys: HashSet<String>,
     failed: HashSet<String>,
-    /// By trial: the library that it was measured with.
+    /// By store: the library that it was measured with first.
     libraries: HashMap<String, String>,
 }
 
@@ -36,7 +36,7 @@ impl Done {
     /// A measurement was made.
     pub(super) fn note_stored(&mut self, stored: &Stored) {
         self.keys.insert(stored.key.clone());
-        self.libraries.entry(stored.trial.clone()).or_insert_with(|| stored.library.clone());
+        self.libraries.entry(stored.store.clone()).or_insert_with(|| stored.library.clone());
     }
 
     /// A repeat of a trial failed.
@@ -44,9 +44,9 @@ impl Done {
         self.failed.insert(trial.hash.clone());
     }
 
-    /// Refuses a library that is not the one which a trial's other repeats were measured with: a median is of one version.
+    /// Refuses a library that is not the one which the store was measured with, in whichever trial: a store is of one version.
     pub(super) fn check_library(&self, trial: &PlannedStore, store: &str, found: &str) -> Result<(), RunError> {
-        match self.libraries.get(&trial.hash) {
+        match self.libraries.get(store) {
             Some(expected) if expected != found => Err(RunError::Library {
                 trial: trial.hash.clone(),
                 index: store.to_owned(),

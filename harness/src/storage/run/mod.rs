@@ -14,7 +14,7 @@ use std::fs;
 use jiff::Timestamp;
 use nearlab_reports::{
     format,
-    record::{Event, Failure, Finished, Outcome, Params, Run},
+    record::{Event, Failure, Finished, Latency, Outcome, Params, Run},
     run::RunData,
     storage::{StorageHead, StoreFigures, Stored},
 };
@@ -22,6 +22,7 @@ use serde_json::Value;
 
 pub use self::data::{facts, prepare_all, versions};
 use self::{
+    check::latencies,
     done::{Done, key, pending},
     scratch::Scratch,
 };
@@ -31,13 +32,13 @@ use super::{
     protocol::{Phase, StoreTrial},
 };
 use crate::{
-    environment, latency,
+    environment,
     progress::Display,
     run::{
         Conclusion, End, Journal, Options, Prepared, RunError,
         folder::{FolderError, RunFolder},
         interrupt::{self, Measuring},
-        render_tables,
+        render_tables, same_worker,
     },
     spec::{StoreMode, StoreSpec},
     trial::{Ended, Launch, Limits, Program, Step, Trouble, Worker, choose_cores},
@@ -66,12 +67,13 @@ pub fn run(
         let end = complete(folder, recorded.clone(), true, options.report)?;
         return conclude(folder, plan, end);
     }
-    let (folder, recorded) = match earlier {
-        Some((folder, recorded)) => (folder, Some(recorded)),
-        None => (RunFolder::create(&options.runs, &spec.base.name)?, None),
+    let folder = match earlier {
+        Some((folder, _)) => folder,
+        None => RunFolder::create(&options.runs, &spec.base.name)?,
     };
-    // The lock first: the scratch folder is that of the session which holds it.
+    // The lock first: the scratch folder is that of the session which holds it, and until then another one may add records.
     let journal = Journal::open(&folder.records(), display)?;
+    let recorded = folder.recorded()?;
     folder.keep_question(&spec.base.yaml)?;
     let scratch = Scratch::make(folder.path())?;
     let done = recorded.as_ref().map(|run| Done::of(run, options.retry_failed)).unwrap_or_default();
@@ -107,6 +109,8 @@ fn complete(folder: &RunFolder, run: RunData, already: bool, report: bool) -> Re
 struct Measured {
     library: String,
     points: Vec<StoreFigures>,
+    /// Of each point, where its calls were timed.
+    latencies: Vec<Option<Latency>>,
     peaks: crate::trial::Peaks,
 }
 
@@ -145,6 +149,7 @@ impl Session<'_> {
             disk::describe(&self.scratch.path).map_err(RunError::file("look at the disk of", &self.scratch.path))?;
         let datasets = self.data.iter().map(|one| one.record.clone()).collect();
         self.journal.record(&Event::Storage(StorageHead { disk, datasets }))?;
+        // As in a run about indexes, of one point the newest rejection counts.
         for rejected in &plan.rejected {
             if !recorded.is_some_and(|run| run.rejected.contains(rejected)) {
                 self.journal.record(&Event::Rejected(rejected.clone()))?;
@@ -208,7 +213,8 @@ impl Session<'_> {
 
     fn measure(&self, trial: &PlannedStore, repeat: u32) -> Result<Result<Measured, Ended>, RunError> {
         let folder = self.scratch.path.join(trial.key(repeat));
-        fs::create_dir_all(&folder).map_err(RunError::file("make the folder", &folder))?;
+        // It has to be new: what lay in it would be measured too.
+        fs::create_dir(&folder).map_err(RunError::file("make the folder", &folder))?;
         let outcome = self.store_trial(trial, repeat, &folder).and_then(|told| self.tell(trial, told));
         fs::remove_dir_all(&folder).map_err(RunError::file("remove", &folder))?;
         outcome
@@ -231,7 +237,7 @@ impl Session<'_> {
             }
             told.phase = Phase::Open;
         }
-        let (worker, measured) = match self.converse(trial, &told)? {
+        let (worker, mut measured) = match self.converse(trial, &told)? {
             Ok(answer) => answer,
             Err(ended) => return Ok(Err(ended)),
         };
@@ -242,9 +248,15 @@ impl Session<'_> {
             let message = format!("the worker answered {found} points, expected {expected}");
             return Ok(Err(Trouble::new(Outcome::Protocol, message).into()));
         }
-        Ok(match self.check(trial, &told, &measured.points) {
-            Ok(()) => Ok(measured),
-            Err(message) => Err(Trouble::new(Outcome::Failed, message).into()),
+        if let Err(message) = self.check(trial, &told, &measured.points) {
+            return Ok(Err(Trouble::new(Outcome::Failed, message).into()));
+        }
+        Ok(match latencies(&told, &measured.points)? {
+            Ok(latencies) => {
+                measured.latencies = latencies;
+                Ok(measured)
+            }
+            Err(message) => Err(Trouble::new(Outcome::Protocol, message).into()),
         })
     }
 
@@ -261,10 +273,17 @@ impl Session<'_> {
             Ok(worker) => worker,
             Err(trouble) => return Ok(Err(trouble.into())),
         };
+        let said = worker.hello();
+        same_worker(&entry.name, entry.worker.as_deref(), trial.worker_version.as_deref())?;
+        let library = match said {
+            Ok(library) => library.name,
+            Err(ended) => return Ok(Err(ended)),
+        };
+        self.done.check_library(trial, &entry.name, &library)?;
         let answer = worker.stored(&mut |step: Step| self.display.step(&step.stage, step.done, step.total));
-        Ok(answer.map(|(library, reply)| {
-            let measured = Measured { library, points: reply.points, peaks: worker.peaks() };
-            (worker, measured)
+        Ok(answer.map(|reply| {
+            let peaks = worker.peaks();
+            (worker, Measured { library, points: reply.points, latencies: Vec::new(), peaks })
         }))
     }
 
@@ -276,14 +295,7 @@ impl Session<'_> {
     ) -> Result<(), RunError> {
         let (entry, of) = (&self.spec.stores[trial.store], &self.spec.workloads[trial.workload]);
         let data = trial.dataset.map(|at| &self.data[at].record);
-        self.done.check_library(trial, &entry.name, &measured.library)?;
-        for (point, figures) in measured.points.into_iter().enumerate() {
-            let name = format!("{}.{point}.ns.bin", trial.key(repeat));
-            let file = self.folder.path().join("samples").join(&name);
-            let mut samples = match fs::read(&file) {
-                Ok(bytes) => bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
-                Err(_) => Vec::new(),
-            };
+        for (point, (figures, latency_ns)) in measured.points.into_iter().zip(measured.latencies).enumerate() {
             let stored = Stored {
                 key: key(trial, repeat, point),
                 trial: trial.hash.clone(),
@@ -299,8 +311,8 @@ impl Session<'_> {
                 repeat,
                 order,
                 rows_per_second: figures.rows as f64 / figures.wall_seconds,
-                samples_file: (!samples.is_empty()).then(|| format!("samples/{name}")),
-                latency_ns: latency::summarise(&mut samples),
+                samples_file: latency_ns.map(|_| format!("samples/{}.{point}.ns.bin", trial.key(repeat))),
+                latency_ns,
                 checked_rows: if trial.dataset.is_some() { CHECKED as u64 } else { 0 },
                 peak_rss_anon_bytes: Some(measured.peaks.anon_bytes),
                 peak_rss_file_bytes: Some(measured.peaks.file_bytes),

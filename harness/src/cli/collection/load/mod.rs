@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
-use nearlab_index::collection::{Collection, CollectionError, Records};
+use nearlab_index::{
+    BuildError,
+    collection::{Collection, CollectionError, Records},
+};
 use nearlab_reports::format;
 use nearlab_storage::{Vectors, store};
 
@@ -132,6 +135,9 @@ fn placed(error: CollectionError, path: &Path, first: usize) -> anyhow::Error {
         }
         CollectionError::NotF16 { row, column, value } => {
             anyhow!("{path}: {}", CollectionError::NotF16 { row: first + row, column, value })
+        }
+        CollectionError::Build(BuildError::TooLong { row, expected, found }) => {
+            anyhow!("{path}: {}", BuildError::TooLong { row: first + row, expected, found })
         }
         error => error.into(),
     }
