@@ -5,7 +5,6 @@ searches, and writes ids and latencies. Standard output belongs to the protocol:
 standard error. numpy is imported late, so that its absence is reported like that of the library.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -92,6 +91,10 @@ def end_with_the_harness():
     """Ends this process when the harness ends, however that is: a long build would go on without anyone to hear of it."""
     if sys.platform != "linux":
         return  # the end of the input comes all the same, when the build is done
+    try:
+        import ctypes  # which some builds of Python lack
+    except ImportError:
+        return
     ctypes.CDLL(None).prctl(1, ctypes.c_ulong(signal.SIGKILL))  # PR_SET_PDEATHSIG
     # It may have ended before that: nobody holds the other end of the input, and nothing is left in it.
     poll = select.poll()
