@@ -324,3 +324,23 @@ fn a_file_of_version_1_opens_and_searches_as_it_did() {
     let expected = [(0, 16078.0), (12, 16286.0), (4, 17114.0)].map(|(id, distance)| Neighbor { id, distance });
     assert_eq!(found, expected);
 }
+
+#[test]
+fn files_of_version_4_open_and_search_as_they_did() {
+    // Of 60 vectors of 4 components; those with the ids 0 and 7 are zeros.
+    let nearest = [
+        (Metric::Cosine, 0xe172_79cf_8bfa_ebc4, [(1, 0.2114), (44, 0.2121), (59, 0.2136)], 1.0),
+        (Metric::InnerProduct, 0xb61f_84f5_a8af_9d8b, [(40, -35.52), (55, -34.20), (12, -34.12)], 0.0),
+    ];
+    for (metric, digest, nearest, of_zeros) in nearest {
+        let hnsw = Hnsw::open(Path::new(&format!("tests/data/hnsw-v4-{metric}.index"))).unwrap();
+        assert_eq!((hnsw.len(), hnsw.dim(), hnsw.metric(), hnsw.digest()), (60, 4, metric, digest));
+        let mut found = Vec::new();
+        hnsw.searcher(&HnswSearchParams::new(60)).unwrap().search(&[1.0, 2.0, -3.0, 4.0], 60, &mut found);
+        for (found, (id, distance)) in found.iter().zip(nearest) {
+            assert!(found.id == id && (found.distance - distance).abs() < 0.01, "{metric}: {found:?}");
+        }
+        let zeros: Vec<&Neighbor> = found.iter().filter(|near| [0, 7].contains(&near.id)).collect();
+        assert!(zeros.len() == 2 && zeros.iter().all(|zero| (zero.distance - of_zeros).abs() < 0.2), "{zeros:?}");
+    }
+}
