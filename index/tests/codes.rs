@@ -158,14 +158,8 @@ fn every_form_of_codes_finds_the_nearest_under_every_metric() {
             for (truth, found) in truth.chunks_exact(K).zip(found.chunks_exact(K)) {
                 assert!(found.is_sorted() && !found.iter().any(|neighbor| neighbor.is_none()), "{metric} {params:?}");
                 hits += truth.iter().filter(|expected| found.iter().any(|found| found.id == expected.id)).count();
-                // Distances are those of the finest codes: near the true ones, in the metric's own unit. Not so levels under
-                // inner product, whose lifted component they clamp.
-                let by_levels = match params.rerank_codes {
-                    RerankCodes::None => matches!(params.codes, TraversalCodes::Sq8 | TraversalCodes::Sq4),
-                    rerank_codes => rerank_codes == RerankCodes::Sq8,
-                };
-                let clamped = metric == Metric::InnerProduct && by_levels;
-                let exact = truth.iter().find(|expected| !clamped && expected.id == found[0].id);
+                // Distances are those of the finest codes: near the true ones, in the metric's own unit.
+                let exact = truth.iter().find(|expected| expected.id == found[0].id);
                 if let Some(exact) = exact {
                     let unit = if metric == Metric::Cosine { 1.0 } else { 80.0 };
                     assert!((exact.distance - found[0].distance).abs() < 0.05 * unit, "{metric} {params:?}");

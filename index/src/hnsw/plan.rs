@@ -32,7 +32,7 @@ pub(super) struct Plan<'a, C> {
     pub(super) hidden: Hidden<'a>,
     apart: &'a Apart,
     pub(super) ef_search: usize,
-    /// Candidates kept for each that may be found: more than one where deleted nodes take up places.
+    /// Candidates kept for each that may be found: more than one where hidden nodes take up places.
     pub(super) share: f64,
     /// Nodes that a walk may find, where it meets others too; otherwise 0.
     pub(super) left: usize,
