@@ -362,7 +362,7 @@ fn vectors_many_times_as_long_as_the_rest_are_found_and_spoil_nothing() {
 }
 
 #[test]
-fn lengths_that_differ_much_cost_fine_codes_little_under_inner_product() {
+fn lengths_that_differ_much_cost_codes_little_under_inner_product() {
     const DIM: usize = 32;
     let mut data = clustered((3060, DIM), 60, 0.7);
     let mut normal = Normal(11);
@@ -377,12 +377,13 @@ fn lengths_that_differ_much_cost_fine_codes_little_under_inner_product() {
     let found =
         |codes, rerank_codes| recall(&build(base, Metric::InnerProduct, &bulk(codes, rerank_codes)), base, queries);
     let exact = found(TraversalCodes::F32, RerankCodes::None);
+    assert!(exact > 0.99, "{exact}");
     for (codes, rerank_codes) in CODES {
         let recall = found(codes, rerank_codes);
-        // Sixteen levels have little to tell: the longest is eight times as long as the mean. Without the spread they find a seventh.
-        let coarse = matches!(codes, TraversalCodes::Sq4 | TraversalCodes::Pq4Blocks);
-        let floor = if coarse { 0.6 } else { exact - 0.03 };
-        assert!(recall > floor, "{} {}: {recall}, exactly {exact}", codes.name(), rerank_codes.name());
+        // The longest is eight times as long as the mean: of 256 levels few are left for most vectors.
+        let coarse = codes == TraversalCodes::Sq8 || rerank_codes == RerankCodes::Sq8;
+        let floor = if coarse { 0.93 } else { 0.98 };
+        assert!(recall > floor, "{} {}: {recall}", codes.name(), rerank_codes.name());
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use nearlab_index::hnsw::{Hnsw, HnswParams, HnswSearchParams, LiveHnsw, RerankCodes, TraversalCodes};
+use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams, LiveHnsw, RerankCodes, TraversalCodes};
 use nearlab_index::{Build, BuildError, Index, Mutable, Neighbor, Persist, Progress, Searcher, Stage};
 use nearlab_simd::{Metric, kernels};
 use nearlab_storage::Vectors;
@@ -97,9 +97,9 @@ fn found<I: Index>(index: &I, params: &I::SearchParams, query: &[f32], k: usize)
 
 /// The share of the model's ten nearest that are found; nothing else than what the model holds may be.
 fn recall(live: &LiveHnsw, model: &Model, queries: &[f32], ef_search: usize) -> f64 {
-    let mut hits = 0;
+    let (mut hits, distance) = (0, kernels().distance(live.metric()));
     for query in queries.chunks_exact(DIM) {
-        let mut exact: Vec<(f32, u32)> = model.iter().map(|(&id, x)| (kernels().l2(query, x), id)).collect();
+        let mut exact: Vec<(f32, u32)> = model.iter().map(|(&id, x)| (distance(query, x), id)).collect();
         exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let found = found(live, &HnswSearchParams::new(ef_search), query, K);
         assert!(found.iter().all(|neighbor| model.contains_key(&neighbor.id)), "{found:?}");
@@ -108,34 +108,64 @@ fn recall(live: &LiveHnsw, model: &Model, queries: &[f32], ef_search: usize) -> 
     hits as f64 / (queries.len() / DIM * K) as f64
 }
 
+/// Replaces a tenth of the vectors ten times, and compares recall with that of an index built anew, which is above `floor`.
+fn recall_holds_in_churn(
+    (metric, floor): (Metric, f64),
+    params: &HnswParams,
+    vectors: &mut impl FnMut(usize) -> Vec<f32>,
+) {
+    const ROUNDS: u32 = 10;
+    let (data, queries) = (vectors(2000), vectors(100));
+    let index = live(&data, metric, params);
+    let mut model: Model = (0..).zip(data.chunks_exact(DIM).map(<[f32]>::to_vec)).collect();
+    // Sums over the rounds: with deleted vectors, with others in their places, and of an index built anew over the same.
+    let (mut deleted, mut replaced, mut anew) = (0.0, 0.0, 0.0);
+    for round in 0..ROUNDS {
+        let ids: Vec<u32> = model.keys().copied().filter(|id| (id + round) % 10 == 0).collect();
+        assert_eq!(index.delete(&ids), ids.len());
+        model.retain(|id, _| !ids.contains(id));
+        deleted += recall(&index, &model, &queries, 50);
+        index.optimize(&pool(2), &()).unwrap();
+        insert(&index, &mut model, &vectors(ids.len()));
+        replaced += recall(&index, &model, &queries, 50);
+        let left: Vec<f32> = model.values().flatten().copied().collect();
+        let left_model: Model = (0..).zip(left.chunks_exact(DIM).map(<[f32]>::to_vec)).collect();
+        anew += recall(&live(&left, metric, params), &left_model, &queries, 50);
+    }
+    let [deleted, replaced, anew] = [deleted, replaced, anew].map(|sum| sum / f64::from(ROUNDS));
+    assert!(anew > floor, "{params:?}: {anew}");
+    assert!(replaced > anew - 0.005, "{params:?}: {replaced}, built anew {anew}");
+    assert!(deleted > anew - 0.005, "{params:?}: {deleted} with deleted vectors, built anew {anew}");
+    assert_eq!((index.len(), model.len()), (2000, 2000));
+    assert_eq!(model.keys().next_back(), Some(&1999), "freed ids are given again");
+}
+
 #[test]
 fn recall_holds_while_a_tenth_of_the_vectors_is_replaced_ten_times() {
-    const ROUNDS: u32 = 10;
     for params in kinds() {
         let mut clusters = Clusters::new();
-        let (data, queries) = (clusters.vectors(2000), clusters.vectors(100));
-        let index = live(&data, Metric::L2, &params);
-        let mut model: Model = (0..).zip(data.chunks_exact(DIM).map(<[f32]>::to_vec)).collect();
-        // Sums over the rounds: with deleted vectors, with others in their places, and of an index built anew over the same.
-        let (mut deleted, mut replaced, mut anew) = (0.0, 0.0, 0.0);
-        for round in 0..ROUNDS {
-            let ids: Vec<u32> = model.keys().copied().filter(|id| (id + round) % 10 == 0).collect();
-            assert_eq!(index.delete(&ids), ids.len());
-            model.retain(|id, _| !ids.contains(id));
-            deleted += recall(&index, &model, &queries, 50);
-            index.optimize(&pool(2), &()).unwrap();
-            insert(&index, &mut model, &clusters.vectors(ids.len()));
-            replaced += recall(&index, &model, &queries, 50);
-            let left: Vec<f32> = model.values().flatten().copied().collect();
-            let left_model: Model = (0..).zip(left.chunks_exact(DIM).map(<[f32]>::to_vec)).collect();
-            anew += recall(&live(&left, Metric::L2, &params), &left_model, &queries, 50);
-        }
-        let [deleted, replaced, anew] = [deleted, replaced, anew].map(|sum| sum / f64::from(ROUNDS));
-        assert!(anew > 0.95, "{params:?}: {anew}");
-        assert!(replaced > anew - 0.005, "{params:?}: {replaced}, built anew {anew}");
-        assert!(deleted > anew - 0.005, "{params:?}: {deleted} with deleted vectors, built anew {anew}");
-        assert_eq!((index.len(), model.len()), (2000, 2000));
-        assert_eq!(model.keys().next_back(), Some(&1999), "freed ids are given again");
+        recall_holds_in_churn((Metric::L2, 0.95), &params, &mut |n| clusters.vectors(n));
+    }
+}
+
+#[test]
+fn recall_holds_in_churn_under_inner_product_where_lengths_differ_much() {
+    let bulk = |codes, rerank_codes| HnswParams { construction: Construction::Bulk, ..params(codes, rerank_codes) };
+    for params in [
+        params(TraversalCodes::F32, RerankCodes::None),
+        params(TraversalCodes::Rabitq4, RerankCodes::F16),
+        bulk(TraversalCodes::F16, RerankCodes::None),
+        bulk(TraversalCodes::Sq4, RerankCodes::F16),
+    ] {
+        let mut clusters = Clusters::new();
+        recall_holds_in_churn((Metric::InnerProduct, 0.94), &params, &mut |n| {
+            let mut vectors = clusters.vectors(n);
+            for vector in vectors.chunks_exact_mut(DIM) {
+                let length = (0.5 * clusters.normal()).exp();
+                vector.iter_mut().for_each(|x| *x *= length);
+            }
+            vectors
+        });
     }
 }
 

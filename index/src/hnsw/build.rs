@@ -23,8 +23,8 @@ use crate::space::step;
 use crate::{BuildError, Counters, IdSet, Progress, Stage};
 
 /// A graph that grows; [`freeze`](Builder::freeze) ends that.
-pub(super) struct Builder<T, S> {
-    scorers: Scorers<T, S>,
+pub(super) struct Builder<'a, T, S> {
+    scorers: Scorers<'a, T, S>,
     pub(super) params: HnswParams,
     growth: Growth,
     /// The lowest layer that insertions link.
@@ -32,8 +32,8 @@ pub(super) struct Builder<T, S> {
     counters: Counters,
 }
 
-impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
-    pub(super) fn new(scorers: Scorers<T, S>, params: HnswParams) -> Result<Self, BuildError> {
+impl<'a, T: SelfQuery, S: Symmetric> Builder<'a, T, S> {
+    pub(super) fn new(scorers: Scorers<'a, T, S>, params: HnswParams) -> Result<Self, BuildError> {
         let n = scorers.selection.len();
         let levels: Vec<u8> = (0..n as u32).into_par_iter().map(|id| level_of(id, params.seed, params.m)).collect();
         let growth = Growth::new(&levels, params.m)?;
@@ -88,6 +88,11 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         self.scorers.selection
     }
 
+    /// Those of [`Scorers`].
+    pub(super) fn heights(&self) -> &'a [f32] {
+        self.scorers.heights
+    }
+
     pub(super) fn count(&mut self, counters: Counters) {
         self.counters += counters;
     }
@@ -99,7 +104,7 @@ impl<T: SelfQuery, S: Symmetric> Builder<T, S> {
         }
     }
 
-    fn seeker<'a>(&'a self, deleted: &'a IdSet) -> Seeker<'a, T, S> {
+    fn seeker<'s>(&'s self, deleted: &'s IdSet) -> Seeker<'s, T, S> {
         let Self { scorers, growth, params, lowest, .. } = self;
         Seeker { scorers: *scorers, growth, deleted, params, lowest: *lowest }
     }

@@ -7,7 +7,7 @@ use super::codes::Traversal;
 use super::forms::Construction;
 use super::graph::Graph;
 use super::seek::Scorers;
-use crate::quant::{Lifted, SelfQuery, Sq7, Sq7Rows, Symmetric};
+use crate::quant::{Heights, Lifted, SelfQuery, Sq7, Sq7Rows, Symmetric};
 use crate::space::step;
 use crate::{BuildError, Counters, Progress, Stage};
 
@@ -24,33 +24,38 @@ pub(super) fn grow(
 ) -> Result<(Graph, Counters), BuildError> {
     if let (Traversal::F32(f32), Construction::Incremental) = (traversal, params.construction) {
         let space = f32.rows();
-        let mut builder = Builder::new(Scorers { traversal: space, selection: space, rescore: false }, *params)?;
+        let mut builder =
+            Builder::new(Scorers { traversal: space, selection: space, rescore: false, heights: &[] }, *params)?;
         builder.insert_all(batches, progress)?;
         return frozen(builder, progress);
     }
     let sq7 = sq7.map_or_else(|| Sq7::encode(source, None), Ok)?;
-    let selection = sq7.rows();
+    let (selection, heights) = (sq7.rows(), Heights::of(source, source.euclid()));
+    let heights = heights.as_slice();
     match traversal {
         Traversal::F32(f32) => {
-            grow_over(Scorers { traversal: f32.rows(), selection, rescore: true }, params, batches, progress)
+            grow_over(Scorers { traversal: f32.rows(), selection, rescore: true, heights }, params, batches, progress)
         }
         Traversal::Half(_) | Traversal::Sq8(_) => {
-            grow_over(Scorers { traversal: selection, selection, rescore: false }, params, batches, progress)
+            grow_over(Scorers { traversal: selection, selection, rescore: false, heights }, params, batches, progress)
         }
         Traversal::Sq4(sq4) => {
-            grow_over(Scorers { traversal: sq4.rows(), selection, rescore: true }, params, batches, progress)
+            grow_over(Scorers { traversal: sq4.rows(), selection, rescore: true, heights }, params, batches, progress)
         }
-        Traversal::Affine(affine) => {
-            grow_over(Scorers { traversal: affine.rows(), selection, rescore: true }, params, batches, progress)
-        }
+        Traversal::Affine(affine) => grow_over(
+            Scorers { traversal: affine.rows(), selection, rescore: true, heights },
+            params,
+            batches,
+            progress,
+        ),
         Traversal::Pq(pq) => {
-            grow_over(Scorers { traversal: pq.rows(), selection, rescore: true }, params, batches, progress)
+            grow_over(Scorers { traversal: pq.rows(), selection, rescore: true, heights }, params, batches, progress)
         }
     }
 }
 
 fn grow_over<T: SelfQuery>(
-    scorers: Scorers<T, Sq7Rows<'_>>,
+    scorers: Scorers<'_, T, Sq7Rows<'_>>,
     params: &HnswParams,
     batches: Batches,
     progress: &dyn Progress,
@@ -64,7 +69,7 @@ fn grow_over<T: SelfQuery>(
 }
 
 fn frozen<T: SelfQuery, S: Symmetric>(
-    builder: Builder<T, S>,
+    builder: Builder<'_, T, S>,
     progress: &dyn Progress,
 ) -> Result<(Graph, Counters), BuildError> {
     step(progress, Stage::Optimise, 0, 1)?;

@@ -17,6 +17,7 @@
 //! | Jégou et al. 2011, André et al. 2015, product quantisation | `PqRows` | `../quant/pq.rs` |
 //! | NGT-QG; Gou et al. 2025, `SymphonyQG`: codes of neighbours side by side | `Blocks`, `Walk::scan` | `../quant/blocks.rs`, `walk.rs` |
 //! | Bachrach et al. 2014: inner product in Euclidean space | `Euclid` | `../quant/euclid.rs` |
+//! | Morozov and Babenko 2018, `ip-NSW`: links to what a vector finds as a query | `AsQueries` | `../quant/heights.rs` |
 //! | `FreshDiskANN`: deleted nodes taken out | `mended` | `repair.rs` |
 //! | Patel et al. 2024, ACORN-1: two hops | `Walk::leap` | `among/walks.rs` |
 //! | (not in the papers) how many candidates to rank anew | `Finish` | `finish.rs` |

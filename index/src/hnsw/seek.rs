@@ -18,7 +18,7 @@ use super::growth::Growth;
 use super::select::{Selection, select_neighbors};
 use super::walk::{Patience, Route, Walk};
 use crate::memory::Capacity;
-use crate::quant::{SelfQuery, Symmetric};
+use crate::quant::{AsQueries, RowQuery, SelfQuery, Symmetric};
 use crate::{Counters, IdSet, Neighbor};
 
 /// Points that a thread seeks neighbours for at the same time.
@@ -28,13 +28,16 @@ const MERGED_AT_ONCE: usize = 32;
 
 /// What points are compared by.
 #[derive(Clone, Copy)]
-pub(super) struct Scorers<T, S> {
+pub(super) struct Scorers<'a, T, S> {
     /// Codes through which candidates are found.
     pub(super) traversal: T,
     /// Codes by which neighbours are chosen among the candidates, and on which the links' distances are measured.
     pub(super) selection: S,
     /// Whether the two measure in different units, so that candidates must be scored anew before they are chosen from.
     pub(super) rescore: bool,
+    /// The [`Heights`](crate::quant::Heights) of the vectors whose candidates are those that the vectors would have as queries, in that
+    /// order; otherwise none.
+    pub(super) heights: &'a [f32],
 }
 
 /// A link back from `target` to the `source` that was inserted.
@@ -98,7 +101,7 @@ impl Capacity for Found {
 /// The walks of one thread, and its memory for choosing.
 #[derive(Debug)]
 struct Crew<Q> {
-    walks: Vec<Walk<Q>>,
+    walks: Vec<Walk<RowQuery<Q>>>,
     candidates: Vec<Neighbor>,
     rescored: Rescored,
     selection: Selection,
@@ -172,7 +175,7 @@ impl<Q: Capacity> Capacity for Crews<Q> {
 
 /// A graph, and what its points are compared by.
 pub(super) struct Seeker<'a, T, S> {
-    pub(super) scorers: Scorers<T, S>,
+    pub(super) scorers: Scorers<'a, T, S>,
     pub(super) growth: &'a Growth,
     /// Nodes that lead on, but that nobody links to any more who finds enough others.
     pub(super) deleted: &'a IdSet,
@@ -212,7 +215,8 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
     fn seek_together(&self, ids: &[u32], mut rows: RowsMut<'_>, crew: &mut Crew<T::Query>) {
         let growth = self.growth;
         let (Some(entry_point), Some(max_level)) = (growth.entry_point, growth.max_level()) else { return };
-        let view = View { codes: self.scorers.traversal, links: growth.links() };
+        let codes = AsQueries::new(self.scorers.traversal, self.scorers.heights);
+        let view = View { codes, links: growth.links() };
         let ef = self.params.ef_construction.min(growth.len());
         let Crew { walks, candidates, rescored, selection, .. } = crew;
         // The first row of each point whose walk is not over.
@@ -253,12 +257,12 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
         }
     }
 
-    /// Replaces `candidates` by the pool's, with their distances to `id`, nearest first. Those that were deleted count only where
+    /// Replaces `candidates` by the pool's, with their distances to `id`, those that are preferred first. Those that were deleted count only where
     /// there are hardly any others: nothing would lead to the new point otherwise.
     fn find_candidates(
         &self,
         id: u32,
-        walk: &mut Walk<T::Query>,
+        walk: &mut Walk<RowQuery<T::Query>>,
         (candidates, rescored): (&mut Vec<Neighbor>, &mut Rescored),
     ) {
         candidates.clear();
@@ -267,8 +271,12 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
             candidates.clear();
             candidates.extend(walk.pool.iter());
         }
-        if self.scorers.rescore {
+        let as_queries = !self.scorers.heights.is_empty();
+        if self.scorers.rescore || as_queries {
             rescored.rescore(self.scorers.selection, id, candidates, &mut walk.counters);
+        }
+        if self.scorers.rescore && !as_queries {
+            candidates.sort_unstable();
         }
     }
 
@@ -314,14 +322,20 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
 
 /// The memory for measuring candidates anew.
 #[derive(Debug, Default)]
-struct Rescored {
+pub(super) struct Rescored {
     ids: Vec<u32>,
     distances: Vec<f32>,
 }
 
 impl Rescored {
-    /// Measures candidates anew from `id`, and sorts them.
-    fn rescore<S: Symmetric>(&mut self, codes: S, id: u32, candidates: &mut [Neighbor], counters: &mut Counters) {
+    /// Measures candidates anew from `id`.
+    pub(super) fn rescore<S: Symmetric>(
+        &mut self,
+        codes: S,
+        id: u32,
+        candidates: &mut [Neighbor],
+        counters: &mut Counters,
+    ) {
         let Self { ids, distances } = self;
         ids.clear();
         ids.extend(candidates.iter().map(|candidate| candidate.id));
@@ -332,6 +346,5 @@ impl Rescored {
         codes.score_row(id, ids, distances);
         counters.add_scored(ids.len(), codes.row_bytes());
         candidates.iter_mut().zip(&*distances).for_each(|(candidate, &distance)| candidate.distance = distance);
-        candidates.sort_unstable();
     }
 }

@@ -30,6 +30,23 @@ impl Selection {
         Self { selected, ids, refused: Vec::with_capacity(candidates) }
     }
 
+    /// Forgets what was selected.
+    pub(super) fn clear(&mut self) {
+        self.selected.clear();
+    }
+
+    /// Sorts what is selected. Where refused candidates are kept, those of the last choice come in first, until there are `most`.
+    pub(super) fn finish(&mut self, most: usize, keep_pruned: bool) {
+        let Self { selected, ids, refused } = self;
+        if keep_pruned {
+            let free = most - selected.len();
+            selected.extend(refused.iter().filter(|refused| !ids.contains(&refused.id)).take(free));
+        }
+        if !selected.is_sorted() {
+            selected.sort_unstable();
+        }
+    }
+
     /// With neighbours that are selected already.
     pub(super) fn beside(selected: Vec<Neighbor>) -> Self {
         Self { selected, ..Self::default() }
@@ -42,25 +59,21 @@ impl Capacity for Selection {
     }
 }
 
-/// Leaves at most `most` of the `candidates`, which are sorted by their distance to the node, in the selection. Left over places
-/// are filled with the nearest refused candidates when `keep_pruned` is set. The result is sorted too.
+/// Leaves at most `most` of the `candidates` in the selection, those that come first before others: most often they are sorted by their
+/// distance to the node. Left over places are filled with the first of the refused candidates when `keep_pruned` is set. The result is
+/// sorted.
 pub(super) fn select_neighbors<C: Symmetric>(
     (codes, selection): (C, &mut Selection),
     candidates: &[Neighbor],
     (most, keep_pruned): (usize, bool),
     counters: &mut Counters,
 ) {
-    selection.selected.clear();
-    select_more((codes, selection), candidates, most, counters);
-    let Selection { selected, refused, .. } = selection;
-    let free = most - selected.len();
-    if keep_pruned && free > 0 && !refused.is_empty() {
-        selected.extend(refused.iter().take(free));
-        selected.sort_unstable();
-    }
+    selection.clear();
+    select_more((codes, &mut *selection), candidates, most, counters);
+    selection.finish(most, keep_pruned);
 }
 
-/// Selects among the sorted `candidates` until `most` are selected, besides those that are already.
+/// Selects among the `candidates`, in their order, until `most` are selected, besides those that are already.
 pub(super) fn select_more<C: Symmetric>(
     (codes, selection): (C, &mut Selection),
     candidates: &[Neighbor],

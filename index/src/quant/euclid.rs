@@ -4,7 +4,8 @@
 //! component more (Bachrach et al., `RecSys` 2014): `x` becomes `[x, sqrt(M² - |x|²)]` with `M` the largest length, `q`
 //! becomes `[q, 0]`, and `|q - x|² = |q|² + M² - 2 <q, x>`. The nearest are the same in each case. That component is larger than others
 //! are, and all levels have one step: so the space is reflected, which spreads it over all components and changes no distance. And queries
-//! are made as long as the vectors are, which changes no order: what codes err by is then small beside what tells the products apart.
+//! are made as long as the longest of the vectors, which changes no order: what codes err by is then small beside what tells the products
+//! apart.
 //!
 //! Some vectors the space does not [hold](Euclid::holds). A zero vector has no cosine, but the distance 1 from everything by definition. And
 //! were `M` the length of one vector many times as long as the rest, the rest would lie so close together that codes could not tell them
@@ -50,8 +51,8 @@ impl Euclid {
             return Self { metric, dim, radius_squared: 0.0, query_length: 0.0 };
         }
         let squared: Vec<f32> = vectors.as_slice().par_chunks_exact(dim).map(norm_squared).collect();
-        let (radius_squared, mean) = held(squared, dim);
-        Self { metric, dim, radius_squared, query_length: mean.sqrt() }
+        let radius_squared = largest_held(squared, dim);
+        Self { metric, dim, radius_squared, query_length: radius_squared.sqrt() }
     }
 
     /// Whether a base vector has its place among those that are lifted. If not, its distance has to be found otherwise.
@@ -76,9 +77,23 @@ impl Euclid {
         })
     }
 
+    /// Whether lifted vectors have a component more than those that were given.
+    pub(crate) fn adds_component(&self) -> bool {
+        self.metric == Metric::InnerProduct
+    }
+
     /// Components of a lifted vector.
     pub(crate) fn width(&self) -> usize {
-        self.dim + usize::from(self.metric == Metric::InnerProduct)
+        self.dim + usize::from(self.adds_component())
+    }
+
+    /// The component that lifting a base vector [added](Self::adds_component).
+    pub(crate) fn height(&self, lifted: &[f32]) -> f32 {
+        match lifted.split_last() {
+            Some((last, rest)) if self.query_length > 0.0 => along_diagonal(*last, rest),
+            Some((last, _)) => *last,
+            None => 0.0,
+        }
     }
 
     /// Appends a lifted base vector to `out`.
@@ -108,8 +123,7 @@ impl Euclid {
     /// positive are long along the one without.
     fn turn(&self, lifted: &mut [f32]) {
         let Some((last, rest)) = lifted.split_last_mut().filter(|_| self.query_length > 0.0) else { return };
-        let share = 1.0 / ((rest.len() + 1) as f32).sqrt();
-        let along = share * rest.chunks(2).fold(*last, |sum, pair| sum + pair[0] - pair.get(1).unwrap_or(&0.0));
+        let (share, along) = (share_of(rest.len() + 1), along_diagonal(*last, rest));
         let shift = share * (*last - along) / (1.0 - share);
         for pair in rest.chunks_mut(2) {
             pair[0] += shift;
@@ -165,19 +179,28 @@ impl Euclid {
     }
 }
 
-/// The largest of squared lengths that is held, and the mean of those that are.
-fn held(mut squared: Vec<f32>, dim: usize) -> (f32, f32) {
-    let mut largest = squared.iter().copied().fold(0.0, f32::max);
+/// The size of each of `width` components of a diagonal.
+fn share_of(width: usize) -> f32 {
+    1.0 / (width as f32).sqrt()
+}
+
+/// How far a vector reaches along the diagonal onto which lifted vectors' last axis is reflected.
+fn along_diagonal(last: f32, rest: &[f32]) -> f32 {
+    let sum = rest.chunks(2).fold(last, |sum, pair| sum + pair[0] - pair.get(1).unwrap_or(&0.0));
+    share_of(rest.len() + 1) * sum
+}
+
+/// The largest of squared lengths that is held.
+fn largest_held(mut squared: Vec<f32>, dim: usize) -> f32 {
+    let largest = squared.iter().copied().fold(0.0, f32::max);
     let longer = (squared.len() / TOO_LONG_AMONG).min(TOO_LONG_BYTES / (dim * size_of::<f32>()));
-    if longer > 0 && largest.is_finite() {
-        let ordinary = squared.len() - 1 - longer;
-        let (_, &mut ordinary, above) = squared.select_nth_unstable_by(ordinary, f32::total_cmp);
-        let bound = TOO_LONG * TOO_LONG * ordinary;
-        largest = above.iter().copied().filter(|&squared| squared <= bound).fold(ordinary, f32::max);
-        squared.retain(|&squared| squared <= largest);
+    if longer == 0 || !largest.is_finite() {
+        return largest;
     }
-    let sum: f64 = squared.iter().map(|&squared| f64::from(squared)).sum();
-    (largest, (sum / squared.len().max(1) as f64) as f32)
+    let ordinary = squared.len() - 1 - longer;
+    let (_, &mut ordinary, above) = squared.select_nth_unstable_by(ordinary, f32::total_cmp);
+    let bound = TOO_LONG * TOO_LONG * ordinary;
+    above.iter().copied().filter(|&squared| squared <= bound).fold(ordinary, f32::max)
 }
 
 /// Replaces a zero vector by one that is far from all unit vectors, and that none of its components tells from others.
@@ -257,9 +280,7 @@ mod tests {
 
     #[test]
     fn lengths_far_beyond_nearly_all_others_are_not_held() {
-        let largest_held = |lengths: Vec<f32>, dim| held(lengths, dim).0;
         let mut lengths: Vec<f32> = (0..1000).map(|i| 1.0 + (i % 7) as f32).collect();
-        assert!((held(lengths.clone(), 8).1 - 4.0).abs() < 0.01);
         assert_eq!(largest_held(lengths.clone(), 8), 7.0);
         (lengths[10], lengths[500]) = (28.0, 28.1);
         assert_eq!(largest_held(lengths.clone(), 8), 28.0);
@@ -298,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_made_as_long_as_vectors_and_their_products_stay() {
+    fn queries_are_made_as_long_as_the_longest_and_their_products_stay() {
         let vectors = Vectors::new(&[3.0, 4.0, 6.0, 8.0, -1.0, 0.0], 2);
         let euclid = Euclid::of(vectors, Metric::InnerProduct);
-        assert_eq!((euclid.radius_squared, euclid.query_length), (100.0, 42.0_f32.sqrt()));
+        assert_eq!((euclid.radius_squared, euclid.query_length), (100.0, 10.0));
         let (mut query, mut base) = (Vec::new(), Vec::new());
         for [a, b] in [[1e-6, 2e-6], [1e6, -3e6], [5.0, 1.0], [0.0, 0.0]] {
             let length = euclid.lift_query(&[a, b], &mut query);
-            let expected = if a == 0.0 { 0.0 } else { 42.0 };
+            let expected = if a == 0.0 { 0.0 } else { 100.0 };
             assert!((norm_squared(&query) - expected).abs() < 1e-4, "{a} {b}: {query:?}");
             for x in vectors {
                 base.clear();

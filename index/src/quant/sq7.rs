@@ -34,7 +34,8 @@ impl Sq7 {
     }
 
     pub(crate) fn rows(&self) -> Sq7Rows<'_> {
-        Sq7Rows { codes: &self.codes, width: padded::<u8>(self.levels.offset.len()), kernels: code_kernels() }
+        let width = padded::<u8>(self.levels.offset.len());
+        Sq7Rows { codes: &self.codes, width, step: self.levels.step, kernels: code_kernels() }
     }
 }
 
@@ -62,6 +63,7 @@ impl Form for Sq7 {
 pub(crate) struct Sq7Rows<'a> {
     codes: &'a [u8],
     width: usize,
+    step: f32,
     kernels: &'static CodeKernels,
 }
 
@@ -85,6 +87,10 @@ impl Codes for Sq7Rows<'_> {
 
     fn row_bytes(&self) -> usize {
         self.width
+    }
+
+    fn unit(&self) -> f32 {
+        self.step * self.step
     }
 
     /// Builds only ask about base vectors.

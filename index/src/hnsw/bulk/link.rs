@@ -7,18 +7,18 @@ use super::{Candidates, check_memberships};
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::Builder;
 use crate::hnsw::changes::RowsMut;
-use crate::hnsw::seek::{Crews, Found};
-use crate::hnsw::select::{Selection, select_neighbors};
+use crate::hnsw::seek::{Crews, Found, Rescored};
+use crate::hnsw::select::{Selection, select_more};
 use crate::index::Quietly;
 use crate::quant::{SelfQuery, Sq7Rows};
 use crate::random::{mix, permutation};
 use crate::space::step;
-use crate::{BuildError, Counters, Progress, Stage};
+use crate::{BuildError, Counters, Neighbor, Progress, Stage};
 
 /// Parts in which the base layer is linked, for progress.
 const PARTS: usize = 10;
 
-impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
+impl<T: SelfQuery> Builder<'_, T, Sq7Rows<'_>> {
     /// Links every point, on the rayon pool it is called in.
     pub(in crate::hnsw) fn link_all(&mut self, batches: Batches, progress: &dyn Progress) -> Result<(), BuildError> {
         let n = self.len();
@@ -32,7 +32,7 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
         self.ensure_entry_point();
         step(progress, Stage::Construct, n / PARTS, n)?;
         let mut counters = Counters::default();
-        let candidates = Candidates::find(self.selection(), &self.params, &mut counters, progress)?;
+        let candidates = Candidates::find((self.selection(), self.heights()), &self.params, &mut counters, progress)?;
         self.count(counters);
         let mut found = Found::default();
         found.own.begin(2 * self.params.m);
@@ -54,18 +54,39 @@ impl<T: SelfQuery> Builder<T, Sq7Rows<'_>> {
 
     /// Lets some points choose among their candidates: fewer than a row holds, to leave room for the links back.
     fn choose(&mut self, candidates: &Candidates, rows: RowsMut<'_>) {
-        let (selection, most, keep_pruned) = (self.selection(), self.params.m * 3 / 2, self.params.keep_pruned);
-        let scratch = || (Runs::default(), Vec::new(), Selection::default());
         let counters: Counters = rows
             .par_iter()
-            .map_init(scratch, |(runs, found, chosen), (id, row)| {
+            .map_init(Choice::default, |choice, (id, row)| {
                 let mut counters = Counters::default();
-                candidates.of(id, runs, found);
-                select_neighbors((selection, &mut *chosen), found, (most, keep_pruned), &mut counters);
-                row.set(&chosen.selected);
+                self.choose_for(id, candidates, choice, &mut counters);
+                row.set(&choice.chosen.selected);
                 counters
             })
             .sum();
         self.count(counters);
     }
+
+    /// Under inner product the first half of the places is for what a point would find as a query.
+    fn choose_for(&self, id: u32, candidates: &Candidates, choice: &mut Choice, counters: &mut Counters) {
+        let Choice { runs, found, rescored, chosen } = choice;
+        let (selection, most) = (self.selection(), self.params.m * 3 / 2);
+        chosen.clear();
+        if !self.heights().is_empty() {
+            candidates.of_query(id, runs, found);
+            rescored.rescore(selection, id, found, counters);
+            select_more((selection, &mut *chosen), found, most / 2, counters);
+        }
+        candidates.of(id, runs, found);
+        select_more((selection, &mut *chosen), found, most, counters);
+        chosen.finish(most, self.params.keep_pruned);
+    }
+}
+
+/// The memory for choosing.
+#[derive(Default)]
+struct Choice {
+    runs: Runs,
+    found: Vec<Neighbor>,
+    rescored: Rescored,
+    chosen: Selection,
 }

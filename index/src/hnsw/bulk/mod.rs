@@ -19,7 +19,7 @@ use super::HnswParams;
 use crate::quant::{Codes, Sq7Rows};
 use crate::random::mix;
 use crate::{BuildError, Counters, Neighbor, Progress};
-use leaves::{Scratch, nearest_in_leaf};
+use leaves::{Nearest, Scratch, nearest_in_leaf};
 use partition::partition;
 use runs::Runs;
 
@@ -39,15 +39,17 @@ fn check_memberships(points: usize, replicas: usize) -> Result<(), BuildError> {
 pub(super) struct Candidates {
     /// Memberships x [`NEAREST`], group after group.
     found: Resident<Neighbor>,
+    /// The same, of the points as the queries that they would be; none where that makes no difference.
+    as_queries: Resident<Neighbor>,
     /// The memberships of each point, point after point, and where each point's begin.
     memberships: Vec<u32>,
     begins: Vec<u32>,
 }
 
 impl Candidates {
-    /// Puts the points into groups, and looks in each.
+    /// Puts the points into groups, and looks in each. The `heights` are those of all points, or none.
     pub(super) fn find(
-        codes: Sq7Rows<'_>,
+        (codes, heights): (Sq7Rows<'_>, &[f32]),
         params: &HnswParams,
         counters: &mut Counters,
         progress: &dyn Progress,
@@ -59,40 +61,54 @@ impl Candidates {
             }
             leaves.extend(partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica))));
         }
-        let room = leaves.iter().map(Vec::len).sum::<usize>() * NEAREST;
-        let refused = |_| BuildError::Memory { bytes: room * size_of::<Neighbor>() };
-        // Zeros, which no thread has touched yet: each group's are made neighbours by the thread that fills them.
-        let mut found = Resident::<Neighbor>::zeroed(room).map_err(refused)?;
-        let mut rows = &mut *found;
+        let places = leaves.iter().map(Vec::len).sum::<usize>() * NEAREST;
+        let mut found = room(places)?;
+        let mut as_queries = room(if heights.is_empty() { 0 } else { places })?;
+        let (mut rows, mut query_rows) = (&mut *found, &mut *as_queries);
         let mut work = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let (own, rest) = rows.split_at_mut(leaf.len() * NEAREST);
-            work.push((leaf, own));
-            rows = rest;
+            let (own_queries, query_rest) = query_rows.split_at_mut(own.len().min(query_rows.len()));
+            work.push((leaf, Nearest { count: NEAREST, found: own, as_queries: own_queries }));
+            (rows, query_rows) = (rest, query_rest);
         }
-        work.into_par_iter().try_for_each_init(Scratch::default, |scratch, (leaf, found)| {
+        work.into_par_iter().try_for_each_init(Scratch::default, |scratch, (leaf, nearest)| {
             if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            nearest_in_leaf(codes, leaf, NEAREST, scratch, found);
+            nearest_in_leaf(codes, heights, leaf, scratch, nearest);
             Ok(())
         })?;
         let compared: usize = leaves.iter().map(|leaf| leaf.len() * leaf.len()).sum();
         counters.add_scored(compared, codes.row_bytes());
         let (memberships, begins) = memberships_of(&leaves, codes.len());
-        Ok(Self { found, memberships, begins })
+        Ok(Self { found, as_queries, memberships, begins })
     }
 
     /// Replaces `out` by what was found for a point, nearest first, each neighbour once: it is as far away in every group.
     fn of(&self, id: u32, runs: &mut Runs, out: &mut Vec<Neighbor>) {
+        self.merged(&self.found, id, runs, out);
+    }
+
+    /// Replaces `out` by what was found for the query that a point would be, nearest first, each neighbour once.
+    fn of_query(&self, id: u32, runs: &mut Runs, out: &mut Vec<Neighbor>) {
+        self.merged(&self.as_queries, id, runs, out);
+    }
+
+    fn merged(&self, found: &[Neighbor], id: u32, runs: &mut Runs, out: &mut Vec<Neighbor>) {
         runs.clear();
         for &membership in &self.memberships[self.begins[id as usize] as usize..self.begins[id as usize + 1] as usize] {
-            let found = &self.found[membership as usize * NEAREST..][..NEAREST];
+            let found = &found[membership as usize * NEAREST..][..NEAREST];
             runs.push(found.iter().take_while(|neighbor| !neighbor.is_none()).map(|neighbor| neighbor.key()));
         }
         out.clear();
         out.extend(runs.merged().iter().map(|&key| Neighbor::from_key(key)));
     }
+}
+
+/// Room for so many neighbours: zeros, which no thread has touched yet. Each group's are made neighbours by the thread that fills them.
+fn room(places: usize) -> Result<Resident<Neighbor>, BuildError> {
+    Resident::zeroed(places).map_err(|_| BuildError::Memory { bytes: places * size_of::<Neighbor>() })
 }
 
 /// The places at which each point is a member, by counting.

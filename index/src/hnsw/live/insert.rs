@@ -197,6 +197,9 @@ impl LiveHnsw {
                 state.growth.append(level)?;
             }
         }
+        for (&id, lifted) in ids.iter().zip(lifted.chunks_exact(source.width())) {
+            state.put_height(id, lifted, &self.euclid);
+        }
         for &row in &*apart {
             state.set_apart(ids[row], vectors.row(row), self.euclid.metric);
         }

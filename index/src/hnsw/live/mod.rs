@@ -84,14 +84,14 @@ impl Hnsw {
 
     fn thawed(self) -> Result<LiveHnsw, BuildError> {
         let Self { params, euclid, traversal, rerank, graph, deleted, apart, build_counters, tuned, idle, .. } = self;
-        let forms = Forms::of(&euclid, traversal, &rerank)?;
+        let (forms, heights) = Forms::of(&euclid, traversal, &rerank)?;
         let growth = match &forms {
             Forms::Plain(f32) => Growth::thawed(&graph, f32.rows()),
             Forms::Coded(_, sq7) => Growth::thawed(&graph, sq7.rows()),
         }?;
         let writer = Writer::new(free_ids(&deleted), build_counters, &params);
         let free = deleted.len();
-        let mut state = State { forms, rerank, growth, deleted, apart, free, tuned };
+        let mut state = State { forms, rerank, heights, growth, deleted, apart, free, tuned };
         // Here, and not under the lock of the first insert.
         for form in state.forms_mut().into_iter().flatten() {
             let bytes = form.codes().bytes();
@@ -267,6 +267,7 @@ impl Index for LiveHnsw {
             memory.add(name, form.map_or(0, |form| form.codes().bytes()));
             memory.add("quantizers", form.map_or(0, Form::quantizer_bytes));
         }
+        memory.add("selection_codes", state.heights.bytes());
         memory.add("deleted", state.deleted.capacity_bytes());
         memory.add("apart", state.apart.bytes());
         memory

@@ -1,5 +1,5 @@
 //! What searches of a live index read, and what the writer asks of it: everything here but [`delete`](State::delete),
-//! [`set_apart`](State::set_apart) and [`link`](State::link) reads.
+//! [`put_height`](State::put_height), [`set_apart`](State::set_apart) and [`link`](State::link) reads.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use crate::hnsw::pace::Tuned;
 use crate::hnsw::repair::{Mended, mended};
 use crate::hnsw::search::Searched;
 use crate::hnsw::seek::{Crews, Found, Scorers, Seeker};
-use crate::quant::{Euclid, F32, Form, Lifted, SelfQuery, Sq7, Symmetric};
+use crate::quant::{Euclid, F32, Form, Heights, Lifted, SelfQuery, Source, Sq7, Symmetric};
 use crate::{BuildError, Counters, IdSet, ParamError};
 
 /// The vectors as searches walk over them, and as neighbours are chosen.
@@ -30,22 +30,28 @@ pub(super) enum Forms {
 }
 
 impl Forms {
-    /// The 7-bit codes are made of the finest form there is. Refused where that is too coarse.
-    pub(super) fn of(euclid: &Euclid, traversal: Traversal, rerank: &Rerank) -> Result<Self, BuildError> {
-        let projection = traversal.projection();
-        let sq7 = match (&traversal, rerank) {
+    /// The 7-bit codes are made of the finest form there is, and the heights of what they encode with them. Refused where that is too
+    /// coarse.
+    pub(super) fn of(euclid: &Euclid, traversal: Traversal, rerank: &Rerank) -> Result<(Self, Heights), BuildError> {
+        let lifted;
+        let source: Option<&dyn Source> = match (&traversal, rerank) {
             (Traversal::F32(_), _) | (Traversal::Sq4(_) | Traversal::Affine(_) | Traversal::Pq(_), Rerank::None) => {
                 None
             }
             (_, Rerank::F32(f32)) => {
-                Some(Sq7::encode(&Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid), projection)?)
+                lifted = Lifted::new(Vectors::new(&f32.vectors, f32.dim), euclid);
+                Some(&lifted)
             }
-            (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(Sq7::encode(half, projection)?),
-            (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(Sq7::encode(sq8, projection)?),
+            (_, Rerank::Half(half)) | (Traversal::Half(half), Rerank::None) => Some(half),
+            (_, Rerank::Sq8(sq8)) | (Traversal::Sq8(sq8), Rerank::None) => Some(sq8),
         };
-        match (traversal, sq7) {
-            (Traversal::F32(f32), _) => Ok(Self::Plain(f32)),
-            (traversal, Some(sq7)) => Ok(Self::Coded(traversal, sq7)),
+        let chosen_by = match source {
+            Some(source) => Some((Sq7::encode(source, traversal.projection())?, Heights::of(source, euclid))),
+            None => None,
+        };
+        match (traversal, chosen_by) {
+            (Traversal::F32(f32), _) => Ok((Self::Plain(f32), Heights::default())),
+            (traversal, Some((sq7, heights))) => Ok((Self::Coded(traversal, sq7), heights)),
             (_, None) => {
                 let expected = "f32, f16, bf16 or sq8, or have rerank codes, to be inserted into".to_owned();
                 Err(ParamError { name: "codes", expected, found: "coarser ones".to_owned() }.into())
@@ -78,6 +84,8 @@ impl Forms {
 pub(super) struct State {
     pub(super) forms: Forms,
     pub(super) rerank: Rerank,
+    /// Of all vectors that are in codes.
+    pub(super) heights: Heights,
     pub(super) growth: Growth,
     pub(super) deleted: IdSet,
     pub(super) apart: Apart,
@@ -128,29 +136,30 @@ impl State {
         crews: &AllCrews,
         (found, alone): (&mut Found, bool),
     ) {
+        let heights = self.heights.as_slice();
         match &self.forms {
             Forms::Plain(f32) => {
-                let scorers = Scorers { traversal: f32.rows(), selection: f32.rows(), rescore: false };
+                let scorers = Scorers { traversal: f32.rows(), selection: f32.rows(), rescore: false, heights: &[] };
                 self.find_by((scorers, &crews.f32), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::F32(f32), sq7) => {
-                let scorers = Scorers { traversal: f32.rows(), selection: sq7.rows(), rescore: true };
+                let scorers = Scorers { traversal: f32.rows(), selection: sq7.rows(), rescore: true, heights };
                 self.find_by((scorers, &crews.f32), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::Sq4(sq4), sq7) => {
-                let scorers = Scorers { traversal: sq4.rows(), selection: sq7.rows(), rescore: true };
+                let scorers = Scorers { traversal: sq4.rows(), selection: sq7.rows(), rescore: true, heights };
                 self.find_by((scorers, &crews.sq4), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::Affine(affine), sq7) => {
-                let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true };
+                let scorers = Scorers { traversal: affine.rows(), selection: sq7.rows(), rescore: true, heights };
                 self.find_by((scorers, &crews.affine), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::Pq(pq), sq7) => {
-                let scorers = Scorers { traversal: pq.rows(), selection: sq7.rows(), rescore: true };
+                let scorers = Scorers { traversal: pq.rows(), selection: sq7.rows(), rescore: true, heights };
                 self.find_by((scorers, &crews.pq), ids, params, (found, alone));
             }
             Forms::Coded(Traversal::Half(_) | Traversal::Sq8(_), sq7) => {
-                let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false };
+                let scorers = Scorers { traversal: sq7.rows(), selection: sq7.rows(), rescore: false, heights };
                 self.find_by((scorers, &crews.sq7), ids, params, (found, alone));
             }
         }
@@ -158,7 +167,7 @@ impl State {
 
     fn find_by<T: SelfQuery, S: Symmetric>(
         &self,
-        (scorers, crews): (Scorers<T, S>, &Crews<T::Query>),
+        (scorers, crews): (Scorers<'_, T, S>, &Crews<T::Query>),
         ids: &[u32],
         params: &HnswParams,
         (found, alone): (&mut Found, bool),
@@ -173,6 +182,13 @@ impl State {
     pub(super) fn delete(&mut self, id: u32, dim: usize) -> bool {
         self.apart.remove(id, dim);
         self.deleted.insert(id)
+    }
+
+    /// Keeps the height of a new point that is in codes.
+    pub(super) fn put_height(&mut self, id: u32, lifted: &[f32], euclid: &Euclid) {
+        if matches!(self.forms, Forms::Coded(..)) && euclid.adds_component() {
+            self.heights.put(id, euclid.height(lifted));
+        }
     }
 
     /// Sets a new point apart that codes have no place for.
