@@ -162,7 +162,9 @@ fn recall_holds_in_churn_under_inner_product_where_lengths_differ_much() {
             let mut vectors = clusters.vectors(n);
             for vector in vectors.chunks_exact_mut(DIM) {
                 let length = (0.5 * clusters.normal()).exp();
-                vector.iter_mut().for_each(|x| *x *= length);
+                for x in vector {
+                    *x *= length;
+                }
             }
             vectors
         });

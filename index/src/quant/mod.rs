@@ -249,9 +249,8 @@ pub(crate) trait Source: Sync {
 
     /// At most `most` rows, evenly spread: the same for the same vectors.
     fn sample(&self, most: usize) -> Vec<f32> {
-        let count = self.len().min(most);
-        let mut rows = Vec::with_capacity(count * self.width());
-        (0..count).for_each(|i| self.append(i * self.len() / count, &mut rows));
+        let mut rows = Vec::with_capacity(self.len().min(most) * self.width());
+        spread(self.len(), most).for_each(|row| self.append(row, &mut rows));
         rows
     }
 
@@ -259,6 +258,12 @@ pub(crate) trait Source: Sync {
     fn sample_as_queries(&self, _most: usize) -> Vec<f32> {
         Vec::new()
     }
+}
+
+/// At most `most` of `n` places, evenly spread.
+fn spread(n: usize, most: usize) -> impl Iterator<Item = usize> {
+    let count = n.min(most);
+    (0..count).map(move |i| i * n / count)
 }
 
 /// Base vectors as given, read through the lift.
@@ -284,8 +289,7 @@ impl<'a> Lifted<'a> {
     fn sampled(&self, most: usize) -> impl Iterator<Item = usize> {
         let apart = |row: usize| self.apart.is_some_and(|apart| apart.contains(row as u32));
         let rows: Vec<usize> = (0..self.vectors.len()).filter(|&row| !apart(row)).collect();
-        let count = rows.len().min(most);
-        (0..count).map(move |i| rows[i * rows.len() / count])
+        spread(rows.len(), most).map(move |i| rows[i])
     }
 
     pub(crate) fn vectors(&self) -> Vectors<'a, f32> {
