@@ -29,8 +29,9 @@ pub(super) fn grow(
         builder.insert_all(batches, progress)?;
         return frozen(builder, progress);
     }
+    let euclid = source.euclid();
     let sq7 = sq7.map_or_else(|| Sq7::encode(source, None), Ok)?;
-    let (selection, heights) = (sq7.rows(), Heights::of(source, source.euclid()));
+    let (selection, heights) = (sq7.rows(), Heights::of(source, euclid).unless_level(euclid));
     let heights = heights.as_slice();
     match traversal {
         Traversal::F32(f32) => {

@@ -10,6 +10,9 @@ use rayon::prelude::*;
 use super::{Codes, Euclid, SelfQuery, Source};
 use crate::memory::Capacity;
 
+/// Heights tell nothing where none is more than the root of so large a share of `M`: lengths differ by less than 1/500.
+const LEVEL: f32 = 1.0 / 256.0;
+
 /// The component that was added to each vector; none where none was.
 #[derive(Debug, Default)]
 pub(crate) struct Heights(Vec<f32>);
@@ -27,6 +30,12 @@ impl Heights {
             euclid.height(lifted)
         };
         Self(rows.map_init(Vec::new, height).collect())
+    }
+
+    /// The same, or none where all vectors are about as long: what is near to one is near to it as a query then.
+    pub(crate) fn unless_level(self, euclid: &Euclid) -> Self {
+        let highest = self.0.iter().fold(0.0, |highest: f32, height| highest.max(*height));
+        if highest * highest <= LEVEL * euclid.radius_squared { Self::default() } else { self }
     }
 
     /// Replaces the height of a vector, or adds that of a new one; zeros come before it where there were fewer.
@@ -126,7 +135,7 @@ impl<C: SelfQuery> SelfQuery for AsQueries<'_, C> {
 
 #[cfg(test)]
 mod tests {
-    use nearlab_simd::Metric;
+    use nearlab_simd::{Metric, norm_squared};
     use nearlab_storage::Vectors;
 
     use super::super::{Half, HalfKind, Lifted, Sq7};
@@ -151,7 +160,7 @@ mod tests {
             let source = Lifted::new(vectors, &euclid);
             let heights = Heights::of(&source, &euclid);
             let expected =
-                |row: usize| (euclid.radius_squared - vectors.row(row).iter().map(|x| x * x).sum::<f32>()).max(0.0);
+                |row: usize| (euclid.radius_squared - norm_squared(vectors.row(row))).max(0.0);
             for (row, height) in heights.as_slice().iter().enumerate() {
                 assert!((height * height - expected(row)).abs() < 1e-3 * euclid.radius_squared, "{row}: {height}");
             }
@@ -190,6 +199,11 @@ mod tests {
         for (coarse, fine) in Heights::of(&half, &euclid).as_slice().iter().zip(heights.as_slice()) {
             assert!((coarse - fine).abs() < 1e-2, "{coarse} and {fine}");
         }
+        assert_eq!(heights.unless_level(&euclid).as_slice(), put.as_slice());
+        let level: Vec<f32> = data.iter().enumerate().map(|(i, x)| x / norm_squared(vectors.row(i / DIM)).sqrt()).collect();
+        let level = Vectors::new(&level, DIM);
+        let euclid = Euclid::of(level, Metric::InnerProduct);
+        assert_eq!(Heights::of(&Lifted::new(level, &euclid), &euclid).unless_level(&euclid).bytes(), 0);
         let euclid = Euclid::of(vectors, Metric::L2);
         assert_eq!(Heights::of(&Lifted::new(vectors, &euclid), &euclid).bytes(), 0);
     }
