@@ -159,8 +159,7 @@ mod tests {
         for euclid in [turned, Euclid { query_length: 0.0, ..turned }] {
             let source = Lifted::new(vectors, &euclid);
             let heights = Heights::of(&source, &euclid);
-            let expected =
-                |row: usize| (euclid.radius_squared - norm_squared(vectors.row(row))).max(0.0);
+            let expected = |row: usize| (euclid.radius_squared - norm_squared(vectors.row(row))).max(0.0);
             for (row, height) in heights.as_slice().iter().enumerate() {
                 assert!((height * height - expected(row)).abs() < 1e-3 * euclid.radius_squared, "{row}: {height}");
             }
@@ -200,7 +199,8 @@ mod tests {
             assert!((coarse - fine).abs() < 1e-2, "{coarse} and {fine}");
         }
         assert_eq!(heights.unless_level(&euclid).as_slice(), put.as_slice());
-        let level: Vec<f32> = data.iter().enumerate().map(|(i, x)| x / norm_squared(vectors.row(i / DIM)).sqrt()).collect();
+        let level: Vec<f32> =
+            data.iter().enumerate().map(|(i, x)| x / norm_squared(vectors.row(i / DIM)).sqrt()).collect();
         let level = Vectors::new(&level, DIM);
         let euclid = Euclid::of(level, Metric::InnerProduct);
         assert_eq!(Heights::of(&Lifted::new(level, &euclid), &euclid).unless_level(&euclid).bytes(), 0);
