@@ -4,6 +4,7 @@
 //! experiment.yaml      the question as it was read last
 //! records.jsonl        what happened, line by line (and the lock that keeps two sessions apart)
 //! trials/<trial>.json  what each worker was told
+//! trials/<trial>.tmp/  its temporary files, while it runs
 //! samples/<key>.ids.bin, samples/<key>.ns.bin
 //! indexes/<trial>.nearlab   with `measure: {save: true}`
 //! profiles/<trial>/...
@@ -19,6 +20,9 @@ use std::{
 use jiff::Timestamp;
 use nearlab_reports::run::{LoadError, RECORDS_FILE, RunData};
 use nearlab_storage::{AtomicFile, WriteError};
+
+/// What names end with of files and folders that are nobody's once their worker is gone.
+pub const TEMPORARY: &str = "tmp";
 
 /// Names that are tried for runs begun in the same second.
 const TRIES: u32 = 1000;
@@ -98,14 +102,17 @@ impl RunFolder {
         }
     }
 
-    /// Removes what killed workers left half written. Only the session that holds the run's lock may do this.
+    /// Removes what killed workers left half written, and their temporary files. Only the session that holds the run's lock may do this.
     pub fn sweep(&self) -> Result<(), FolderError> {
-        let samples = self.path.join("samples");
-        let failed = |action, path: &Path, source| FolderError::Io { action, path: path.to_owned(), source };
-        for entry in fs::read_dir(&samples).map_err(|source| failed("list", &samples, source))? {
-            let path = entry.map_err(|source| failed("list", &samples, source))?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+        for part in ["samples", "trials"] {
+            let part = self.path.join(part);
+            for entry in fs::read_dir(&part).map_err(failed("list", &part))? {
+                let path = entry.map_err(failed("list", &part))?.path();
+                if path.extension().is_none_or(|extension| extension != TEMPORARY) {
+                    continue;
+                }
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(failed("remove", &path))?;
             }
         }
         Ok(())
@@ -144,12 +151,12 @@ impl RunFolder {
     }
 }
 
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    move |source| FolderError::Io { action, path: path.to_owned(), source }
+}
+
 fn make(path: &Path) -> Result<(), FolderError> {
-    fs::create_dir_all(path).map_err(|source| FolderError::Io {
-        action: "make the folder",
-        path: path.to_owned(),
-        source,
-    })
+    fs::create_dir_all(path).map_err(failed("make the folder", path))
 }
 
 /// Makes the first folder `20260131T101500Z`, `20260131T101500Z-2`, ... that is not there yet.
@@ -170,14 +177,13 @@ fn unused_name(parent: &Path, now: Timestamp) -> Result<PathBuf, FolderError> {
 
 /// Sub-folders, newest name first; none when the folder does not exist.
 fn newest_first(parent: &Path) -> Result<Vec<PathBuf>, FolderError> {
-    let failed = |source| FolderError::Io { action: "list", path: parent.to_owned(), source };
     let entries = match fs::read_dir(parent) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed("list", parent)(error)),
     };
     let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(failed)?;
+    let mut paths = paths.map_err(failed("list", parent))?;
     paths.retain(|path| path.is_dir());
     paths.sort_by_cached_key(|path| std::cmp::Reverse(age(path)));
     Ok(paths)
@@ -220,8 +226,11 @@ mod tests {
         let (half, whole) = (folder.path().join("samples/a.ids.bin.tmp"), folder.path().join("samples/a.ids.bin"));
         fs::write(&half, "").unwrap();
         fs::write(&whole, "").unwrap();
+        let (left, told) = (folder.path().join("trials/a.tmp"), folder.trial_file("a"));
+        fs::create_dir_all(left.join("graph")).unwrap();
+        fs::write(&told, "").unwrap();
         folder.sweep().unwrap();
-        assert!(!half.exists() && whole.exists());
+        assert!(!half.exists() && whole.exists() && !left.exists() && told.exists());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod pin;
 mod process;
 mod program;
 mod speech;
+mod temporary;
 mod trouble;
 mod version;
 

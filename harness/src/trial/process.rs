@@ -25,6 +25,7 @@ use super::{
     memory::Watch,
     patience::{LOOK, Patience},
     speech::{Said, Tail, listen},
+    temporary::Temporary,
     trouble,
 };
 use crate::{
@@ -101,12 +102,17 @@ pub struct Worker {
     watch: Watch,
     limits: Limits,
     patience: Patience,
+    /// Removed when the worker is gone.
+    _temporary: Temporary,
 }
 
 impl Worker {
-    /// Starts a worker. Its processors are set before it runs its first instruction.
+    /// Starts a worker. Its processors are set before it runs its first instruction. Its temporary files go to a folder beside the trial
+    /// file: some libraries write whole indexes, and what a killed one leaves is found there.
     pub fn start(launch: &Launch<'_>) -> Result<Self, Trouble> {
         let mut command = launch.program.command(launch.trial_file)?;
+        let temporary = Temporary::beside(launch.trial_file)?;
+        command.env("TMPDIR", &temporary.path);
         // A group of its own: Ctrl-C on the terminal reaches the harness only, which decides.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn_on(&mut command, launch.cores).map_err(|error| {
@@ -125,7 +131,7 @@ impl Worker {
         let stdin = child.stdin.take();
         let watch = Watch::start(pid, launch.limits.memory_bytes);
         let patience = Patience::new(Instant::now(), launch.limits.timeout);
-        Ok(Self { child, pid, stdin, replies, tail, watch, limits: launch.limits, patience })
+        Ok(Self { child, pid, stdin, replies, tail, watch, limits: launch.limits, patience, _temporary: temporary })
     }
 
     /// What the worker says first: what does its work. Its program is read by then, a Python worker's modules too. The time that

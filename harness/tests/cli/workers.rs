@@ -172,6 +172,18 @@ fn a_worker_that_hangs_is_stopped_in_build_and_in_search() {
 }
 
 #[test]
+fn temporary_files_of_a_worker_lie_in_the_run_and_go_with_it() {
+    let laboratory = Laboratory::new();
+    let note = "import tempfile; open('temporary', 'w').write(tempfile.mkdtemp())";
+    let index = worker(&laboratory, "leaves_much", &format!("{note}\n{HELLO}\nos.kill(os.getpid(), 9)"));
+    laboratory.write("leaving.yaml", &experiment(&index, "timeout: 60s"));
+    laboratory.expect("run leaving.yaml --quiet --no-report", 0);
+    let temporary = std::fs::read_to_string(laboratory.path("temporary")).unwrap();
+    assert!(temporary.contains("/leaving/") && temporary.contains("/trials/"), "{temporary}");
+    assert!(!std::path::Path::new(&temporary).parent().unwrap().exists(), "{temporary}");
+}
+
+#[test]
 fn a_worker_that_never_falls_silent_is_held_to_its_time() {
     let laboratory = Laboratory::new();
     let flood = "while True: say({'building': {'stage': 'train', 'done': 0, 'total': 1}})";

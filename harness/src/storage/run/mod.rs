@@ -75,6 +75,7 @@ pub fn run(
     let journal = Journal::open(&folder.records(), display)?;
     let recorded = folder.recorded()?;
     folder.keep_question(&spec.base.yaml)?;
+    folder.sweep()?;
     let scratch = Scratch::make(folder.path())?;
     let done = recorded.as_ref().map(|run| Done::of(run, options.retry_failed)).unwrap_or_default();
     let mut session = Session { spec, plan, data, folder: &folder, scratch, display, journal, cores, done };
