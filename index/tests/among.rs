@@ -114,11 +114,16 @@ const KINDS: [Kind; 3] = [Kind::Random, Kind::Nearest, Kind::Farthest];
 
 /// `matches` ids: of random vectors, or of those at one end of the order by distance from the query.
 fn chosen(kind: Kind, data: &[f32], query: &[f32], matches: usize) -> IdSet {
+    chosen_by(Metric::L2, kind, (data, query), matches)
+}
+
+fn chosen_by(metric: Metric, kind: Kind, (data, query): (&[f32], &[f32]), matches: usize) -> IdSet {
+    let distance = kernels().distance(metric);
     let mut uniform = uniform(matches as u64 + 7);
     let mut key = |row: &[f32]| match kind {
         Kind::Random => uniform(),
-        Kind::Nearest => kernels().l2(query, row),
-        Kind::Farthest => -kernels().l2(query, row),
+        Kind::Nearest => distance(query, row),
+        Kind::Farthest => -distance(query, row),
     };
     let mut order: Vec<(f32, u32)> = data.chunks_exact(query.len()).map(&mut key).zip(0..).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -321,16 +326,14 @@ fn recall(truths: &[Vec<Neighbor>], found: &[Vec<Neighbor>]) -> f64 {
 
 /// Checks recall, and how much is compared, of searches among random, near and far vectors, at every selectivity. A match may be scored
 /// twice where there are two forms of codes; walks that come to nothing cost three quarters of a scan at most.
-fn holds_recall_and_cost<I: Index>(name: &str, index: &I, params: &I::SearchParams, scans: f64) {
-    const WIDE: usize = 96;
-    let all = clustered(N + 12, WIDE, 30, 16);
+fn holds_recall_and_cost<I: Index>(name: &str, index: &I, (all, params): (&[f32], &I::SearchParams), scans: f64) {
     let (data, queries) = all.split_at(N * WIDE);
     for (kind, share) in KINDS.into_iter().flat_map(|kind| [0.5, 0.2, 0.1, 0.05, 0.01, 0.001].map(|s| (kind, s))) {
         let matches = (N as f64 * share) as usize;
         let (mut truths, mut all) = (Vec::new(), Vec::new());
         for query in queries.chunks_exact(WIDE) {
-            let among = chosen(kind, data, query, matches);
-            truths.push(truth(data, Metric::L2, (query, 10), &among));
+            let among = chosen_by(index.metric(), kind, (data, query), matches);
+            truths.push(truth(data, index.metric(), (query, 10), &among));
             let mut found = Vec::new();
             let counters = index.searcher(params).unwrap().search_among(query, 10, &among, &mut found);
             all.push(found);
@@ -344,14 +347,11 @@ fn holds_recall_and_cost<I: Index>(name: &str, index: &I, params: &I::SearchPara
 }
 
 const N: usize = 6000;
+const WIDE: usize = 96;
 
-#[test]
-fn recall_holds_and_little_more_than_the_matches_is_compared_at_every_selectivity() {
-    let data = clustered(N, 96, 30, 16);
-    let base = Vectors::new(&data, 96);
-    let ivf = IvfParams { nlist: 60, ..IvfParams::default() };
-    let ivf = Ivf::build(base, Metric::L2, &ivf, &pool(), &()).unwrap();
-    holds_recall_and_cost("ivf", &ivf, &IvfSearchParams { nprobe: 15 }, 1.0);
+/// Graphs over codes of each kind, and how often one scores a match at most.
+fn graphs_hold_recall_and_cost(metric: Metric, all: &[f32]) {
+    let base = Vectors::new(&all[..N * WIDE], WIDE);
     let codes = [
         (TraversalCodes::F32, RerankCodes::None, 1.0),
         (TraversalCodes::Sq4, RerankCodes::F32, 2.0),
@@ -368,9 +368,32 @@ fn recall_holds_and_little_more_than_the_matches_is_compared_at_every_selectivit
             leaf: 500,
             ..HnswParams::default()
         };
-        let hnsw = Hnsw::build(base, Metric::L2, &params, &pool(), &()).unwrap();
-        holds_recall_and_cost(codes.name(), &hnsw, &HnswSearchParams::new(60), scans);
+        let hnsw = Hnsw::build(base, metric, &params, &pool(), &()).unwrap();
+        let name = format!("{metric} {}", codes.name());
+        holds_recall_and_cost(&name, &hnsw, (all, &HnswSearchParams::new(60)), scans);
     }
+}
+
+#[test]
+fn recall_holds_and_little_more_than_the_matches_is_compared_at_every_selectivity() {
+    let all = clustered(N + 12, WIDE, 30, 16);
+    let ivf = IvfParams { nlist: 60, ..IvfParams::default() };
+    let ivf = Ivf::build(Vectors::new(&all[..N * WIDE], WIDE), Metric::L2, &ivf, &pool(), &()).unwrap();
+    holds_recall_and_cost("ivf", &ivf, (&all, &IvfSearchParams { nprobe: 15 }), 1.0);
+    graphs_hold_recall_and_cost(Metric::L2, &all);
+}
+
+#[test]
+fn recall_holds_at_every_selectivity_under_inner_product_where_lengths_differ() {
+    let mut all = clustered(N + 12, WIDE, 30, 17);
+    let mut uniform = uniform(18);
+    for vector in all.chunks_exact_mut(WIDE) {
+        let length = (uniform() - 0.5).exp2();
+        for x in vector {
+            *x *= length * length;
+        }
+    }
+    graphs_hold_recall_and_cost(Metric::InnerProduct, &all);
 }
 
 #[test]
