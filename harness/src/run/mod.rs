@@ -20,6 +20,7 @@ mod journal;
 mod measure;
 mod prepare;
 mod profiles;
+pub(crate) mod scratch;
 mod session;
 mod state;
 

@@ -11,7 +11,6 @@ mod pin;
 mod process;
 mod program;
 mod speech;
-mod temporary;
 mod trouble;
 mod version;
 

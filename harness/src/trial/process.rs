@@ -25,12 +25,11 @@ use super::{
     memory::Watch,
     patience::{LOOK, Patience},
     speech::{Said, Tail, listen},
-    temporary::Temporary,
     trouble,
 };
 use crate::{
     protocol::{Built, PROTOCOL, Reply, Request, SearchRequest, Searched},
-    run::interrupt,
+    run::{folder::TEMPORARY, interrupt, scratch::Scratch},
     storage::protocol::StoredReply,
 };
 
@@ -103,7 +102,7 @@ pub struct Worker {
     limits: Limits,
     patience: Patience,
     /// Removed when the worker is gone.
-    _temporary: Temporary,
+    _temporary: Scratch,
 }
 
 impl Worker {
@@ -111,8 +110,9 @@ impl Worker {
     /// file: some libraries write whole indexes, and what a killed one leaves is found there.
     pub fn start(launch: &Launch<'_>) -> Result<Self, Trouble> {
         let mut command = launch.program.command(launch.trial_file)?;
-        let temporary = Temporary::beside(launch.trial_file)?;
-        command.env("TMPDIR", &temporary.path);
+        let temporary = Scratch::make(&launch.trial_file.with_extension(TEMPORARY))
+            .map_err(|error| Trouble::new(Outcome::Failed, error.to_string()))?;
+        command.env("TMPDIR", temporary.path());
         // A group of its own: Ctrl-C on the terminal reaches the harness only, which decides.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn_on(&mut command, launch.cores).map_err(|error| {

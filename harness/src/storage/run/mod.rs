@@ -6,7 +6,6 @@
 mod check;
 mod data;
 mod done;
-mod scratch;
 mod told;
 
 use std::fs;
@@ -24,7 +23,6 @@ pub use self::data::{facts, prepare_all, versions};
 use self::{
     check::latencies,
     done::{Done, key, pending},
-    scratch::Scratch,
 };
 use super::{
     disk, judge,
@@ -39,6 +37,7 @@ use crate::{
         folder::{FolderError, RunFolder},
         interrupt::{self, Measuring},
         render_tables, same_worker,
+        scratch::Scratch,
     },
     spec::{StoreMode, StoreSpec},
     trial::{Ended, Launch, Limits, Program, Step, Trouble, Worker, choose_cores},
@@ -76,7 +75,7 @@ pub fn run(
     let recorded = folder.recorded()?;
     folder.keep_question(&spec.base.yaml)?;
     folder.sweep()?;
-    let scratch = Scratch::make(folder.path())?;
+    let scratch = Scratch::make(&folder.path().join("scratch"))?;
     let done = recorded.as_ref().map(|run| Done::of(run, options.retry_failed)).unwrap_or_default();
     let mut session = Session { spec, plan, data, folder: &folder, scratch, display, journal, cores, done };
     session.write_head(options, recorded.as_ref())?;
@@ -147,7 +146,7 @@ impl Session<'_> {
             environment: environment::describe(),
         }))?;
         let disk =
-            disk::describe(&self.scratch.path).map_err(RunError::file("look at the disk of", &self.scratch.path))?;
+            disk::describe(self.scratch.path()).map_err(RunError::file("look at the disk of", self.scratch.path()))?;
         let datasets = self.data.iter().map(|one| one.record.clone()).collect();
         self.journal.record(&Event::Storage(StorageHead { disk, datasets }))?;
         // As in a run about indexes, of one point the newest rejection counts.
@@ -199,11 +198,11 @@ impl Session<'_> {
 
     /// A disk that is too full is no trial's failure: nothing has begun, and the run can be continued once there is room.
     fn room_for(&self, trial: &PlannedStore) -> Result<(), RunError> {
-        let path = &self.scratch.path;
+        let path = self.scratch.path();
         let (_, free) = disk::space(path).map_err(RunError::file("look at the disk of", path))?;
         match trial.disk_bytes {
             Some(needed) if needed > free => Err(RunError::DiskFull {
-                path: path.clone(),
+                path: path.to_owned(),
                 what: self.title(trial),
                 needed: format::bytes(needed as f64),
                 free: format::bytes(free as f64),
@@ -213,7 +212,7 @@ impl Session<'_> {
     }
 
     fn measure(&self, trial: &PlannedStore, repeat: u32) -> Result<Result<Measured, Ended>, RunError> {
-        let folder = self.scratch.path.join(trial.key(repeat));
+        let folder = self.scratch.path().join(trial.key(repeat));
         // It has to be new: what lay in it would be measured too.
         fs::create_dir(&folder).map_err(RunError::file("make the folder", &folder))?;
         let outcome = self.store_trial(trial, repeat, &folder).and_then(|told| self.tell(trial, told));

@@ -70,14 +70,14 @@ impl Session<'_> {
     }
 
     fn write_ids(&self, name: &str, ids: &[u64]) -> Result<PathBuf, RunError> {
-        let path = self.scratch.path.join(format!("{name}.u64.bin"));
+        let path = self.scratch.path().join(format!("{name}.u64.bin"));
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         fs::write(&path, bytes).map_err(RunError::file("write", &path))?;
         Ok(path)
     }
 
     fn write_fields(&self, rows: usize) -> Result<PathBuf, RunError> {
-        let path = self.scratch.path.join(format!("fields-{rows}.jsonl"));
+        let path = self.scratch.path().join(format!("fields-{rows}.jsonl"));
         if path.exists() {
             return Ok(path);
         }
