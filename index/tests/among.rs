@@ -330,18 +330,18 @@ fn holds_recall_and_cost<I: Index>(name: &str, index: &I, (all, params): (&[f32]
     let (data, queries) = all.split_at(N * WIDE);
     for (kind, share) in KINDS.into_iter().flat_map(|kind| [0.5, 0.2, 0.1, 0.05, 0.01, 0.001].map(|s| (kind, s))) {
         let matches = (N as f64 * share) as usize;
-        let (mut truths, mut all) = (Vec::new(), Vec::new());
+        let (mut truths, mut answers) = (Vec::new(), Vec::new());
         for query in queries.chunks_exact(WIDE) {
             let among = chosen_by(index.metric(), kind, (data, query), matches);
             truths.push(truth(data, index.metric(), (query, 10), &among));
             let mut found = Vec::new();
             let counters = index.searcher(params).unwrap().search_among(query, 10, &among, &mut found);
-            all.push(found);
+            answers.push(found);
             let most = (scans + 0.75) * matches as f64 + 600.0;
             let compared = counters.distance_computations as f64;
             assert!(compared <= most, "{name} {kind:?} {share}: {compared} compared, {most} at most");
         }
-        let recall = recall(&truths, &all);
+        let recall = recall(&truths, &answers);
         assert!(recall >= 0.95, "{name} {kind:?} {share}: {recall}");
     }
 }

@@ -257,8 +257,8 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
         }
     }
 
-    /// Replaces `candidates` by the pool's, with their distances to `id`, those that are preferred first. Those that were deleted count only where
-    /// there are hardly any others: nothing would lead to the new point otherwise.
+    /// Replaces `candidates` by the pool's, with their distances to `id`: nearest first, or in the order in which `id` would find them as
+    /// a query. Those that were deleted count only where there are hardly any others: nothing would lead to the new point otherwise.
     fn find_candidates(
         &self,
         id: u32,
@@ -272,10 +272,11 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
             candidates.extend(walk.pool.iter());
         }
         let as_queries = !self.scorers.heights.is_empty();
-        if self.scorers.rescore || as_queries {
-            rescored.rescore(self.scorers.selection, id, candidates, &mut walk.counters);
+        if !self.scorers.rescore && !as_queries {
+            return;
         }
-        if self.scorers.rescore && !as_queries {
+        rescored.rescore(self.scorers.selection, id, candidates, &mut walk.counters);
+        if !as_queries {
             candidates.sort_unstable();
         }
     }

@@ -207,18 +207,21 @@ fn metadata_that_were_damaged_since_they_were_written_are_made_up_for_by_the_log
     assert!(made_up > 0);
 }
 
+/// Records that the index lacks once those of some ids are put.
+fn unindexed_after(collection: &Collection, ids: std::ops::Range<u64>, seeded: &mut Seeded) -> usize {
+    let ids: Vec<u64> = ids.collect();
+    let rows: Vec<f32> = ids.iter().flat_map(|_| seeded.vector()).collect();
+    let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
+    collection.upsert(&records, Durability::Flush).unwrap();
+    collection.stats().unindexed
+}
+
 #[test]
 fn a_graph_over_codes_takes_in_no_more_than_it_has_learnt_from() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c");
     let mut seeded = Seeded(47);
-    let mut put = |collection: &Collection, ids: std::ops::Range<u64>| {
-        let ids: Vec<u64> = ids.collect();
-        let rows: Vec<f32> = ids.iter().flat_map(|_| seeded.vector()).collect();
-        let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
-        collection.upsert(&records, Durability::Flush).unwrap();
-        collection.stats().unindexed
-    };
+    let mut put = |collection: &Collection, ids| unindexed_after(collection, ids, &mut seeded);
     let config = CollectionConfig { schema: None, ..config(hnsw(), Metric::L2) };
     let collection = Collection::create(&path, config, 1).unwrap();
     put(&collection, 0..100);
@@ -247,13 +250,7 @@ fn what_replaces_others_in_a_graph_over_codes_counts_as_what_is_added_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c");
     let mut seeded = Seeded(73);
-    let mut put = |collection: &Collection, ids: std::ops::Range<u64>| {
-        let ids: Vec<u64> = ids.collect();
-        let rows: Vec<f32> = ids.iter().flat_map(|_| seeded.vector()).collect();
-        let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &[] };
-        collection.upsert(&records, Durability::Flush).unwrap();
-        collection.stats().unindexed
-    };
+    let mut put = |collection: &Collection, ids| unindexed_after(collection, ids, &mut seeded);
     let config = CollectionConfig { schema: None, ..config(hnsw(), Metric::L2) };
     let collection = Collection::create(&path, config, 1).unwrap();
     put(&collection, 0..300);

@@ -256,7 +256,7 @@ impl Index for LiveHnsw {
     }
 
     /// `vectors` or `codes`, what searches walk over; `graph`, links with their distances; and where there are any,
-    /// `rerank_codes`, `selection_codes`; `quantizers`, what codes have learnt; `deleted`, the sets of deleted and free ids;
+    /// `rerank_codes`, `selection_codes`, heights among them; `quantizers`, what codes have learnt; `deleted`, the sets of deleted and free ids;
     /// `apart`, the vectors that codes have no place for.
     fn memory(&self) -> Memory {
         let state = self.read();
