@@ -1,14 +1,15 @@
-"""Print line coverage by crate from llvm-cov's JSON summary; fail when a library crate is at or below the limit."""
+"""Print line coverage by crate from llvm-cov's JSON summaries; fail when a library crate is at or below the limit."""
 import collections
 import json
 import os
 import sys
 
 LIBRARIES = ["simd", "storage", "index", "datasets", "reports"]
-summary, limit = json.load(open(sys.argv[1])), float(sys.argv[2])
+limit = float(sys.argv[1])
+entries = [entry for path in sys.argv[2:] for entry in json.load(open(path))["data"][0]["files"]]
 root = os.getcwd() + os.sep
 lines, covered, files = collections.Counter(), collections.Counter(), []
-for entry in summary["data"][0]["files"]:
+for entry in entries:
     name = entry["filename"].removeprefix(root)
     crate, counts = name.split(os.sep)[0], entry["summary"]["lines"]
     lines[crate] += counts["count"]
