@@ -21,7 +21,9 @@ const LOADED: usize = 256 << 20;
 /// Bytes of rows in one change of a bulk load.
 const BATCH: usize = 8 << 20;
 /// Ids that are read with one call.
-const READ: usize = 256;
+const READ: [usize; 3] = [1, 64, 256];
+/// Spreads ids over all numbers, each of its own.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn shape(dim: usize) -> Shape {
     Shape { dim, element: ElementKind::F32, ids: IdKind::Numbers }
@@ -31,12 +33,12 @@ fn store(folder: &Path, dim: usize) -> VectorStore {
     VectorStore::create(folder, &StoreOptions::new(shape(dim))).unwrap()
 }
 
-/// Loads rows for the ids from `from` on, and makes them durable.
-fn load(store: &VectorStore, batch: &[f32], rows: usize) {
+/// Loads rows for the ids 0, `step`, twice `step` and so on, wrapping, and makes them durable.
+fn load(store: &VectorStore, batch: &[f32], rows: usize, step: u64) {
     let dim = store.shape().dim;
     for from in (0..rows).step_by(batch.len() / dim) {
         let count = (batch.len() / dim).min(rows - from);
-        let ids: Vec<u64> = (from as u64..(from + count) as u64).collect();
+        let ids: Vec<u64> = (from as u64..(from + count) as u64).map(|row| row.wrapping_mul(step)).collect();
         store.write(&ids[..], Vectors::new(&batch[..count * dim], dim), Durability::None).unwrap();
     }
     store.sync().unwrap();
@@ -55,7 +57,7 @@ fn loads(criterion: &mut Criterion) {
                         let folder = tempfile::tempdir().unwrap();
                         let store = store(&folder.path().join("store"), dim);
                         let start = Instant::now();
-                        load(&store, &batch, rows);
+                        load(&store, &batch, rows, 1);
                         start.elapsed()
                     })
                     .sum()
@@ -84,35 +86,43 @@ fn loads(criterion: &mut Criterion) {
 }
 
 fn reads(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("read 256 by id");
     for dim in [128, 1536] {
         let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder.path().join("store"), dim);
         let rows = LOADED / (4 * dim);
         let batch = clustered(BATCH / (4 * dim), dim, 1);
-        load(&store, &batch, rows);
+        let stores = [("store, ids in step", 1), ("store, ids scattered", SPREAD)].map(|(name, step)| {
+            let store = store(&folder.path().join(name), dim);
+            load(&store, &batch, rows, step);
+            (name, step, store)
+        });
         // The same rows, in the same map, at places that are known: the first segment holds them all, in this order.
-        let snapshot = store.snapshot();
+        let snapshot = stores[0].2.snapshot();
         let plain = snapshot.segments::<f32>().unwrap()[0].vectors.as_slice();
         assert_eq!(plain.len(), rows * dim);
-        let ids: Vec<u64> = (0..1_u64 << 16).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % rows as u64).collect();
-        let (mut out, mut found) = (vec![0.0_f32; READ * dim], [false; READ]);
-        group.throughput(Throughput::Bytes((READ * dim * 4) as u64));
-        let mut chunks = ids.chunks_exact(READ).cycle();
-        group.bench_function(BenchmarkId::new("store", dim), |bencher| {
-            bencher.iter(|| store.read(chunks.next().unwrap(), &mut out, &mut found).unwrap());
-        });
-        let mut chunks = ids.chunks_exact(READ).cycle();
-        group.bench_function(BenchmarkId::new("plain copy", dim), |bencher| {
-            bencher.iter(|| {
-                for (id, out) in chunks.next().unwrap().iter().zip(out.chunks_exact_mut(dim)) {
-                    out.copy_from_slice(&plain[*id as usize * dim..][..dim]);
-                }
-                black_box(&mut out);
+        let wanted: Vec<usize> = (0..1 << 16).map(|i: usize| i.wrapping_mul(SPREAD as usize) % rows).collect();
+        for read in READ {
+            let mut group = criterion.benchmark_group(format!("read {read} by id"));
+            let (mut out, mut found) = (vec![0.0_f32; read * dim], vec![false; read]);
+            group.throughput(Throughput::Bytes((read * dim * 4) as u64));
+            for (name, step, store) in &stores {
+                let ids: Vec<u64> = wanted.iter().map(|&row| (row as u64).wrapping_mul(*step)).collect();
+                let mut chunks = ids.chunks_exact(read).cycle();
+                group.bench_function(BenchmarkId::new(*name, dim), |bencher| {
+                    bencher.iter(|| store.read(chunks.next().unwrap(), &mut out, &mut found).unwrap());
+                });
+            }
+            let mut chunks = wanted.chunks_exact(read).cycle();
+            group.bench_function(BenchmarkId::new("plain copy", dim), |bencher| {
+                bencher.iter(|| {
+                    for (row, out) in chunks.next().unwrap().iter().zip(out.chunks_exact_mut(dim)) {
+                        out.copy_from_slice(&plain[row * dim..][..dim]);
+                    }
+                    black_box(&mut out);
+                });
             });
-        });
+            group.finish();
+        }
     }
-    group.finish();
 }
 
 fn changes(criterion: &mut Criterion) {
@@ -139,8 +149,8 @@ fn changes(criterion: &mut Criterion) {
                 .map(|_| {
                     let folder = tempfile::tempdir().unwrap();
                     let store = store(&folder.path().join("store"), 128);
-                    load(&store, &batch, LOADED / 512);
-                    load(&store, &batch, LOADED / 1024);
+                    load(&store, &batch, LOADED / 512, 1);
+                    load(&store, &batch, LOADED / 1024, 1);
                     let start = Instant::now();
                     store.compact(&CompactOptions::default()).unwrap();
                     start.elapsed()

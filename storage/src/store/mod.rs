@@ -60,6 +60,8 @@ mod snapshot;
 mod spare;
 mod stamp;
 mod stats;
+mod step;
+mod table;
 mod view;
 mod write;
 mod writer;

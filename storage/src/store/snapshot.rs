@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::keys::TOGETHER;
 use super::shape::{Element, Id, Ids, Shape};
+use super::table::TOGETHER;
 use super::view::{Place, View};
 use super::{ElementKind, StoreError};
 use crate::Vectors;
