@@ -90,7 +90,7 @@ fn reads(criterion: &mut Criterion) {
         let folder = tempfile::tempdir().unwrap();
         let rows = LOADED / (4 * dim);
         let batch = clustered(BATCH / (4 * dim), dim, 1);
-        let stores = [("store, ids in step", 1), ("store, ids scattered", SPREAD)].map(|(name, step)| {
+        let stores = [("store, ids in runs", 1), ("store, ids scattered", SPREAD)].map(|(name, step)| {
             let store = store(&folder.path().join(name), dim);
             load(&store, &batch, rows, step);
             (name, step, store)

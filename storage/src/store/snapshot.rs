@@ -171,12 +171,17 @@ fn read_together<T: Element>(
     ids: Ids<'_>,
     (rows, found): (&mut [T], &mut [bool]),
 ) -> Result<usize, StoreError> {
-    let mut places = [None; TOGETHER];
-    let mut next = places.iter_mut();
-    view.keys.find(ids, |found| *next.next().expect("one for each id") = found.map(|(_, place)| place));
     let mut lying: [Option<&[u8]>; TOGETHER] = [None; TOGETHER];
-    for (lying, place) in lying.iter_mut().zip(places) {
-        *lying = place.map(|place| row(view, place)).transpose()?;
+    let (mut next, mut failed) = (lying.iter_mut(), None);
+    view.keys.find(ids, |found| {
+        let bytes = found.map(|(_, place)| row(view, place)).transpose();
+        *next.next().expect("one for each id") = bytes.unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            None
+        });
+    });
+    if let Some(error) = failed {
+        return Err(error);
     }
     let dim = rows.len() / ids.len();
     let ahead = (AHEAD_BYTES / (dim * size_of::<T>())).clamp(1, TOGETHER / 4);

@@ -1,7 +1,7 @@
 //! Ids of one kind and places by slot, and slots by id.
 //!
-//! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. Most numbers lead
-//! to their slot without the former ([`InStep`]). What is looked up together is looked up in stages, so that the memory of one id is not
+//! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. Numbers that were
+//! loaded in ascending order lead there without either ([`Runs`]). What is looked up together is looked up in stages, so that the memory of one id is not
 //! waited for alone.
 
 use std::borrow::Borrow;
@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 
 use super::linear::{HashSpare, LinearHash};
 use super::paged::{Paged, PagedSpare};
-use super::step::InStep;
+use super::runs::{Held, Runs};
 use super::view::Place;
 
 /// Ids that are looked up together.
@@ -61,17 +61,25 @@ struct Known<K> {
     place: Place,
 }
 
+impl<K: Key> Known<K> {
+    /// What a slot holds that has a vector whose id is a number.
+    fn held(&self) -> Option<Held> {
+        self.key.number().filter(|_| self.place != Place::NONE).map(|number| (number, self.place))
+    }
+}
+
 /// Memory that changes of a [`Table`] are made in.
 #[derive(Debug, Default)]
 pub(super) struct TableSpare<K> {
     slots: HashSpare,
     known: PagedSpare<Known<K>>,
+    straight: PagedSpare<u64>,
 }
 
 impl<K> TableSpare<K> {
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
-        self.slots.memory() + self.known.memory()
+        self.slots.memory() + self.known.memory() + self.straight.memory()
     }
 }
 
@@ -80,7 +88,7 @@ impl<K> TableSpare<K> {
 pub(super) struct Table<K> {
     slots: LinearHash,
     known: Paged<Known<K>>,
-    step: InStep,
+    runs: Runs,
     /// None of the keys is above it.
     highest: Option<K>,
     hasher: RandomState,
@@ -90,7 +98,7 @@ impl<K: Key> Table<K> {
     pub(super) fn new() -> Self {
         let hasher = RandomState::default();
         let (slots, known) = (LinearHash::new(), Paged::default());
-        Self { slots, known, step: InStep::default(), highest: None, hasher }
+        Self { slots, known, runs: Runs::default(), highest: None, hasher }
     }
 
     /// How many slots there are.
@@ -106,7 +114,9 @@ impl<K: Key> Table<K> {
 
     /// Lets the row of a slot, which has one, lie elsewhere.
     pub(super) fn put(&mut self, slot: u32, place: Place, spare: &mut TableSpare<K>) {
-        self.known.get_mut(slot as usize, &mut spare.known).place = place;
+        let known = self.known.get_mut(slot as usize, &mut spare.known);
+        known.place = place;
+        self.runs.set(slot, known.held(), &mut spare.straight);
     }
 
     /// The id of each slot; of one without a vector, any.
@@ -142,31 +152,54 @@ impl<K: Key> Table<K> {
         if self.are_new(keys.iter().map(Borrow::borrow)) {
             return keys.iter().for_each(|_| out(None));
         }
-        let (mut hashes, mut guesses) = ([0; TOGETHER], [None; TOGETHER]);
-        for keys in keys.chunks(TOGETHER) {
-            let (hashes, guesses) = (&mut hashes[..keys.len()], &mut guesses[..keys.len()]);
-            self.step_to(keys.iter().map(Borrow::borrow), guesses);
-            self.guess(keys.iter().map(Borrow::borrow), hashes, guesses);
-            for ((key, &mut hash), guess) in keys.iter().zip(hashes).zip(guesses) {
-                let key = key.borrow();
-                let found = guess.filter(|&slot| self.key(slot).borrow() == key);
-                let slot = found.or_else(|| guess.and_then(|_| self.slot(hash, key)));
-                out(slot.map(|slot| (slot, self.place(slot))));
+        let mut rest = keys;
+        while let Some((key, others)) = rest.split_first() {
+            if let Some(found) = self.in_run(key.borrow()) {
+                out(Some(found));
+                rest = others;
+            } else {
+                let (together, others) = rest.split_at(rest.len().min(TOGETHER));
+                self.find_together(together, &mut out);
+                rest = others;
             }
         }
     }
 
-    /// The slots of the keys that are in step with them; none for the others.
-    fn step_to<'q, Q>(&self, keys: impl Iterator<Item = &'q Q> + Clone, guesses: &mut [Option<u32>])
+    /// The slot and the place of a key that lies where its run says.
+    #[inline]
+    fn in_run<Q: Sought + ?Sized>(&self, key: &Q) -> Option<(u32, Place)> {
+        let (slot, place) = self.runs.find(key.number()?)?;
+        debug_assert!(place.is_none_or(|place| place == self.place(slot) && self.key(slot).number() == key.number()));
+        Some((slot, place?))
+    }
+
+    /// As [`find`](Self::find), for up to [`TOGETHER`] keys.
+    fn find_together<Q, B>(&self, keys: &[B], out: &mut impl FnMut(Option<(u32, Place)>))
+    where
+        Q: Sought + ?Sized,
+        B: Borrow<Q>,
+        K: Borrow<Q>,
+    {
+        let (mut hashes, mut guesses) = ([0; TOGETHER], [None; TOGETHER]);
+        let (hashes, guesses) = (&mut hashes[..keys.len()], &mut guesses[..keys.len()]);
+        self.guess_by_run(keys.iter().map(Borrow::borrow), guesses);
+        self.guess_by_hash(keys.iter().map(Borrow::borrow), hashes, guesses);
+        for ((key, &mut hash), guess) in keys.iter().zip(hashes).zip(guesses) {
+            let key = key.borrow();
+            let found = guess.filter(|&slot| self.key(slot).borrow() == key);
+            let slot = found.or_else(|| guess.and_then(|_| self.slot(hash, key)));
+            out(slot.map(|slot| (slot, self.place(slot))));
+        }
+    }
+
+    /// The slots of the keys whose runs say so; none for the others.
+    fn guess_by_run<'q, Q>(&self, keys: impl Iterator<Item = &'q Q> + Clone, guesses: &mut [Option<u32>])
     where
         Q: Sought + ?Sized + 'q,
         K: Borrow<Q>,
     {
-        if !self.step.leads() {
-            return guesses.fill(None);
-        }
         for (key, guess) in keys.clone().zip(&mut *guesses) {
-            *guess = key.number().and_then(|number| self.step.slot(number));
+            *guess = key.number().and_then(|number| self.runs.find(number)).map(|(slot, _)| slot);
             if let Some(slot) = *guess {
                 self.known.prefetch(slot as usize);
             }
@@ -177,7 +210,7 @@ impl<K: Key> Table<K> {
     }
 
     /// For each key that has no slot yet its hash, and a slot whose id has the hash: the one, but for an accident.
-    fn guess<'q, Q>(&self, keys: impl Iterator<Item = &'q Q>, hashes: &mut [u32], guesses: &mut [Option<u32>])
+    fn guess_by_hash<'q, Q>(&self, keys: impl Iterator<Item = &'q Q>, hashes: &mut [u32], guesses: &mut [Option<u32>])
     where
         Q: Sought + ?Sized + 'q,
     {
@@ -220,9 +253,11 @@ impl<K: Key> Table<K> {
             if self.known.get(slot as usize).is_none_or(|known| known.place != Place::NONE) {
                 return Err(format!("a vector for slot {slot} of {known}, which is not free"));
             }
+            self.runs.set(slot, learned.held(), &mut spare.straight);
             *self.known.get_mut(slot as usize, &mut spare.known) = learned;
         }
         self.known.extend(learned, &mut spare.known);
+        self.extend_runs(known, &mut spare.straight);
         self.lead(slots, |i, _| &keys[i], &mut spare.slots)
     }
 
@@ -231,7 +266,14 @@ impl<K: Key> Table<K> {
             (0..).zip(places.clone()).filter(|(_, place)| *place != Place::NONE).map(|(slot, _)| slot).collect();
         let known = keys.iter().zip(places).map(|(key, place)| Known { key: key.clone(), place });
         self.known.extend(known, &mut PagedSpare::default());
+        self.extend_runs(0, &mut PagedSpare::default());
         self.lead(&live, |_, slot| &keys[slot as usize], &mut HashSpare::default())
+    }
+
+    /// Learns which of the slots from `first` on are in runs.
+    fn extend_runs(&mut self, first: usize, spare: &mut PagedSpare<u64>) {
+        let held = (first..self.known.len()).map(|slot| self.known.get(slot).and_then(Known::held));
+        self.runs.extend(first as u32, held, spare);
     }
 
     /// Lets the key of each slot lead to it: `key` gives that of the `i`-th.
@@ -250,9 +292,6 @@ impl<K: Key> Table<K> {
         {
             self.highest = Some(highest.clone());
         }
-        let known = &self.known;
-        let number = |slot: usize| known.get(slot).filter(|known| known.place != Place::NONE)?.key.number();
-        self.step.follow(known.len(), number);
         let Self { slots: table, known, hasher, .. } = self;
         let entries = keys.map(|key| hash_of(hasher, key)).zip(slots.iter().copied());
         let key = |slot: u32| &known.get(slot as usize).expect("the slot has an id").key;
@@ -263,12 +302,13 @@ impl<K: Key> Table<K> {
     pub(super) fn forget(&mut self, slot: u32, spare: &mut TableSpare<K>) {
         let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize, &mut spare.known));
         self.slots.remove(self.hash(&key), slot, &mut spare.slots);
+        self.runs.set(slot, None, &mut spare.straight);
     }
 
     pub(super) fn copy_from(&mut self, other: &Self) {
         self.slots.copy_from(&other.slots);
         self.known.copy_from(&other.known);
-        self.step = other.step;
+        self.runs.copy_from(&other.runs);
         self.highest.clone_from(&other.highest);
         self.hasher.clone_from(&other.hasher);
     }
@@ -276,11 +316,12 @@ impl<K: Key> Table<K> {
     pub(super) fn give_up(&mut self, spare: &mut TableSpare<K>) {
         self.slots.give_up(&mut spare.slots);
         self.known.give_up(&mut spare.known);
-        (self.step, self.highest) = (InStep::default(), None);
+        self.runs.give_up(&mut spare.straight);
+        self.highest = None;
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.slots.memory() + self.known.memory()
+        self.slots.memory() + self.known.memory() + self.runs.memory()
     }
 }
 
@@ -293,32 +334,36 @@ fn hash_of<Q: Hash + ?Sized>(hasher: &RandomState, key: &Q) -> u32 {
 mod tests {
     use super::*;
 
-    fn found(table: &Table<u64>, keys: &[u64]) -> Vec<Option<(u32, u32)>> {
+    /// The slots of keys.
+    fn found(table: &Table<u64>, keys: &[u64]) -> Vec<Option<u32>> {
         let mut out = Vec::new();
-        table.find::<u64, _>(keys, |found| out.push(found.map(|(slot, place)| (slot, place.row))));
-        out
+        table.find::<u64, _>(keys, |found| out.push(found));
+        assert!(out.iter().flatten().all(|(slot, place)| *place == table.place(*slot)));
+        out.into_iter().map(|found| found.map(|(slot, _)| slot)).collect()
     }
 
     fn learn(table: &mut Table<u64>, slots: &[u32], keys: &[u64]) {
-        let places = slots.iter().map(|slot| Place { segment: 1, row: 10 * slot });
+        let places = slots.iter().map(|slot| Place { segment: 1, row: slot + 10 });
         table.learn(slots, keys, places, &mut TableSpare::default()).unwrap();
     }
 
     #[test]
-    fn numbers_are_found_in_step_with_their_slots_and_out_of_it() {
+    fn numbers_are_found_where_their_runs_say_and_elsewhere() {
         let (mut table, mut spare) = (Table::new(), TableSpare::default());
-        learn(&mut table, &[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4]);
-        assert!(table.step.leads());
+        let all: Vec<u32> = (0..100).collect();
+        learn(&mut table, &all, &(0..100).collect::<Vec<_>>());
+        assert!(table.in_run(&99).is_some());
         table.forget(0, &mut spare);
         table.forget(3, &mut spare);
-        assert_eq!(found(&table, &[0, 2, 3, 9, 4]), [None, Some((2, 20)), None, None, Some((4, 40))]);
-        // Out of step, in slots that others are in step with.
+        assert_eq!(found(&table, &[99, 0, 2, 3, 100, 4]), [Some(99), None, Some(2), None, None, Some(4)]);
+        // Each in the slot of the other.
         learn(&mut table, &[0, 3], &[3, 0]);
-        assert_eq!(found(&table, &[0, 1, 3]), [Some((3, 30)), Some((1, 10)), Some((0, 0))]);
+        assert_eq!(found(&table, &[0, 1, 3]), [Some(3), Some(1), Some(0)]);
+        table.put(1, Place { segment: 2, row: 1 }, &mut spare);
+        assert_eq!((found(&table, &[1]), table.in_run(&1)), (vec![Some(1)], None));
         let mut copy = Table::new();
         copy.copy_from(&table);
         table.give_up(&mut spare);
-        assert!(!table.step.leads());
-        assert_eq!(found(&copy, &[4, 3]), [Some((4, 40)), Some((0, 0))]);
+        assert_eq!((table.in_run(&4), found(&copy, &[4, 3])), (None, vec![Some(4), Some(0)]));
     }
 }
