@@ -50,7 +50,11 @@ fn any_ids_are_found_replaced_and_deleted_under_snapshots_compactions_and_openin
             let mut ids: Vec<u64> = (0..random(&mut state) % 3000).map(|_| random(&mut state) % AMONG).collect();
             ids.sort_unstable();
             ids.dedup();
-            if random(&mut state).is_multiple_of(2) {
+            if version == 1 {
+                // Nine runs, of which the rest makes what it makes.
+                ids = (0..AMONG).filter(|id| id % 1000 != 999).collect();
+            }
+            if version > 1 && random(&mut state).is_multiple_of(2) {
                 ids.reverse();
             }
             if version % 3 == 0 {
