@@ -239,6 +239,7 @@ impl<K: Key> Table<K> {
         keys.clone().next().is_none_or(above) && keys.is_sorted_by(|a, b| a < b)
     }
 
+    /// As [`Keys::learn`](super::keys::Keys::learn).
     pub(super) fn learn(
         &mut self,
         slots: &[u32],
@@ -261,6 +262,7 @@ impl<K: Key> Table<K> {
         self.lead(slots, |i, _| &keys[i], &mut spare.slots)
     }
 
+    /// As [`Keys::load`](super::keys::Keys::load).
     pub(super) fn load(&mut self, keys: &[K], places: impl Iterator<Item = Place> + Clone) -> Result<(), String> {
         let live: Vec<u32> =
             (0..).zip(places.clone()).filter(|(_, place)| *place != Place::NONE).map(|(slot, _)| slot).collect();
@@ -299,12 +301,14 @@ impl<K: Key> Table<K> {
         met.map_err(|(slot, other)| format!("id {:?} for slot {slot}, which slot {other} has", self.key(slot)))
     }
 
+    /// Forgets the id of a slot that has one, and where its row lies.
     pub(super) fn forget(&mut self, slot: u32, spare: &mut TableSpare<K>) {
         let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize, &mut spare.known));
         self.slots.remove(self.hash(&key), slot, &mut spare.slots);
         self.runs.set(slot, None, &mut spare.straight);
     }
 
+    /// Becomes a copy of another.
     pub(super) fn copy_from(&mut self, other: &Self) {
         self.slots.copy_from(&other.slots);
         self.known.copy_from(&other.known);
@@ -313,6 +317,7 @@ impl<K: Key> Table<K> {
         self.hasher.clone_from(&other.hasher);
     }
 
+    /// Becomes one to copy into; what nobody shares is kept.
     pub(super) fn give_up(&mut self, spare: &mut TableSpare<K>) {
         self.slots.give_up(&mut spare.slots);
         self.known.give_up(&mut spare.known);
@@ -320,6 +325,7 @@ impl<K: Key> Table<K> {
         self.highest = None;
     }
 
+    /// Bytes of memory, without what the ids lead to.
     pub(super) fn memory(&self) -> usize {
         self.slots.memory() + self.known.memory() + self.runs.memory()
     }
