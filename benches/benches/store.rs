@@ -110,6 +110,10 @@ fn reads(criterion: &mut Criterion) {
                 group.bench_function(BenchmarkId::new(*name, dim), |bencher| {
                     bencher.iter(|| store.read(chunks.next().unwrap(), &mut out, &mut found).unwrap());
                 });
+                let snapshot = store.snapshot();
+                group.bench_function(BenchmarkId::new(name.replace("store", "snapshot"), dim), |bencher| {
+                    bencher.iter(|| snapshot.read(chunks.next().unwrap(), &mut out, &mut found).unwrap());
+                });
             }
             let mut chunks = wanted.chunks_exact(read).cycle();
             group.bench_function(BenchmarkId::new("plain copy", dim), |bencher| {

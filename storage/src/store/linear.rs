@@ -240,21 +240,22 @@ impl LinearHash {
     /// same hash, these two are given back, and some of the others are there.
     pub(super) fn extend(
         &mut self,
-        entries: impl ExactSizeIterator<Item = (u32, u32)>,
+        entries: impl Iterator<Item = (u32, u32)>,
         same: impl Fn(u32, u32) -> bool,
         spare: &mut HashSpare,
     ) -> Result<(), (u32, u32)> {
-        while self.len + entries.len() > self.buckets.len() * MEAN {
+        let mut order = std::mem::take(&mut spare.order);
+        order.clear();
+        order.extend(entries.map(|entry| (0, entry)));
+        while self.len + order.len() > self.buckets.len() * MEAN {
             self.split(spare);
         }
-        let HashSpare { branches, groups: spare, order } = spare;
-        order.clear();
-        order.extend(entries.map(|entry| (self.bucket_of(entry.0), entry)));
+        order.iter_mut().for_each(|(bucket, entry)| *bucket = self.bucket_of(entry.0));
         order.sort_unstable_by_key(|(bucket, _)| *bucket);
         for entries in order.chunk_by(|a, b| a.0 == b.0) {
-            let bucket = self.buckets.at_mut(entries[0].0, branches);
+            let bucket = self.buckets.at_mut(entries[0].0, &mut spare.branches);
             bucket.reserve(entries.len());
-            let groups = bucket.own(spare);
+            let groups = bucket.own(&mut spare.groups);
             for (_, (hash, _)) in entries {
                 nearlab_simd::prefetch(std::slice::from_ref(&groups[home(*hash, groups.len())]));
             }
@@ -267,8 +268,8 @@ impl LinearHash {
             bucket.used += entries.len() as u32;
             self.len += entries.len();
         }
-        if size_of_val(&order[..]) > KEPT_BYTES {
-            *order = Vec::new();
+        if size_of_val(&order[..]) <= KEPT_BYTES {
+            spare.order = order;
         }
         Ok(())
     }

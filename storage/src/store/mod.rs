@@ -44,6 +44,7 @@ mod codec;
 mod compact;
 mod error;
 mod follow;
+mod key;
 mod keys;
 mod linear;
 mod log;

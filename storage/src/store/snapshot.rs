@@ -155,6 +155,9 @@ pub(super) fn read<T: Element>(
     let ids = checked_ids(shape, ids)?;
     assert!(rows.len() == ids.len() * shape.dim, "{} components do not hold {} vectors", rows.len(), ids.len());
     assert!(found.len() == ids.len(), "{} answers do not serve {} ids", found.len(), ids.len());
+    if let [found] = found {
+        return read_one(view, ids, (rows, found));
+    }
     let mut read = 0;
     for at in (0..ids.len()).step_by(TOGETHER) {
         let until = ids.len().min(at + TOGETHER);
@@ -162,6 +165,14 @@ pub(super) fn read<T: Element>(
         read += read_together(view, part(ids, at, until), (out, &mut found[at..until]))?;
     }
     Ok(read)
+}
+
+/// Reads the row of one id, with nothing else to do while it is waited for.
+fn read_one<T: Element>(view: &View, id: Ids<'_>, (out, found): (&mut [T], &mut bool)) -> Result<usize, StoreError> {
+    let mut place = None;
+    view.keys.find(id, |found| place = found.map(|(_, place)| place));
+    *found = copy(place.map(|place| row(view, place)).transpose()?, out);
+    Ok(usize::from(*found))
 }
 
 /// Reads the rows of up to [`TOGETHER`] ids, of which there is at least one: each step for all of them, so that the memory of
@@ -190,14 +201,20 @@ fn read_together<T: Element>(
     let mut read = 0;
     for (i, (out, found)) in rows.chunks_exact_mut(dim).zip(found).enumerate() {
         lying.get(i + ahead).copied().flatten().into_iter().for_each(ask);
-        *found = lying[i].is_some();
-        match lying[i] {
-            Some(row) => out.copy_from_slice(bytemuck::cast_slice(row)),
-            None => out.fill(T::zeroed()),
-        }
+        *found = copy(lying[i], out);
         read += usize::from(*found);
     }
     Ok(read)
+}
+
+/// Copies a row, or zeros where there is none; whether there is one.
+#[inline]
+fn copy<T: Element>(row: Option<&[u8]>, out: &mut [T]) -> bool {
+    match row {
+        Some(row) => out.copy_from_slice(bytemuck::cast_slice(row)),
+        None => out.fill(T::zeroed()),
+    }
+    row.is_some()
 }
 
 fn part(ids: Ids<'_>, from: usize, until: usize) -> Ids<'_> {

@@ -1,16 +1,15 @@
 //! Ids of one kind and places by slot, and slots by id.
 //!
 //! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. Numbers that were
-//! loaded in ascending order lead there without either ([`Runs`]). What is looked up together is looked up in stages, so that the memory of one id is not
-//! waited for alone.
+//! loaded in ascending order lead there without either ([`Runs`]): the table by hash holds the others, those that are not in the slot that
+//! their run says. What is looked up together is looked up in stages, so that the memory of one id is not waited for alone.
 
 use std::borrow::Borrow;
-use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::key::{Key, Sought};
 use super::linear::{HashSpare, LinearHash};
 use super::paged::{Paged, PagedSpare};
 use super::runs::{Held, Runs};
@@ -18,40 +17,6 @@ use super::view::Place;
 
 /// Ids that are looked up together.
 pub(super) const TOGETHER: usize = 64;
-
-/// What is looked for.
-pub(super) trait Sought: Ord + Hash {
-    /// The number that it is, if it is one.
-    #[inline]
-    fn number(&self) -> Option<u64> {
-        None
-    }
-}
-
-impl Sought for u64 {
-    #[inline]
-    fn number(&self) -> Option<u64> {
-        Some(*self)
-    }
-}
-
-impl Sought for str {}
-impl Sought for Arc<str> {}
-
-/// An id that is kept.
-pub(super) trait Key: Clone + Sought + Default + Debug {
-    /// Asks for the memory that it leads to.
-    fn prefetch(&self) {}
-}
-
-impl Key for u64 {}
-
-impl Key for Arc<str> {
-    #[inline]
-    fn prefetch(&self) {
-        nearlab_simd::prefetch(self.as_bytes());
-    }
-}
 
 /// What is known of a slot.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +51,7 @@ impl<K> TableSpare<K> {
 /// Ids of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Table<K> {
+    /// The slots to which no run leads.
     slots: LinearHash,
     known: Paged<Known<K>>,
     runs: Runs,
@@ -157,6 +123,8 @@ impl<K: Key> Table<K> {
             if let Some(found) = self.in_run(key.borrow()) {
                 out(Some(found));
                 rest = others;
+            } else if others.is_empty() {
+                return out(self.find_alone(key.borrow()));
             } else {
                 let (together, others) = rest.split_at(rest.len().min(TOGETHER));
                 self.find_together(together, &mut out);
@@ -171,6 +139,25 @@ impl<K: Key> Table<K> {
         let (slot, place) = self.runs.find(key.number()?)?;
         debug_assert!(place.is_none_or(|place| place == self.place(slot) && self.key(slot).number() == key.number()));
         Some((slot, place?))
+    }
+
+    /// As [`find`](Self::find), for one key.
+    fn find_alone<Q: Sought + ?Sized>(&self, key: &Q) -> Option<(u32, Place)>
+    where
+        K: Borrow<Q>,
+    {
+        let by_run = slot_by_run(&self.runs, key).filter(|&slot| self.holds(slot, key));
+        let slot = by_run.or_else(|| self.slot(self.hash(key), key))?;
+        Some((slot, self.place(slot)))
+    }
+
+    /// Whether the vector in a slot, if there is one, has this key.
+    #[inline]
+    fn holds<Q: Sought + ?Sized>(&self, slot: u32, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.place(slot) != Place::NONE && self.key(slot).borrow() == key
     }
 
     /// As [`find`](Self::find), for up to [`TOGETHER`] keys.
@@ -199,13 +186,13 @@ impl<K: Key> Table<K> {
         K: Borrow<Q>,
     {
         for (key, guess) in keys.clone().zip(&mut *guesses) {
-            *guess = key.number().and_then(|number| self.runs.find(number)).map(|(slot, _)| slot);
+            *guess = slot_by_run(&self.runs, key);
             if let Some(slot) = *guess {
                 self.known.prefetch(slot as usize);
             }
         }
         for (key, guess) in keys.zip(guesses) {
-            guess.take_if(|slot| self.place(*slot) == Place::NONE || self.key(*slot).borrow() != key);
+            guess.take_if(|slot| !self.holds(*slot, key));
         }
     }
 
@@ -278,7 +265,7 @@ impl<K: Key> Table<K> {
         self.runs.extend(first as u32, held, spare);
     }
 
-    /// Lets the key of each slot lead to it: `key` gives that of the `i`-th.
+    /// Lets the key of each slot lead to it, which says so: by its run, or else by hash. `key` gives that of the `i`-th.
     fn lead<'k>(
         &mut self,
         slots: &[u32],
@@ -288,23 +275,39 @@ impl<K: Key> Table<K> {
     where
         K: 'k,
     {
-        let keys = (0..slots.len()).zip(slots).map(|(i, &slot)| key(i, slot));
-        if let Some(highest) =
-            keys.clone().max().filter(|&key| self.highest.as_ref().is_none_or(|highest| highest < key))
-        {
+        let led = (0..slots.len()).zip(slots).map(|(i, &slot)| (key(i, slot), slot));
+        for (key, slot) in led.clone() {
+            let other = match slot_by_run(&self.runs, key) {
+                Some(by_run) if by_run != slot => Some(by_run).filter(|&other| self.holds(other, key)),
+                Some(_) if self.highest.as_ref().is_some_and(|highest| highest >= key) => {
+                    self.slots.find(self.hash(key), |other| other != slot && self.key(other) == key)
+                }
+                _ => None,
+            };
+            if let Some(other) = other {
+                return Err(twice(key, slot, other));
+            }
+        }
+        let highest = led.clone().map(|(key, _)| key).max();
+        if let Some(highest) = highest.filter(|&key| self.highest.as_ref().is_none_or(|highest| highest < key)) {
             self.highest = Some(highest.clone());
         }
-        let Self { slots: table, known, hasher, .. } = self;
-        let entries = keys.map(|key| hash_of(hasher, key)).zip(slots.iter().copied());
+        let Self { slots: table, known, runs, hasher, .. } = self;
+        let entries = led
+            .filter(|&(key, slot)| slot_by_run(runs, key) != Some(slot))
+            .map(|(key, slot)| (hash_of(hasher, key), slot));
         let key = |slot: u32| &known.get(slot as usize).expect("the slot has an id").key;
         let met = table.extend(entries, |slot, other| key(slot) == key(other), spare);
-        met.map_err(|(slot, other)| format!("id {:?} for slot {slot}, which slot {other} has", self.key(slot)))
+        met.map_err(|(slot, other)| twice(self.key(slot), slot, other))
     }
 
     /// Forgets the id of a slot that has one, and where its row lies.
     pub(super) fn forget(&mut self, slot: u32, spare: &mut TableSpare<K>) {
         let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize, &mut spare.known));
-        self.slots.remove(self.hash(&key), slot, &mut spare.slots);
+        let hash = self.hash(&key);
+        if self.slots.find(hash, |other| other == slot).is_some() {
+            self.slots.remove(hash, slot, &mut spare.slots);
+        }
         self.runs.set(slot, None, &mut spare.straight);
     }
 
@@ -331,45 +334,20 @@ impl<K: Key> Table<K> {
     }
 }
 
+/// The slot that is a key's by its run. It may hold another.
+#[inline]
+fn slot_by_run<Q: Sought + ?Sized>(runs: &Runs, key: &Q) -> Option<u32> {
+    runs.slot(key.number()?).map(|(_, slot)| slot)
+}
+
+fn twice(key: &impl Key, slot: u32, other: u32) -> String {
+    format!("id {key:?} for slot {slot}, which slot {other} has")
+}
+
 #[inline]
 fn hash_of<Q: Hash + ?Sized>(hasher: &RandomState, key: &Q) -> u32 {
     (hasher.hash_one(key) >> 32) as u32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The slots of keys.
-    fn found(table: &Table<u64>, keys: &[u64]) -> Vec<Option<u32>> {
-        let mut out = Vec::new();
-        table.find::<u64, _>(keys, |found| out.push(found));
-        assert!(out.iter().flatten().all(|(slot, place)| *place == table.place(*slot)));
-        out.into_iter().map(|found| found.map(|(slot, _)| slot)).collect()
-    }
-
-    fn learn(table: &mut Table<u64>, slots: &[u32], keys: &[u64]) {
-        let places = slots.iter().map(|slot| Place { segment: 1, row: slot + 10 });
-        table.learn(slots, keys, places, &mut TableSpare::default()).unwrap();
-    }
-
-    #[test]
-    fn numbers_are_found_where_their_runs_say_and_elsewhere() {
-        let (mut table, mut spare) = (Table::new(), TableSpare::default());
-        let all: Vec<u32> = (0..100).collect();
-        learn(&mut table, &all, &(0..100).collect::<Vec<_>>());
-        assert!(table.in_run(&99).is_some());
-        table.forget(0, &mut spare);
-        table.forget(3, &mut spare);
-        assert_eq!(found(&table, &[99, 0, 2, 3, 100, 4]), [Some(99), None, Some(2), None, None, Some(4)]);
-        // Each in the slot of the other.
-        learn(&mut table, &[0, 3], &[3, 0]);
-        assert_eq!(found(&table, &[0, 1, 3]), [Some(3), Some(1), Some(0)]);
-        table.put(1, Place { segment: 2, row: 1 }, &mut spare);
-        assert_eq!((found(&table, &[1]), table.in_run(&1)), (vec![Some(1)], None));
-        let mut copy = Table::new();
-        copy.copy_from(&table);
-        table.give_up(&mut spare);
-        assert_eq!((table.in_run(&4), found(&copy, &[4, 3])), (None, vec![Some(4), Some(0)]));
-    }
-}
+mod tests;
