@@ -2,6 +2,8 @@
 //!
 //! The id of such a vector leads to its slot and its row by two subtractions. Whether it still does is a bit for each slot, few enough
 //! for the cache of a core, where ids and places are not.
+//!
+//! Runs only become more and longer, and none takes an id or a slot that another has: the slot that an id was given stays the same.
 
 use super::paged::{Paged, PagedSpare};
 use super::view::Place;
@@ -54,7 +56,7 @@ impl Runs {
         Some((slot, self.is_straight(slot).then_some(place)))
     }
 
-    /// The run of an id, and the slot that it gives it.
+    /// The run of an id, and the slot that it gives it, which may be another's.
     #[inline]
     pub(super) fn slot(&self, id: u64) -> Option<(&Run, u32)> {
         let after = self.runs.partition_point(|run| run.id <= id);

@@ -1,8 +1,7 @@
 //! Ids of one kind and places by slot, and slots by id.
 //!
 //! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. Numbers that were
-//! loaded in ascending order lead there without either ([`Runs`]): the table by hash holds the others, those that are not in the slot that
-//! their run says. What is looked up together is looked up in stages, so that the memory of one id is not waited for alone.
+//! loaded in ascending order lead there without either ([`Runs`]): no id is entered by hash that its run leads to. What is looked up together is looked up in stages, so that the memory of one id is not waited for alone.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -51,7 +50,7 @@ impl<K> TableSpare<K> {
 /// Ids of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Table<K> {
-    /// The slots to which no run leads.
+    /// By hash, each slot to which no run led when it was learned: a run that went on past it since leads there too.
     slots: LinearHash,
     known: Paged<Known<K>>,
     runs: Runs,
@@ -265,7 +264,8 @@ impl<K: Key> Table<K> {
         self.runs.extend(first as u32, held, spare);
     }
 
-    /// Lets the key of each slot lead to it, which says so: by its run, or else by hash. `key` gives that of the `i`-th.
+    /// Lets the key of each slot, which is known and in its run if it has one, lead there: by that run, or else by hash. `key` gives that of
+    /// the `i`-th. An error where it is another's.
     fn lead<'k>(
         &mut self,
         slots: &[u32],
@@ -305,6 +305,7 @@ impl<K: Key> Table<K> {
     pub(super) fn forget(&mut self, slot: u32, spare: &mut TableSpare<K>) {
         let Known { key, .. } = std::mem::take(self.known.get_mut(slot as usize, &mut spare.known));
         let hash = self.hash(&key);
+        // One that is led to by its run may stand here nevertheless.
         if self.slots.find(hash, |other| other == slot).is_some() {
             self.slots.remove(hash, slot, &mut spare.slots);
         }
