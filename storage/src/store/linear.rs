@@ -250,7 +250,9 @@ impl LinearHash {
         while self.len + order.len() > self.buckets.len() * MEAN {
             self.split(spare);
         }
-        order.iter_mut().for_each(|(bucket, entry)| *bucket = self.bucket_of(entry.0));
+        for (bucket, entry) in &mut order {
+            *bucket = self.bucket_of(entry.0);
+        }
         order.sort_unstable_by_key(|(bucket, _)| *bucket);
         for entries in order.chunk_by(|a, b| a.0 == b.0) {
             let bucket = self.buckets.at_mut(entries[0].0, &mut spare.branches);
