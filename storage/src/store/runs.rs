@@ -16,9 +16,8 @@ const MOST: usize = 64;
 /// What a slot holds: a number and where its row lies.
 pub(super) type Held = (u64, Place);
 
-/// A run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+struct Run {
     slot: u32,
     len: u32,
     id: u64,
@@ -51,14 +50,20 @@ impl Runs {
     /// The slot that a run gives an id, and the place of its row, if it still lies where the run says; otherwise the slot may be another's.
     #[inline]
     pub(super) fn find(&self, id: u64) -> Option<(u32, Option<Place>)> {
-        let (run, slot) = self.slot(id)?;
+        let (run, slot) = self.run_of(id)?;
         let place = Place { segment: run.place.segment, row: run.place.row + (slot - run.slot) };
         Some((slot, self.is_straight(slot).then_some(place)))
     }
 
-    /// The run of an id, and the slot that it gives it, which may be another's.
+    /// The slot that a run gives an id, which may be another's.
     #[inline]
-    pub(super) fn slot(&self, id: u64) -> Option<(&Run, u32)> {
+    pub(super) fn slot(&self, id: u64) -> Option<u32> {
+        self.run_of(id).map(|(_, slot)| slot)
+    }
+
+    /// The run of an id, and the slot that it gives it.
+    #[inline]
+    fn run_of(&self, id: u64) -> Option<(&Run, u32)> {
         let after = self.runs.partition_point(|run| run.id <= id);
         let run = &self.runs[after.checked_sub(1)?];
         let on = u32::try_from(id - run.id).ok().filter(|on| *on < run.len)?;

@@ -1,7 +1,8 @@
 //! Ids of one kind and places by slot, and slots by id.
 //!
 //! The place of a row lies beside its id: to look an id up is to read a line of the table by hash and one of these. Numbers that were
-//! loaded in ascending order lead there without either ([`Runs`]): no id is entered by hash that its run leads to. What is looked up together is looked up in stages, so that the memory of one id is not waited for alone.
+//! loaded in ascending order lead there without either ([`Runs`]): no id is entered by hash that its run leads to. What is looked up
+//! together is looked up in stages, so that the memory of one id is not waited for alone.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -338,7 +339,7 @@ impl<K: Key> Table<K> {
 /// The slot that is a key's by its run. It may hold another.
 #[inline]
 fn slot_by_run<Q: Sought + ?Sized>(runs: &Runs, key: &Q) -> Option<u32> {
-    runs.slot(key.number()?).map(|(_, slot)| slot)
+    runs.slot(key.number()?)
 }
 
 fn twice(key: &impl Key, slot: u32, other: u32) -> String {
