@@ -129,7 +129,8 @@ impl Reader {
 
     /// Refuses the file because `section` does not hold what it must.
     pub(crate) fn refuse(&self, section: SectionId, expected: String, found: String) -> OpenError {
-        OpenError::Corrupt { path: self.0.path().to_owned(), place: Place::Section(section), expected, found }
+        let offset = self.0.offset_of(section).map_or(0, |(offset, _)| offset);
+        OpenError::Corrupt { path: self.0.path().to_owned(), offset, place: Place::Section(section), expected, found }
     }
 
     /// Refuses the file because what searches need besides it finds no memory.

@@ -82,11 +82,13 @@ pub enum OpenError {
         found: u32,
     },
     /// Bytes are not what was written.
-    #[error("{} is damaged: {place} should have {expected}, found {found}", path.display())]
+    #[error("{} is damaged at byte {offset}: {place} should have {expected}, found {found}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// Where in the file.
+        /// Where the damaged part begins.
+        offset: u64,
+        /// What that part is.
         place: Place,
         /// What should stand there, such as a checksum.
         expected: String,
@@ -240,11 +242,12 @@ mod tests {
             (
                 OpenError::Corrupt {
                     path,
+                    offset: 4096,
                     place: Place::Section(section),
                     expected: "checksum 01".to_owned(),
                     found: "02".to_owned(),
                 },
-                "a.bin is damaged: section `links` should have checksum 01, found 02",
+                "a.bin is damaged at byte 4096: section `links` should have checksum 01, found 02",
             ),
         ];
         for (error, message) in cases {

@@ -196,13 +196,17 @@ fn damage_is_placed_in_its_section() {
         open(&path, Verify::Sections).unwrap_err().to_string()
     };
     let message = damage(offset + 3);
-    assert!(message.contains("is damaged: section `ids` should have checksum "), "{message}");
+    assert!(
+        message.contains(&format!("is damaged at byte {offset}: section `ids` should have checksum ")),
+        "{message}"
+    );
     let at = offset + len + 7;
     let message = damage(at);
-    let wanted = format!("the padding after section `ids` should have only zero bytes, found 0x5a at byte {at}");
+    let wanted =
+        format!("is damaged at byte {at}: the padding after section `ids` should have only zero bytes, found 0x5a");
     assert!(message.ends_with(&wanted), "{message}");
     let message = damage(100);
-    assert!(message.contains("is damaged: the header should have checksum "), "{message}");
+    assert!(message.contains("is damaged at byte 0: the header should have checksum "), "{message}");
 }
 
 #[test]

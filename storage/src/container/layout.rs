@@ -200,7 +200,7 @@ fn table(page: &[u8], path: &Path) -> Result<Vec<Section>, OpenError> {
 }
 
 fn damaged(path: &Path, expected: impl Into<String>, found: String) -> OpenError {
-    OpenError::Corrupt { path: path.to_owned(), place: Place::Header, expected: expected.into(), found }
+    OpenError::Corrupt { path: path.to_owned(), offset: 0, place: Place::Header, expected: expected.into(), found }
 }
 
 fn bytes_at<const N: usize>(page: &[u8], offset: usize) -> [u8; N] {
@@ -264,7 +264,7 @@ mod tests {
             let message = decode(&bytes).unwrap_err().to_string();
             assert_eq!(
                 message,
-                format!("a.bin is damaged: the header should have at most 125 sections, found {count}")
+                format!("a.bin is damaged at byte 0: the header should have at most 125 sections, found {count}")
             );
         }
     }
@@ -310,7 +310,10 @@ mod tests {
         let mut bytes = file(4096, vec![]);
         bytes[8..12].reverse();
         let message = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "a.bin is damaged: the header should have byte order mark 01020304, found 04030201");
+        assert_eq!(
+            message,
+            "a.bin is damaged at byte 0: the header should have byte order mark 01020304, found 04030201"
+        );
         let mut bytes = file(4096, vec![]);
         bytes[12] = 2;
         let message = decode(&bytes).unwrap_err().to_string();

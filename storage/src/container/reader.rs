@@ -96,7 +96,8 @@ impl Container {
 
     /// The error of a section in which its reader found something else than it expected.
     pub fn corrupt(&self, id: SectionId, expected: &str, found: &dyn Display) -> OpenError {
-        self.damaged(Place::Section(id), expected.to_owned(), found.to_string())
+        let offset = self.find(id).map_or(0, |section| section.offset);
+        self.damaged((offset, Place::Section(id)), expected.to_owned(), found.to_string())
     }
 
     /// The section as an array of `T`, where it lies. An error when its length is not a multiple of `T`'s.
@@ -146,12 +147,14 @@ impl Container {
             let found = xxh3_64(&self.map[range.clone()]);
             if found != section.checksum {
                 let expected = format!("checksum {:016x}", section.checksum);
-                return Err(self.damaged(Place::Section(section.id), expected, format!("{found:016x}")));
+                let place = Place::Section(section.id);
+                return Err(self.damaged((section.offset, place), expected, format!("{found:016x}")));
             }
             let padding = &self.map[range.end..range.end.next_multiple_of(super::layout::PAGE as usize)];
             if let Some(at) = padding.iter().position(|&byte| byte != 0) {
-                let found = format!("{:#04x} at byte {}", padding[at], range.end + at);
-                return Err(self.damaged(Place::Padding(section.id), "only zero bytes".to_owned(), found));
+                let (offset, place) = ((range.end + at) as u64, Place::Padding(section.id));
+                let found = format!("{:#04x}", padding[at]);
+                return Err(self.damaged((offset, place), "only zero bytes".to_owned(), found));
             }
         }
         Ok(())
@@ -180,8 +183,8 @@ impl Container {
         OpenError::SectionShape { path: self.path.clone(), section, expected, found }
     }
 
-    fn damaged(&self, place: Place, expected: String, found: String) -> OpenError {
-        OpenError::Corrupt { path: self.path.clone(), place, expected, found }
+    fn damaged(&self, (offset, place): (u64, Place), expected: String, found: String) -> OpenError {
+        OpenError::Corrupt { path: self.path.clone(), offset, place, expected, found }
     }
 }
 

@@ -2,26 +2,30 @@
 
 use std::fs;
 
-use nearlab_storage::Vectors;
+use nearlab_storage::OpenError;
 use nearlab_storage::store::{
-    CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreOptions, VectorStore,
+    CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreError, StoreOptions, VectorStore,
 };
 
-use crate::model::{Content, DIM, IDS, Seeded, content, row, scratch};
+use crate::model::{Content, IDS, Seeded, commit, content, scratch, shape};
 
 #[test]
 fn a_flipped_bit_is_reported_with_file_and_offset_and_never_served() {
+    flip(shape(ElementKind::F32, IdKind::Numbers));
+    flip(shape(ElementKind::U8, IdKind::Names));
+}
+
+fn flip(shape: Shape) {
     let folder = scratch();
     let path = folder.path().join("store");
-    let shape = Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers };
-    let options = StoreOptions { segment_bytes: 5 * 4 * DIM as u64, ..StoreOptions::new(shape) };
+    let options = StoreOptions { segment_bytes: 5 * shape.row_bytes() as u64, ..StoreOptions::new(shape) };
     let store = VectorStore::create(&path, &options).unwrap();
     let mut expected = Content::new();
     for version in 1..=12 {
         let ids: Vec<u64> = (0..IDS).filter(|id| (id + version) % 3 == 0).collect();
-        let rows: Vec<f32> = ids.iter().flat_map(|&id| row(id, version as u32)).collect();
-        store.write(&ids[..], Vectors::new(&rows, DIM), Durability::Flush).unwrap();
-        expected.extend(ids.iter().map(|&id| (id, version as u32)));
+        let put: Vec<(u64, u32)> = ids.into_iter().map(|id| (id, version as u32)).collect();
+        commit(&store, (&put, &[]), b"", Durability::Flush).unwrap();
+        expected.extend(put);
         if version == 6 {
             store.compact(&CompactOptions { min_dead: 0.01 }).unwrap();
         }
@@ -50,6 +54,7 @@ fn a_flipped_bit_is_reported_with_file_and_offset_and_never_served() {
                 Err(error) => {
                     assert!(error.is_corruption(), "{error}");
                     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+                    assert!(names_the_place(&error, at as u64), "bit {bit} of byte {at}: {error}");
                     refused += 1;
                 }
             }
@@ -59,4 +64,18 @@ fn a_flipped_bit_is_reported_with_file_and_offset_and_never_served() {
     assert!(refused > 200, "of the bits that were flipped, {refused} were noticed and {served} meant nothing");
     let store = VectorStore::open(&path).unwrap();
     assert_eq!(content(&store).unwrap(), expected);
+}
+
+/// Whether the damaged part begins no later than the byte that changed, or what is wrong is a number of the header, by name.
+fn names_the_place(error: &StoreError, at: u64) -> bool {
+    match error {
+        StoreError::Corrupt { offset, .. } | StoreError::Manifest(OpenError::Corrupt { offset, .. }) => *offset <= at,
+        StoreError::Manifest(
+            OpenError::NotNearlab { .. }
+            | OpenError::ContainerVersion { .. }
+            | OpenError::ForeignKind { .. }
+            | OpenError::Version { .. },
+        ) => at < 64,
+        _ => false,
+    }
 }

@@ -8,14 +8,15 @@ use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use nearlab_storage::Vectors;
 use nearlab_storage::disk::{Crash, Fault, Rehearsal};
 use nearlab_storage::store::{
-    Change, Codec, CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreError, StoreOptions,
-    VectorStore,
+    Codec, CompactOptions, Durability, ElementKind, IdKind, PackOptions, StoreError, StoreOptions, VectorStore,
 };
 
-use crate::model::{Content, DIM, IDS, Model, Moment, Seeded, content, row, scratch};
+use crate::model::{Content, IDS, Model, Moment, Seeded, commit, content, scratch, shape};
+
+/// What is put after a crash.
+const LATER: [(u64, u32); 2] = [(3, 999), (5, 999)];
 
 /// What was tried.
 #[derive(Debug, Default)]
@@ -75,10 +76,13 @@ impl Play {
         fs::create_dir(folder).unwrap();
         let mut seeded = Seeded(seed);
         let disk = Rehearsal::in_folder(folder).unwrap();
+        let element = [ElementKind::F32, ElementKind::F32, ElementKind::F16, ElementKind::U8];
+        let ids = [IdKind::Numbers, IdKind::Numbers, IdKind::Names];
+        let shape = shape(element[seeded.below(4) as usize], ids[seeded.below(3) as usize]);
         let options = StoreOptions {
-            segment_bytes: (2 + seeded.below(12)) * (4 * DIM as u64),
+            segment_bytes: (2 + seeded.below(12)) * shape.row_bytes() as u64,
             checkpoint_bytes: [600, 6000, 1 << 20][seeded.below(3) as usize],
-            ..StoreOptions::new(Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers })
+            ..StoreOptions::new(shape)
         };
         let store = VectorStore::create_on(disk.clone(), &options).unwrap();
         let mut model = Model::new();
@@ -131,25 +135,17 @@ impl Play {
         let mut chosen: Vec<u64> = (0..IDS).filter(|_| self.seeded.below(4) == 0).collect();
         let deleted = chosen.split_off((self.seeded.below(4) as usize * chosen.len()).div_ceil(3).min(chosen.len()));
         let mut content = self.model.now().content.clone();
-        let mut rows = Vec::new();
-        for &id in &chosen {
-            self.version += 1;
-            rows.extend(row(id, self.version));
-            content.insert(id, self.version);
-        }
+        let put: Vec<(u64, u32)> = (self.version + 1..).zip(chosen).map(|(version, id)| (id, version)).collect();
+        self.version += put.len() as u32;
+        content.extend(put.iter().copied());
         let before = content.len();
         content.retain(|id, _| !deleted.contains(id));
         let attachment = vec![7; self.seeded.below(40) as usize];
         let durability = self.seeded.durability();
-        let change = Change {
-            put: chosen[..].into(),
-            rows: Vectors::new(&rows, DIM).into(),
-            delete: deleted[..].into(),
-            attachment: &attachment,
-        };
-        let empty = chosen.is_empty() && content.len() == before && attachment.is_empty();
+        let empty = put.is_empty() && content.len() == before && attachment.is_empty();
         let begun = self.disk.calls();
-        let outcome = self.store.as_ref().expect("a store is open").commit(&change, durability);
+        let store = self.store.as_ref().expect("a store is open");
+        let outcome = commit(store, (&put, &deleted), &attachment, durability);
         if !empty {
             let sequence = self.model.now().sequence + 1;
             self.model.moments.push(Moment { sequence, content, begun, flushed: None, synced: None, undone: None });
@@ -203,7 +199,7 @@ impl Play {
     fn come_back(&mut self, doubtful: Option<Moment>) {
         let store = self.store.take().expect("a store is open");
         assert_eq!(content(&store).unwrap(), self.model.now().content);
-        let refused = store.delete(&[0], Durability::None).unwrap_err();
+        let refused = commit(&store, (&[], &[0]), b"", Durability::None).unwrap_err();
         assert!(matches!(refused, StoreError::Unsure { .. }), "{refused}");
         drop(store);
         self.open();
@@ -281,7 +277,7 @@ fn kill_then_cut(disk: &Rehearsal, at: usize, seeded: &mut Seeded) {
     let folder = scratch();
     let disk = disk.killed(at, folder.path()).unwrap();
     let store = VectorStore::open_on(disk.clone()).unwrap();
-    store.write(&[3, 5], Vectors::new(&[row(3, 999), row(5, 999)].concat(), DIM), Durability::Sync).unwrap();
+    commit(&store, (&LATER, &[]), b"", Durability::Sync).unwrap();
     let (sequence, now) = (store.sequence(), content(&store).unwrap());
     let left = disk.after(disk.calls(), Crash::PowerCut { seed: seeded.next() });
     survive(&left, &|found, content: &Content| {
@@ -302,8 +298,8 @@ fn survive(left: &BTreeMap<String, Vec<u8>>, allowed: &dyn Fn(u64, &Content)) ->
     let mut now = content(&store).unwrap();
     allowed(store.sequence(), &now);
     assert!(store.verify().is_empty());
-    store.write(&[3, 5], Vectors::new(&[row(3, 999), row(5, 999)].concat(), DIM), Durability::Flush).unwrap();
-    now.extend([(3, 999), (5, 999)]);
+    commit(&store, (&LATER, &[]), b"", Durability::Flush).unwrap();
+    now.extend(LATER);
     drop(store);
     let store = VectorStore::open_read_only(folder.path()).unwrap();
     assert_eq!(content(&store).unwrap(), now, "life goes on after a crash");

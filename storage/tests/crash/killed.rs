@@ -5,12 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nearlab_storage::Vectors;
-use nearlab_storage::store::{
-    Change, CompactOptions, Durability, ElementKind, IdKind, PackOptions, Shape, StoreOptions, VectorStore,
-};
+use nearlab_storage::store::{CompactOptions, Durability, ElementKind, IdKind, PackOptions, StoreOptions, VectorStore};
 
-use crate::model::{Content, DIM, IDS, Seeded, content, row};
+use crate::model::{Content, IDS, Seeded, commit, content, shape};
 use crate::number;
 
 const FOLDER: &str = "NEARLAB_KILLED_IN";
@@ -44,11 +41,9 @@ fn writes_until_it_is_killed() {
     let mut out = std::io::stdout().lock();
     for sequence in store.sequence() + 1.. {
         let (put, delete) = change(sequence);
-        let rows: Vec<f32> = put.iter().flat_map(|&id| row(id, sequence as u32)).collect();
+        let put: Vec<(u64, u32)> = put.into_iter().map(|id| (id, sequence as u32)).collect();
         let durability = Seeded(!sequence).durability();
-        let (put, delete) = (put[..].into(), delete[..].into());
-        let change = Change { put, rows: Vectors::new(&rows, DIM).into(), delete, attachment: b"" };
-        assert_eq!(store.commit(&change, durability).unwrap().sequence, sequence);
+        assert_eq!(commit(&store, (&put, &delete), b"", durability).unwrap().sequence, sequence);
         match sequence % 50 {
             17 => store.checkpoint().unwrap(),
             31 => drop(store.compact(&CompactOptions::default()).unwrap()),
@@ -66,8 +61,8 @@ fn a_process_that_is_killed_while_it_writes_loses_nothing_that_was_acknowledged(
     let kills = number("NEARLAB_KILLS").unwrap_or(KILLS);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let shape = Shape { dim: DIM, element: ElementKind::F32, ids: IdKind::Numbers };
-    let options = StoreOptions { segment_bytes: 40 * 4 * DIM as u64, ..StoreOptions::new(shape) };
+    let shape = shape(ElementKind::F32, IdKind::Numbers);
+    let options = StoreOptions { segment_bytes: 40 * shape.row_bytes() as u64, ..StoreOptions::new(shape) };
     drop(VectorStore::create(&path, &options).unwrap());
     let mut seeded = Seeded(kills);
     let mut sequence = 0;

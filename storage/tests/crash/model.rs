@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
 use nearlab_storage::Vectors;
-use nearlab_storage::store::{Durability, StoreError, VectorStore};
+use nearlab_storage::store::{
+    Change, Committed, Durability, Element, ElementKind, IdKind, Ids, Rows, Shape, StoreError, VectorStore,
+};
 use tempfile::TempDir;
 
 /// Ids that histories play with.
@@ -42,20 +45,83 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// A vector that says whose it is.
-pub(crate) fn row(id: u64, version: u32) -> [f32; DIM] {
-    std::array::from_fn(|i| (id * 1000 + i as u64) as f32 + version as f32 / 64.0)
+pub(crate) fn shape(element: ElementKind, ids: IdKind) -> Shape {
+    Shape { dim: DIM, element, ids }
+}
+
+/// A vector that says whose it is, in numbers that every type of components keeps: the version from the lowest byte on, the id, and
+/// others that follow from both.
+fn row(id: u64, version: u32) -> [u8; DIM] {
+    let [low, middle, high, _] = version.to_le_bytes();
+    std::array::from_fn(|i| match i {
+        0 => low,
+        1 => middle,
+        2 => high,
+        3 => id as u8,
+        _ => (id * 31 + i as u64 * 7 + u64::from(version)) as u8,
+    })
+}
+
+/// Ids as a store has them.
+fn with_ids<R>(kind: IdKind, ids: &[u64], run: impl FnOnce(Ids<'_>) -> R) -> R {
+    match kind {
+        IdKind::Numbers => run(ids.into()),
+        IdKind::Names => {
+            // Of different lengths.
+            let names: Vec<String> = ids.iter().map(|id| format!("{}{id}", "é".repeat(*id as usize % 5))).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            run(names[..].into())
+        }
+    }
+}
+
+fn with_rows<R>(element: ElementKind, rows: &[u8], run: impl FnOnce(Rows<'_>) -> R) -> R {
+    fn of<T: From<u8>>(rows: &[u8]) -> Vec<T> {
+        rows.iter().copied().map(T::from).collect()
+    }
+    match element {
+        ElementKind::F32 => run(Vectors::new(&of::<f32>(rows), DIM).into()),
+        ElementKind::F16 => run(Vectors::new(&of::<f16>(rows), DIM).into()),
+        ElementKind::U8 => run(Vectors::new(rows, DIM).into()),
+    }
+}
+
+/// Puts the versions of some ids, and deletes others.
+pub(crate) fn commit(
+    store: &VectorStore,
+    (put, delete): (&[(u64, u32)], &[u64]),
+    attachment: &[u8],
+    durability: Durability,
+) -> Result<Committed, StoreError> {
+    let Shape { element, ids: kind, .. } = store.shape();
+    let ids: Vec<u64> = put.iter().map(|(id, _)| *id).collect();
+    let rows: Vec<u8> = put.iter().flat_map(|&(id, version)| row(id, version)).collect();
+    with_ids(kind, &ids, |put| {
+        with_ids(kind, delete, |delete| {
+            with_rows(element, &rows, |rows| store.commit(&Change { put, rows, delete, attachment }, durability))
+        })
+    })
 }
 
 /// The versions in a store, every component of which is as it was written.
 pub(crate) fn content(store: &VectorStore) -> Result<Content, StoreError> {
+    match store.shape().element {
+        ElementKind::F32 => content_of::<f32>(store),
+        ElementKind::F16 => content_of::<f16>(store),
+        ElementKind::U8 => content_of::<u8>(store),
+    }
+}
+
+fn content_of<T: Element + Into<f64>>(store: &VectorStore) -> Result<Content, StoreError> {
     let ids: Vec<u64> = (0..IDS).collect();
-    let (mut rows, mut found) = (vec![0.0_f32; ids.len() * DIM], vec![false; ids.len()]);
-    let read = store.read(&ids[..], &mut rows, &mut found)?;
+    let (mut rows, mut found) = (vec![T::zeroed(); ids.len() * DIM], vec![false; ids.len()]);
+    let read = with_ids(store.shape().ids, &ids, |ids| store.read(ids, &mut rows, &mut found))?;
     let mut content = Content::new();
     for ((id, vector), _) in ids.iter().zip(Vectors::new(&rows, DIM)).zip(&found).filter(|(_, found)| **found) {
-        let version = ((vector[0] - (id * 1000) as f32) * 64.0) as u32;
-        assert!(vector == row(*id, version), "id {id} has a vector that nobody wrote: {vector:?}");
+        let vector: Vec<f64> = vector.iter().map(|&component| component.into()).collect();
+        let version = (0..3).map(|i| (vector[i] as u32) << (8 * i)).sum();
+        let written = row(*id, version).map(f64::from);
+        assert!(vector == written, "id {id} has a vector that nobody wrote: {vector:?}");
         content.insert(*id, version);
     }
     assert_eq!((read, store.len()), (content.len(), content.len()));
