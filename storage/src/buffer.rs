@@ -116,11 +116,17 @@ impl<T: Pod> Resident<T> {
     /// Adds zeros at the end until there are `len` elements; nothing where there are as many. The memory doubles when it has to
     /// grow, so that adding a little often costs little.
     pub fn grow(&mut self, len: usize) -> io::Result<()> {
+        self.reserve(len)?;
+        self.len = self.len.max(len);
+        Ok(())
+    }
+
+    /// Makes room for `len` elements in all, so that growing to as many can not fail.
+    pub fn reserve(&mut self, len: usize) -> io::Result<()> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes > self.pages.len() {
             self.pages.grow(bytes.max(2 * self.pages.len()))?;
         }
-        self.len = self.len.max(len);
         Ok(())
     }
 

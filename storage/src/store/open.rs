@@ -56,13 +56,12 @@ impl VectorStore {
     /// As [`create`](Self::create), on any disk whose folder exists.
     pub fn create_on(disk: impl Disk + 'static, options: &StoreOptions) -> Result<Self, StoreError> {
         options.shape.check()?;
-        let lock = lock(disk.folder())?;
-        let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
-        // What an earlier attempt left that did not come to an end is in the way of nobody.
-        let unfinished = |name: &String| name == LOCK || name == manifest::UNFINISHED || *name == log_name(1);
-        if !names.iter().all(unfinished) {
-            return Err(StoreError::Exists(disk.folder().to_owned()));
+        // Before a lock is put where there is none, and again once nobody else makes a store.
+        if !disk.path(LOCK).exists() {
+            vacant(&disk)?;
         }
+        let lock = lock(disk.folder())?;
+        let names = vacant(&disk)?;
         remove_strays(&disk, &names, |_| false);
         if options.segment_bytes > MAX_SEGMENT_BYTES {
             return Err(StoreError::param("segment_bytes", "at most 2^40", options.segment_bytes));
@@ -201,6 +200,13 @@ fn active_of(view: &View) -> Result<Option<Arc<Segment>>, StoreError> {
         }
     }
     Ok(active)
+}
+
+/// The names in a folder where a store is to be made: none but those that an earlier attempt left that did not come to an end.
+fn vacant(disk: &dyn Disk) -> Result<Vec<String>, StoreError> {
+    let names = disk.names().map_err(StoreError::io("read", disk.folder()))?;
+    let unfinished = |name: &String| name == LOCK || name == manifest::UNFINISHED || *name == log_name(1);
+    if names.iter().all(unfinished) { Ok(names) } else { Err(StoreError::Exists(disk.folder().to_owned())) }
 }
 
 fn look_for_manifest(folder: &Path) -> Result<(), StoreError> {

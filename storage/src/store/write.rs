@@ -197,6 +197,7 @@ impl VectorStore {
     }
 
     fn begin_segment(&self, writer: &mut Writer) -> Result<Arc<Segment>, StoreError> {
+        writer.sync_full(self)?;
         let number = writer.next_file()?;
         let segment = self.new_segment(number)?;
         let folder = self.disk.folder();

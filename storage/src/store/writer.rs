@@ -39,6 +39,8 @@ pub(super) struct Writer {
 
 /// Views that are kept until their readers are gone, at most.
 const MOST_PAST: usize = 4;
+/// Segments that may be full and not durable, each with its file open.
+const MOST_DIRTY: usize = 64;
 
 /// What there was before a change.
 pub(super) struct Begun {
@@ -136,6 +138,19 @@ impl Writer {
             let synced = self.log.sync();
             synced.map_err(|stuck| self.stuck(store, stuck))?;
         }
+        Ok(())
+    }
+
+    /// Makes full segments durable before they count, and gives their files back, where there are many: a process may open only so many.
+    pub(super) fn sync_full(&mut self, store: &VectorStore) -> Result<(), StoreError> {
+        if self.dirty.len() < MOST_DIRTY {
+            return Ok(());
+        }
+        let synced = self.dirty.iter().try_for_each(|segment| segment.sync());
+        synced.map_err(|cause| self.unsure(store, &cause))?;
+        // Those of the change that is being made, none of whose rows count yet. In another some may, which is cut off there if it fails.
+        self.dirty.iter().filter(|segment| segment.rows() == 0).for_each(|segment| segment.seal());
+        self.dirty.clear();
         Ok(())
     }
 

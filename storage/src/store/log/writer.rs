@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{ALIGN, COMMIT, Commit, HEADER, Header, MARK, SEGMENT, key_of};
 use crate::disk::{Disk, DiskFile};
 use crate::store::StoreError;
+use crate::store::spare::KEPT_BYTES;
 use crate::store::stamp::{STAMP, Stamp};
 
 /// The end of a log.
@@ -171,6 +172,10 @@ impl LogWriter {
         }
         self.written += self.unwritten.len() as u64;
         self.unwritten.clear();
+        // Twice, for so much is gathered before it is written without being asked for.
+        if self.unwritten.capacity() > 2 * KEPT_BYTES {
+            self.unwritten = Vec::new();
+        }
         // All of them were appended after the last sync.
         self.told = self.synced;
         Ok(())
