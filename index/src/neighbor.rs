@@ -2,7 +2,7 @@
 //!
 //! The order is (distance, id), so results never depend on the order in which candidates were met. It is implemented
 //! on a 64-bit key: the distance's bits, mapped so that unsigned comparison is numeric comparison, above the id. NaN
-//! (which only a query with a NaN can bring in) sorts last, so no loop depends on distances being comparable.
+//! (which comes of a query with a NaN, or where sums go beyond all `f32`) sorts last, so no loop depends on distances being comparable.
 
 use std::cmp::Ordering;
 
@@ -38,10 +38,16 @@ impl Neighbor {
     }
 }
 
-/// Maps a distance to bits whose unsigned order is the numeric order; -0 becomes 0.
+/// Maps a distance to bits whose unsigned order is the numeric order; -0 becomes 0. NaN of either sign comes last.
 pub(crate) const fn sortable(distance: f32) -> u32 {
     let bits = (distance + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | (1 << 31) }
+    if distance.is_nan() {
+        u32::MAX
+    } else if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | (1 << 31)
+    }
 }
 
 /// The inverse of [`sortable`].
@@ -95,7 +101,10 @@ mod tests {
 
     #[test]
     fn nan_and_the_missing_neighbor_sort_last() {
-        assert!(Neighbor { id: 0, distance: f32::NAN } > Neighbor::NONE);
+        for nan in [f32::NAN, -f32::NAN] {
+            assert!(Neighbor { id: 0, distance: nan } > Neighbor::NONE);
+            assert!(Neighbor::from_key(Neighbor { id: 0, distance: nan }.key()).distance.is_nan());
+        }
         assert!(Neighbor { id: 0, distance: f32::MAX } < Neighbor::NONE);
         assert!(Neighbor::NONE.is_none());
     }

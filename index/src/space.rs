@@ -16,6 +16,19 @@ use crate::memory::Capacity;
 use crate::quant::{Codes, SelfQuery, Symmetric};
 use crate::{BuildError, Counters, Progress, Stage};
 
+/// Squared lengths below this say little: what is lost of components too small to have squares is not small beside them.
+const LEAST_SQUARED: f32 = 1e-30;
+
+/// Whether a squared length says how long a vector is. 0 does not, which is also that of vectors of tiny components.
+pub(crate) fn tells_length(squared: f32) -> bool {
+    (LEAST_SQUARED..=f32::MAX).contains(&squared)
+}
+
+/// The length of any vector.
+pub(crate) fn length_of(vector: &[f32]) -> f64 {
+    vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
+}
+
 /// Rows handled as one unit of parallel work.
 const CHUNK_ROWS: usize = 1024;
 

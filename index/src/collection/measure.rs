@@ -7,6 +7,7 @@ use nearlab_storage::store::{ElementKind, Rows, Snapshot, StoreError};
 
 use super::CollectionError;
 use crate::memory::Capacity;
+use crate::space::{length_of, tells_length};
 use crate::top_k::TopK;
 
 /// The memory in which vectors are brought into the form in which they are kept.
@@ -113,10 +114,15 @@ impl Measure {
         with_row(snapshot, slot, &mut self.row, |row| match metric {
             Metric::L2 | Metric::InnerProduct => kernels().distance(metric)(query, row),
             // The vectors of the store are as they were given, not of unit length.
-            Metric::Cosine => match norm_squared(row) {
-                0.0 => 1.0,
-                squared => 1.0 + kernels().distance(Metric::InnerProduct)(query, row) / squared.sqrt(),
-            },
+            Metric::Cosine => {
+                let squared = norm_squared(row);
+                if tells_length(squared) {
+                    return 1.0 + kernels().distance(Metric::InnerProduct)(query, row) / squared.sqrt();
+                }
+                let length = length_of(row);
+                let product: f64 = query.iter().zip(row).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                if length == 0.0 { 1.0 } else { (1.0 - product / length) as f32 }
+            }
         })
     }
 

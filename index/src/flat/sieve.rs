@@ -1,16 +1,16 @@
 //! Which rows can be among the nearest, from inner products that rounding has blurred.
 
 use nearlab_simd::{Columns, Metric, code_kernels, norm_squared, products_error};
-use rayon::prelude::*;
 
 use crate::memory::Capacity;
-use crate::space::Space;
+use crate::space::{Space, tells_length};
 use crate::top_k::TopK;
 
 /// What of the rows is needed besides the products.
 #[derive(Debug)]
 pub(super) struct Sieve {
-    /// Squared lengths under L2, lengths under inner product, nothing under cosine, where all are 1 or 0.
+    /// Squared lengths under L2, lengths under inner product, nothing under cosine, where all are 1 or 0. NaN, which holds back no row, for
+    /// one whose length no number tells.
     lengths: Vec<f32>,
     /// What products and distances of vectors of length 1 may be off by, together.
     error: f32,
@@ -51,7 +51,7 @@ impl Group {
             top.begin(k);
         }
         self.squared.clear();
-        self.squared.extend(queries.chunks_exact(space.dim()).map(norm_squared));
+        self.squared.extend(queries.chunks_exact(space.dim()).map(length_squared));
         self.steep.clear();
         let inner_product = space.metric() == Metric::InnerProduct;
         self.steep.extend(self.squared.iter().map(|x| if inner_product { sieve.error * x.sqrt() } else { 0.0 }));
@@ -71,7 +71,7 @@ impl Group {
 
 impl Sieve {
     pub(super) fn of(vectors: &[f32], dim: usize, metric: Metric) -> Self {
-        let squared = || vectors.par_chunks_exact(dim).map(norm_squared);
+        let squared = || vectors.chunks_exact(dim).map(length_squared);
         let lengths = match metric {
             Metric::L2 => squared().collect(),
             Metric::InnerProduct => squared().map(f32::sqrt).collect(),
@@ -129,6 +129,12 @@ impl Sieve {
     }
 }
 
+/// The squared length of a vector; NaN where it is beyond all numbers, or so small that it says nothing.
+fn length_squared(vector: &[f32]) -> f32 {
+    let squared = norm_squared(vector);
+    if tells_length(squared) || vector.iter().all(|&x| x == 0.0) { squared } else { f32::NAN }
+}
+
 #[cfg(test)]
 mod tests {
     use nearlab_simd::WITHIN;
@@ -151,25 +157,41 @@ mod tests {
                     nearlab_simd::normalize(row);
                 }
             }
-            let (space, sieve) = (Space::new(&data, dim, metric), Sieve::of(&data, dim, metric));
             let queries: Vec<f32> = data.chunks_exact(dim).step_by(9).flatten().copied().collect();
-            let (mut group, mut tile) = (Group::default(), vec![0.0; 100 * WITHIN]);
-            group.begin(&sieve, space, &queries, 10);
-            for from in (0..500).step_by(100) {
-                let products = 100 * group.width();
-                sieve.pass(space, from, &mut group, &mut tile[..products]);
-            }
-            for (query, sieved) in queries.chunks_exact(dim).zip(&mut group.tops) {
-                let mut all = TopK::default();
-                all.begin(10);
-                all.extend((0..500).map(|row| (row as u32, space.score_one(query, row))));
-                let finish = |top: &mut TopK| {
-                    let mut found: Vec<Neighbor> = Vec::new();
-                    top.finish(&mut found);
-                    found
-                };
-                assert_eq!(finish(sieved), finish(&mut all), "{metric} {dim}");
-            }
+            assert_nothing_held_back(&data, &queries, (metric, dim), 10);
+        }
+    }
+
+    fn assert_nothing_held_back(data: &[f32], queries: &[f32], (metric, dim): (Metric, usize), k: usize) {
+        let (space, sieve, rows) = (Space::new(data, dim, metric), Sieve::of(data, dim, metric), data.len() / dim);
+        let (mut group, mut tile) = (Group::default(), vec![0.0; 100 * WITHIN]);
+        group.begin(&sieve, space, queries, k);
+        for from in (0..rows).step_by(100) {
+            let products = 100.min(rows - from) * group.width();
+            sieve.pass(space, from, &mut group, &mut tile[..products]);
+        }
+        for (query, sieved) in queries.chunks_exact(dim).zip(&mut group.tops) {
+            let mut all = TopK::default();
+            all.begin(k);
+            all.extend((0..rows).map(|row| (row as u32, space.score_one(query, row))));
+            let finish = |top: &mut TopK| {
+                let mut found: Vec<Neighbor> = Vec::new();
+                top.finish(&mut found);
+                found
+            };
+            assert_eq!(finish(sieved), finish(&mut all), "{metric} {dim}");
+        }
+    }
+
+    #[test]
+    fn vectors_whose_lengths_no_number_tells_are_not_held_back() {
+        assert_nothing_held_back(&[3e18, 1e19], &[2e19], (Metric::L2, 1), 1);
+        let mut tiny = [2.6e-23_f32; 16];
+        tiny[0] = -tiny[0];
+        assert_nothing_held_back(&tiny, &tiny[8..], (Metric::L2, 8), 1);
+        for metric in [Metric::L2, Metric::InnerProduct] {
+            let rows: Vec<f32> = (0..100).map(|i| (i as f32 - 50.0) * 1e-24).collect();
+            assert_nothing_held_back(&rows, &[1e20, -1e20, 1e-24, 3e-16, 2e19], (metric, 1), 3);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Finish {
             self.ids.extend(self.found.iter().take((each * k).max(least)).map(|found| found.id));
         } else {
             let farthest = self.found.get(k - 1).map_or(f32::INFINITY, |found| found.distance);
-            let near = self.found.iter().zip(&self.bounds).filter(|&(_, &bound)| bound <= farthest);
+            let near = self.found.iter().zip(&self.bounds).filter(|&(_, &bound)| bound <= farthest || bound.is_nan());
             self.ids.extend(near.map(|(found, _)| found.id));
         }
         rows.prefetch_all(&self.ids);
@@ -219,7 +219,11 @@ impl Finish {
         let (mut at, mut kept, mut worst) = (0, 0, f32::INFINITY);
         while at < self.found.len() {
             let end = at.saturating_add(RANKED_AT_ONCE.max(k - kept)).min(self.found.len());
-            let near = |&i: &usize| in_scores(self.bounds[i]) <= worst;
+            // What is not a number holds nobody back.
+            let near = |&i: &usize| {
+                let bound = in_scores(self.bounds[i]);
+                bound <= worst || bound.is_nan()
+            };
             self.ids.clear();
             self.ids.extend((at..end).filter(near).map(|i| self.found[i].id));
             self.score_ids(codes, counters);

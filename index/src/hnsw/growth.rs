@@ -128,16 +128,31 @@ impl Growth {
         &mut self.base
     }
 
-    /// Adds a node without links. Refused when its rows can not be numbered, or there is no memory; then nothing has changed.
+    /// Makes room for nodes of these levels, so that adding them can not fail. Refused when their rows can not be numbered, or there
+    /// is no memory.
+    pub(super) fn reserve(&mut self, levels: &[u8]) -> Result<(), BuildError> {
+        let nodes = self.len() + levels.len();
+        let added: u64 = levels.iter().copied().map(u64::from).sum();
+        let rows = u32::try_from(u64::from(self.upper_offsets[self.len()]) + added);
+        let rows = rows.map_err(|_| BuildError::TooMany { expected: MAX_VECTORS, found: nodes })? as usize;
+        let mut reserve = || -> io::Result<()> {
+            self.base.reserve(nodes)?;
+            self.upper.reserve(rows)?;
+            self.upper_offsets.reserve(nodes + 1)?;
+            self.levels.reserve(nodes)
+        };
+        reserve().map_err(|_| refused(nodes, rows, self.m))
+    }
+
+    /// Adds a node without links. Refused as [`reserve`](Self::reserve) is; then nothing has changed.
     pub(super) fn append(&mut self, level: u8) -> Result<(), BuildError> {
+        self.reserve(&[level])?;
         let nodes = self.len();
-        let rows = self.upper_offsets[nodes].checked_add(u32::from(level));
-        let rows = rows.ok_or(BuildError::TooMany { expected: MAX_VECTORS, found: nodes + 1 })?;
+        let rows = self.upper_offsets[nodes] + u32::from(level);
         let mut grow = || -> io::Result<()> {
             self.base.grow(nodes + 1)?;
             self.upper.grow(rows as usize)?;
             self.upper_offsets.grow(nodes + 2)?;
-            // Last: their number is that of the nodes.
             self.levels.grow(nodes + 1)
         };
         grow().map_err(|_| refused(nodes + 1, rows as usize, self.m))?;

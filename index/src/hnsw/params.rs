@@ -25,7 +25,7 @@ pub struct HnswParams {
     pub keep_pruned: bool,
     /// What searches score on their way.
     pub codes: TraversalCodes,
-    /// Principal components that `sq4` codes keep, 1 to the dimension; 0 keeps the vectors as they are. From some 300
+    /// Principal components that `sq4` codes keep, 1 to the dimension, of vectors of up to 16384; 0 keeps the vectors as they are. From some 300
     /// dimensions on a sixth of them, in multiples of 128, find the same candidates for a fraction of the memory traffic.
     pub components: usize,
     /// Components per sub-space of `pq4`, `pq4-blocks` and `pq8` codes, 1 to 64; 0 chooses 2 for the former two, 4 for `pq8`. Twice as many halve the
@@ -48,6 +48,8 @@ pub struct HnswParams {
 pub(super) const MOST_SUB_DIM: usize = 64;
 /// Components that codes can have, lifted: their distances are summed up in 31 bits.
 const MOST_CODED: usize = 1 << 16;
+/// Components that vectors can have, lifted, whose principal ones are sought: their covariances take up 1 GiB.
+const MOST_PROJECTED: usize = 1 << 14;
 
 impl Default for HnswParams {
     fn default() -> Self {
@@ -97,6 +99,10 @@ impl HnswParams {
         {
             let expected = format!("enough for {MOST_GROUPED_SPACES} sub-spaces at most, with pq4-blocks");
             return Err(ParamError { name: "sub_dim", expected, found: format!("{} for {width}", shape.sub_dim) });
+        }
+        if self.components > 0 && width > MOST_PROJECTED {
+            let expected = format!("0 beyond {MOST_PROJECTED} components");
+            return Err(ParamError { name: "components", expected, found: format!("{} for {width}", self.components) });
         }
         if !self.needs_codes() || width <= MOST_CODED {
             return Ok(());
@@ -249,6 +255,11 @@ mod tests {
             "parameter `sub_dim` must be enough for 512 sub-spaces at most, with pq4-blocks, found 2 for 1025"
         );
         assert_eq!(good.validate_width(100_000), Ok(()));
+        assert_eq!(quantised.validate_width(1 << 14), Ok(()));
+        let error = quantised.validate_width((1 << 14) + 1).unwrap_err();
+        let message = "parameter `components` must be 0 beyond 16384 components, found 8 for 16385";
+        assert_eq!(error.to_string(), message);
+        let quantised = HnswParams { components: 0, ..quantised };
         assert_eq!(quantised.validate_width(1 << 16), Ok(()));
         let error = quantised.validate_width((1 << 16) + 1).unwrap_err();
         assert_eq!(

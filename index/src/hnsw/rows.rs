@@ -45,8 +45,15 @@ impl Rows {
         Ok(Self { width, len: links.len() / width, links, distances })
     }
 
+    /// Makes room for `rows` in all, so that growing to as many can not fail.
+    pub(super) fn reserve(&mut self, rows: usize) -> io::Result<()> {
+        self.links.reserve(rows * self.width)?;
+        self.distances.reserve(rows * self.width)
+    }
+
     /// Adds empty rows until there are `rows`. On an error there are as many as before.
     pub(super) fn grow(&mut self, rows: usize) -> io::Result<()> {
+        self.reserve(rows)?;
         self.links.grow(rows * self.width)?;
         self.distances.grow(rows * self.width)?;
         let added = self.len * self.width..rows * self.width;

@@ -16,6 +16,7 @@ use nearlab_storage::Vectors;
 use rayon::prelude::*;
 
 use crate::BuildError;
+use crate::space::{length_of, tells_length};
 
 /// Vectors are too long to be held, under inner product, where they are more than so many times as long as nearly all others.
 const TOO_LONG: f32 = 2.0;
@@ -147,9 +148,7 @@ impl Euclid {
             }
             Metric::InnerProduct => {
                 let squared = norm_squared(out);
-                let scale = squared.sqrt() / self.query_length;
-                // Of a zero query, or one of which no number holds the length, nothing is left or too little known.
-                let scale = if scale.is_normal() { scale } else { 1.0 };
+                let scale = scale_of(out, squared, self.query_length);
                 for x in &mut *out {
                     *x /= scale;
                 }
@@ -177,6 +176,12 @@ impl Euclid {
             Metric::InnerProduct => (squared - query.squared - self.radius_squared) * 0.5 * query.scale,
         }
     }
+}
+
+/// What a query of this squared length is divided by to be so long: 1 where it is zero, or is to be left as it is.
+fn scale_of(query: &[f32], squared: f32, length: f32) -> f32 {
+    let scale = if tells_length(squared) { squared.sqrt() } else { length_of(query) as f32 } / length;
+    if scale.is_normal() { scale } else { 1.0 }
 }
 
 /// The size of each of `width` components of a diagonal.
@@ -324,7 +329,7 @@ mod tests {
         let euclid = Euclid::of(vectors, Metric::InnerProduct);
         assert_eq!((euclid.radius_squared, euclid.query_length), (100.0, 10.0));
         let (mut query, mut base) = (Vec::new(), Vec::new());
-        for [a, b] in [[1e-6, 2e-6], [1e6, -3e6], [5.0, 1.0], [0.0, 0.0]] {
+        for [a, b] in [[1e-6, 2e-6], [1e6, -3e6], [5.0, 1.0], [0.0, 0.0], [1e-30, -2e-30], [3e25, 1e25]] {
             let length = euclid.lift_query(&[a, b], &mut query);
             let expected = if a == 0.0 { 0.0 } else { 100.0 };
             assert!((norm_squared(&query) - expected).abs() < 1e-4, "{a} {b}: {query:?}");

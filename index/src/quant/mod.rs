@@ -206,6 +206,8 @@ pub(crate) trait Bytes {
     fn make_resident(&mut self) -> io::Result<()>;
     /// Moves the elements to where they can be changed.
     fn make_writable(&mut self) -> io::Result<()>;
+    /// Makes room for so many bytes in all, so that putting any of them can not fail.
+    fn reserve(&mut self, bytes: usize) -> io::Result<()>;
     /// Replaces the bytes from `at`; zeros come before them where the buffer ended earlier.
     fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
 }
@@ -222,6 +224,10 @@ impl<T: Pod> Bytes for Buffer<T> {
 
     fn make_writable(&mut self) -> io::Result<()> {
         self.to_mut().map(drop)
+    }
+
+    fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        self.to_mut()?.reserve(bytes.div_ceil(size_of::<T>()))
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {

@@ -54,12 +54,14 @@ impl Candidates {
         counters: &mut Counters,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let mut leaves: Vec<Vec<u32>> = Vec::new();
+        let (mut leaves, mut compared) = (Vec::<Vec<u32>>::new(), 0);
         for replica in 0..params.replicas as u64 {
             if progress.cancelled() {
                 return Err(BuildError::Cancelled);
             }
-            leaves.extend(partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica))));
+            let (groups, scored) = partition(codes, (FANOUT, params.leaf), mix(params.seed ^ mix(replica)));
+            leaves.extend(groups);
+            compared += scored;
         }
         let places = leaves.iter().map(Vec::len).sum::<usize>() * NEAREST;
         let mut found = room(places)?;
@@ -79,7 +81,7 @@ impl Candidates {
             nearest_in_leaf(codes, heights, leaf, scratch, nearest);
             Ok(())
         })?;
-        let compared: usize = leaves.iter().map(|leaf| leaf.len() * leaf.len()).sum();
+        compared += leaves.iter().map(|leaf| leaf.len() * leaf.len()).sum::<usize>();
         counters.add_scored(compared, codes.row_bytes());
         let (memberships, begins) = memberships_of(&leaves, codes.len());
         Ok(Self { found, as_queries, memberships, begins })

@@ -4,6 +4,8 @@
 //! A leader that all points join divides nothing. Most often it is one of many copies, as of zeros among unit vectors, which are nearer
 //! to the others than they are to each other: copies are put apart, for beside them nobody would find another neighbour.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use nearlab_simd::{Aligned, TileColumns, code_kernels, score_and_place};
 use rayon::prelude::*;
 
@@ -19,24 +21,29 @@ const CHUNK: usize = 1024;
 /// Times that a group is divided again. A handful suffices; what is not small by then has leaders that divide next to nothing.
 const MOST_LEVELS: usize = 64;
 
-/// All points, each in `fanout` groups of at most `leaf`.
-pub(super) fn partition(codes: Sq7Rows<'_>, (fanout, leaf): (usize, usize), seed: u64) -> Vec<Vec<u32>> {
-    divided(codes, (0..codes.len() as u32).collect(), Division { fanout, leaf, levels: MOST_LEVELS }, seed)
+/// All points, each in `fanout` groups of at most `leaf`; and how many distances to leaders that took.
+pub(super) fn partition(codes: Sq7Rows<'_>, (fanout, leaf): (usize, usize), seed: u64) -> (Vec<Vec<u32>>, usize) {
+    let scored = AtomicUsize::new(0);
+    let division = Division { fanout, leaf, levels: MOST_LEVELS, scored: &scored };
+    let groups = divided(codes, (0..codes.len() as u32).collect(), division, seed);
+    (groups, scored.into_inner())
 }
 
 /// How points are divided.
 #[derive(Clone, Copy)]
-struct Division {
+struct Division<'a> {
     /// Groups that each joins.
     fanout: usize,
     /// Points of the largest group that is not divided again.
     leaf: usize,
     /// Times that groups are divided again.
     levels: usize,
+    /// Distances so far.
+    scored: &'a AtomicUsize,
 }
 
-fn divided(codes: Sq7Rows<'_>, ids: Vec<u32>, division: Division, seed: u64) -> Vec<Vec<u32>> {
-    let Division { fanout, leaf, levels } = division;
+fn divided(codes: Sq7Rows<'_>, ids: Vec<u32>, division: Division<'_>, seed: u64) -> Vec<Vec<u32>> {
+    let Division { fanout, leaf, levels, scored } = division;
     if ids.len() <= leaf {
         return vec![ids];
     }
@@ -47,6 +54,7 @@ fn divided(codes: Sq7Rows<'_>, ids: Vec<u32>, division: Division, seed: u64) -> 
     let count = (ids.len() * fanout / (leaf / 2).max(1)).clamp(fanout + 1, MOST_LEADERS).min(ids.len());
     let leaders: Vec<u32> = sample(ids.len(), count, seed).into_iter().map(|place| ids[place as usize]).collect();
     let mut groups = groups_of(codes, &ids, &leaders, fanout);
+    scored.fetch_add(ids.len() * leaders.len(), Ordering::Relaxed);
     let levels = levels - 1;
     if let Some(copied) = copied_leader(codes, &leaders, &groups, ids.len()) {
         return apart(codes, ids, copied, Division { levels, ..division }, seed);
@@ -59,7 +67,7 @@ fn divided(codes: Sq7Rows<'_>, ids: Vec<u32>, division: Division, seed: u64) -> 
     }
     groups.retain(|group| !group.is_empty());
     let groups = joined(groups, leaf / 4);
-    let division = Division { fanout: 1, leaf, levels };
+    let division = Division { fanout: 1, levels, ..division };
     let parts: Vec<Vec<Vec<u32>>> = groups
         .into_par_iter()
         .enumerate()
@@ -76,7 +84,7 @@ fn copied_leader(codes: Sq7Rows<'_>, leaders: &[u32], groups: &[Vec<u32>], n: us
 }
 
 /// Divides the copies of a point by chance, and the others without them.
-fn apart(codes: Sq7Rows<'_>, ids: Vec<u32>, copied: u32, division: Division, seed: u64) -> Vec<Vec<u32>> {
+fn apart(codes: Sq7Rows<'_>, ids: Vec<u32>, copied: u32, division: Division<'_>, seed: u64) -> Vec<Vec<u32>> {
     let (copies, others): (Vec<u32>, Vec<u32>) = ids.into_iter().partition(|&id| codes.row(id) == codes.row(copied));
     let mut groups = by_chance(&copies, division.leaf, seed);
     if !others.is_empty() {
@@ -182,7 +190,8 @@ mod tests {
     }
 
     fn groups(codes: &Sq7, seed: u64) -> Vec<Vec<u32>> {
-        let groups = partition(codes.rows(), (3, LEAF), seed);
+        let (groups, scored) = partition(codes.rows(), (3, LEAF), seed);
+        assert!(scored >= N * 4, "{scored}");
         assert!(groups.iter().all(|group| group.len() <= LEAF && group.is_sorted()));
         assert!(hold_all(&groups, N));
         groups
@@ -225,7 +234,8 @@ mod tests {
     #[test]
     fn what_leaders_do_not_divide_is_divided_by_chance_in_the_end() {
         let codes = codes(N);
-        let division = Division { fanout: 3, leaf: LEAF, levels: 0 };
+        let scored = AtomicUsize::new(0);
+        let division = Division { fanout: 3, leaf: LEAF, levels: 0, scored: &scored };
         let groups = divided(codes.rows(), (0..N as u32).collect(), division, 1);
         assert!(hold_all(&groups, N) && groups.len() == N.div_ceil(LEAF));
     }

@@ -184,6 +184,15 @@ impl LiveHnsw {
             form.encode_rows(rows, width, encoded);
         }
         let mut state = self.write();
+        // All that may fail, before anything changes.
+        let nodes = state.growth.len();
+        let kept = ids.iter().filter(|&&id| (id as usize) < nodes).count();
+        state.growth.reserve(&levels[kept..])?;
+        for (form, encoded) in state.forms_mut().into_iter().zip(&*encoded) {
+            let Some(form) = form else { continue };
+            let bytes = (nodes + ids.len() - kept) * (encoded.bytes.len() / ids.len());
+            form.codes_mut().reserve(bytes).map_err(|_| BuildError::Memory { bytes })?;
+        }
         for (form, encoded) in state.forms_mut().into_iter().zip(&*encoded) {
             let Some(form) = form else { continue };
             let row_bytes = encoded.bytes.len() / ids.len();

@@ -2,7 +2,8 @@
 //!
 //! There is one writer at a time, and it locks searches out only to copy what it has found: the codes of some new points, then
 //! the rows of links that they change. What takes time, seeking neighbours and choosing among them, reads like any search.
-//! So a search waits for at most one such copy, of some hundred rows, and the outcome of a sequence of changes depends neither on
+//! So a search waits for at most one such copy, of some hundred rows, or, at the end of an `optimize`, until the nodes that
+//! deletions have cut off are tied to others, most often none; and the outcome of a sequence of changes depends neither on
 //! the threads nor on what is searched meanwhile (ADR 8).
 //!
 //! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
@@ -14,7 +15,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -293,9 +294,14 @@ impl Index for LiveHnsw {
     }
 
     fn scratch_bytes(&self) -> u64 {
-        let writer = self.lock_writer();
-        let free = writer.free.capacity_bytes();
-        (self.idle.capacity_bytes() + writer.capacity_bytes() + free) as u64
+        // Not that of a change that is being made, which is not waited for.
+        let writer = match self.writer.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(writer)) => Some(writer.into_inner()),
+            Ok(writer) => Some(writer),
+        };
+        let changes = writer.map_or(0, |writer| writer.capacity_bytes() + writer.free.capacity_bytes());
+        (self.idle.capacity_bytes() + changes) as u64
     }
 
     /// As that of [`Hnsw`].
