@@ -4,9 +4,10 @@ use std::path::Path;
 
 use nearlab_simd::Metric;
 use nearlab_storage::disk::Disk;
-use nearlab_storage::metadata::Schema;
-use nearlab_storage::store::{ElementKind, IdKind, Shape};
+use nearlab_storage::metadata::{MetadataStore, Schema};
+use nearlab_storage::store::{ElementKind, IdKind, Shape, VectorStore};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::CollectionError;
 use super::open::io;
@@ -18,7 +19,10 @@ use crate::ivf::IvfParams;
 pub(super) const NAME: &str = "collection.json";
 /// The name that it has while it is written.
 pub(super) const UNFINISHED: &str = "collection.json.new";
-const VERSION: u32 = 1;
+/// Version 1 had no checksum.
+const VERSION: u32 = 2;
+/// What stands before the checksum, XXH3-64 in 16 hexadecimal digits, and what stands after it. It is of all that follows these.
+const SEAL: [&str; 2] = ["{\n  \"checksum\": \"", "\","];
 
 /// What is fixed when a collection is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +87,29 @@ impl CollectionConfig {
         }
     }
 
+    /// Refuses a store of vectors of another shape.
+    pub(super) fn check_store(&self, store: &VectorStore, folder: &Path) -> Result<(), CollectionError> {
+        let (ours, theirs) = (self.shape(), store.shape());
+        if ours == theirs {
+            return Ok(());
+        }
+        let say = |shape: Shape| format!("vectors of {} {}, ids that are {}", shape.dim, shape.element, shape.ids);
+        let found = format!("it says {}, its store {}", say(ours), say(theirs));
+        Err(CollectionError::Config { path: folder.join(NAME), found })
+    }
+
+    /// Refuses metadata with other fields.
+    pub(super) fn check_schema(&self, metadata: &MetadataStore, folder: &Path) -> Result<(), CollectionError> {
+        if self.schema.as_ref() == Some(metadata.schema()) {
+            return Ok(());
+        }
+        let found = "its fields are not those of its metadata".to_owned();
+        Err(CollectionError::Config { path: folder.join(NAME), found })
+    }
+
     pub(super) fn save(&self, disk: &dyn Disk) -> Result<(), CollectionError> {
         let written = Written {
+            checksum: None,
             version: VERSION,
             dim: self.dim,
             metric: self.metric.as_str().to_owned(),
@@ -97,7 +122,7 @@ impl CollectionConfig {
             },
             schema: self.schema.clone(),
         };
-        let text = serde_json::to_string_pretty(&written).expect("a configuration has a JSON form");
+        let text = seal(&serde_json::to_string_pretty(&written).expect("a configuration has a JSON form"));
         let write = || {
             let file = disk.create(UNFINISHED)?;
             file.write_all_at(0, text.as_bytes())?;
@@ -110,17 +135,20 @@ impl CollectionConfig {
 
     pub(super) fn load(folder: &Path) -> Result<Self, CollectionError> {
         let path = folder.join(NAME);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 return Err(CollectionError::NoCollection(folder.to_owned()));
             }
             Err(cause) => return Err(CollectionError::Io { doing: "read", path, cause }),
         };
         let wrong = |found: String| CollectionError::Config { path: path.clone(), found };
-        let written: Written = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if written.version != VERSION {
-            return Err(wrong(format!("version {}, which is not {VERSION}", written.version)));
+        let written: Written = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        if !(1..=VERSION).contains(&written.version) {
+            return Err(wrong(format!("version {}, which is not 1 to {VERSION}", written.version)));
+        }
+        if written.version > 1 || written.checksum.is_some() {
+            check_seal(&bytes).map_err(wrong)?;
         }
         let metric = written.metric.parse().map_err(|error| wrong(format!("{error}")))?;
         let index = match written.index {
@@ -135,9 +163,31 @@ impl CollectionConfig {
     }
 }
 
+/// The text of an object with the checksum of its members as the first of them.
+fn seal(text: &str) -> String {
+    let members = &text[1..];
+    format!("{}{:016x}{}{members}", SEAL[0], xxh3_64(members.as_bytes()), SEAL[1])
+}
+
+/// Whether the bytes are as they were sealed; else what is wrong, and where.
+fn check_seal(bytes: &[u8]) -> Result<(), String> {
+    let begin = SEAL[0].len();
+    let sealed = bytes.strip_prefix(SEAL[0].as_bytes()).and_then(|rest| rest.split_at_checked(16));
+    let sealed = sealed.and_then(|(sum, rest)| Some((sum, rest.strip_prefix(SEAL[1].as_bytes())?)));
+    let Some((sum, members)) = sealed else { return Err("no checksum from byte 0 on".to_owned()) };
+    let found = format!("{:016x}", xxh3_64(members));
+    if found.as_bytes() == sum {
+        return Ok(());
+    }
+    let sum = sum.escape_ascii();
+    Err(format!("checksum {found} from byte {} on, where byte {begin} says {sum}", begin + 16 + SEAL[1].len()))
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
     version: u32,
     dim: usize,
     metric: String,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use nearlab_simd::Metric;
 use nearlab_storage::disk::Disk;
+use nearlab_storage::store::Snapshot;
 use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Vectors, Verify};
 use rayon::ThreadPool;
 
@@ -171,14 +172,15 @@ impl Graph {
     }
 
     /// Opens the newest index that there is, with its nodes; to be changed, where it can be and `writable`
-    /// says so. One that is damaged or of another shape is passed over: the vectors are in the store.
+    /// says so. One that is damaged or of another shape is passed over: the vectors are in the store, of which `snapshot` is.
     pub(super) fn open(
         folder: &Path,
         (config, metric, dim): (&IndexConfig, Metric, usize),
-        writable: Option<&ThreadPool>,
+        (writable, snapshot): (Option<&ThreadPool>, &Snapshot),
     ) -> Option<(Self, Nodes)> {
+        let slots = slots_of(snapshot);
         generations(folder).into_iter().rev().find_map(|generation| {
-            let nodes = open_nodes(&nodes_path(folder, generation)).ok()?;
+            let nodes = open_nodes(&nodes_path(folder, generation), slots).ok()?;
             let path = index_path(folder, generation);
             let graph = match config {
                 IndexConfig::Flat => return None,
@@ -203,7 +205,7 @@ impl Graph {
 }
 
 /// What is wrong with the files of the newest index, if anything is; one that was not written to its end is none.
-pub(super) fn damage(folder: &Path, config: &IndexConfig) -> Option<String> {
+pub(super) fn damage(folder: &Path, config: &IndexConfig, snapshot: &Snapshot) -> Option<String> {
     let mut generations = generations(folder).into_iter().rev();
     let generation = generations.find(|&generation| nodes_path(folder, generation).exists())?;
     let path = index_path(folder, generation);
@@ -212,8 +214,8 @@ pub(super) fn damage(folder: &Path, config: &IndexConfig) -> Option<String> {
         IndexConfig::Hnsw(_) => Hnsw::open(&path).map(drop),
         IndexConfig::Ivf(_) => Ivf::open(&path).map(drop),
     };
-    let opened =
-        opened.map_err(CollectionError::from).and_then(|()| open_nodes(&nodes_path(folder, generation)).map(drop));
+    let nodes = || open_nodes(&nodes_path(folder, generation), slots_of(snapshot)).map(drop);
+    let opened = opened.map_err(CollectionError::from).and_then(|()| nodes());
     opened.err().map(|error| error.to_string())
 }
 
@@ -287,7 +289,14 @@ pub(super) fn nodes_path(folder: &Path, generation: u64) -> PathBuf {
     folder.join(format!("nodes-{generation:08}"))
 }
 
-fn open_nodes(path: &Path) -> Result<Nodes, CollectionError> {
+/// One more than the highest slot that holds a vector.
+fn slots_of(snapshot: &Snapshot) -> u32 {
+    snapshot.slots().last().map_or(0, |(slot, _)| slot + 1)
+}
+
+/// The nodes of an index. Of slots from `end` on, which the store does not have, nothing is known: what a file says is not to say how much
+/// memory it takes.
+fn open_nodes(path: &Path, end: u32) -> Result<Nodes, CollectionError> {
     let file = Container::open(path, KIND, VERSION..=VERSION, Verify::Sections)?;
     let slots = file.view::<u32>(SLOTS)?;
     let sequences = file.buffer_of::<u64>(SEQUENCES, slots.len())?;
@@ -296,11 +305,12 @@ fn open_nodes(path: &Path) -> Result<Nodes, CollectionError> {
         if slot as usize >= MAX_VECTORS {
             return Err(file.corrupt(SLOTS, &format!("slots below {MAX_VECTORS}"), &slot).into());
         }
-        if !known.insert(slot) {
+        if slot < end && !known.insert(slot) {
             return Err(file.corrupt(SLOTS, "each slot once", &format!("{slot} twice")).into());
         }
     }
-    let nodes = Nodes::of(slots.iter().copied().zip(sequences.iter().copied()));
+    let known = slots.iter().map(|&slot| if slot < end { slot } else { NONE });
+    let nodes = Nodes::of(known.zip(sequences.iter().copied()));
     let count = |section| -> Result<Option<usize>, OpenError> {
         if !file.contains(section) {
             return Ok(None);
@@ -328,7 +338,7 @@ mod tests {
             writer.section(section, &[count]).unwrap();
         }
         writer.finish().unwrap();
-        open_nodes(&path).map_err(|error| error.to_string())
+        open_nodes(&path, 100).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -338,6 +348,11 @@ mod tests {
         let error = opened(&[3, NONE, 5, NONE, 3], &[]).unwrap_err();
         assert!(error.ends_with("section `slots` should have each slot once, found 3 twice"), "{error}");
         assert_eq!(opened(&[3, NONE, 5, NONE], &[]).unwrap().alive().len(), 2);
+        let far = opened(&[3, NONE - 2 - (1 << 31), 99, 100], &[]).unwrap();
+        assert!(
+            far.alive().len() == 2 && far.memory() < 10_000,
+            "of slots that the store does not have nothing is kept"
+        );
     }
 
     #[test]

@@ -288,7 +288,7 @@ impl Collection {
                 )));
             }
         }
-        damage.extend(graph::damage(&self.folder, &self.config.index).map(Damage));
+        damage.extend(graph::damage(&self.folder, &self.config.index, &state.snapshot).map(Damage));
         let indexed = state.nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
         let stale = indexed.filter(|&(slot, sequence)| state.snapshot.written_by(slot) != Some(sequence)).count();
         let held = state.nodes.alive().len() + state.tail.len();

@@ -196,14 +196,11 @@ impl Collection {
 
     /// The records with these ids, in order, as far as there are any.
     pub fn get<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<Vec<Option<Record>>, CollectionError> {
-        let ids = ids.into();
-        self.settled(|state| records(&state.snapshot, ids, |slots| self.documents(slots)))
-    }
-
-    /// The documents of slots; none for each in a collection without fields.
-    fn documents(&self, slots: &[u32]) -> Result<Vec<Option<Document>>, CollectionError> {
-        let metadata = self.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
-        documents(metadata.as_ref(), slots)
+        let (snapshot, metadata) = self.settled(|state| {
+            let metadata = self.metadata.as_ref().map(MetadataStore::snapshot).transpose()?;
+            Ok((state.snapshot.clone(), metadata))
+        })?;
+        records(&snapshot, ids.into(), |slots| documents(metadata.as_ref(), slots))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -79,6 +79,7 @@ impl Collection {
             return Err(StoreError::NoStore(vectors).into());
         }
         let store = VectorStore::open_on(disk.within(VECTORS).map_err(io("open", &vectors))?)?;
+        config.check_store(&store, &folder)?;
         let schema = config.schema.as_ref();
         let metadata = schema.map(|schema| MetadataStore::open_on(&disk, METADATA, schema)).transpose()?;
         remove_mark(&disk);
@@ -99,9 +100,11 @@ impl Collection {
         let config = CollectionConfig::load(folder)?;
         let pool = pool(1)?;
         let store = VectorStore::open_read_only(folder.join(VECTORS))?;
+        config.check_store(&store, folder)?;
         let metadata = config.schema.as_ref().map(|_| MetadataStore::open_read_only(folder.join(METADATA)));
         let metadata = metadata.transpose()?;
         if let Some(metadata) = &metadata {
+            config.check_schema(metadata, folder)?;
             let (expected, found) = (store.sequence(), metadata.sequence()?);
             if found != expected {
                 return Err(CollectionError::Stale { path: folder.join(METADATA), expected, found });
@@ -205,7 +208,7 @@ impl Drop for Collection {
 /// What can be searched at once: the newest index, without what is gone; the rest one by one.
 fn opened_state(folder: &Path, config: &CollectionConfig, store: &VectorStore, writable: Option<&ThreadPool>) -> State {
     let snapshot = store.snapshot();
-    let opened = Graph::open(folder, (&config.index, config.metric, config.dim), writable);
+    let opened = Graph::open(folder, (&config.index, config.metric, config.dim), (writable, &snapshot));
     let (graph, mut nodes) = opened.map_or_else(|| (None, Nodes::default()), |(graph, nodes)| (Some(graph), nodes));
     let held = nodes.alive_slots().filter(|&(slot, _)| slot != NONE);
     let stale = held.filter(|&(slot, sequence)| snapshot.written_by(slot) != Some(sequence));

@@ -1,6 +1,6 @@
 //! Searching a collection: the index for what it holds, one by one for the rest, and both together for the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, TryLockError};
 
 use nearlab_storage::metadata::{Document, Filter, MetadataStore, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
@@ -11,7 +11,7 @@ use super::nodes::Nodes;
 use super::scene::{Among, Passing, Scene, is_of, passing, scene};
 use super::snapshot::CollectionSnapshot;
 use super::sync::atomic::Ordering;
-use super::sync::yield_now;
+use super::sync::{pause, yield_now};
 use super::{Collection, CollectionError, State};
 use crate::hnsw::HnswSearchParams;
 use crate::ivf::IvfSearchParams;
@@ -23,8 +23,11 @@ use crate::{IdSet, Neighbor};
 const ATTEMPTS: usize = 16;
 /// Candidates that the index is asked for beyond `5 k / 4`, where distances are computed anew: codes may rank the last ones wrongly.
 const SPARE: usize = 8;
-/// How often it looks for a moment between two changes before it waits for the one who makes them.
+/// How often it looks for a moment between two changes at once, then with pauses, before it waits for the one who makes them.
 const LOOKS: usize = 1000;
+const PAUSES: usize = 10_000;
+/// How often what passes a filter is found out beside changes, all of which made it out of date, before one of them waits.
+const BESIDE: usize = 3;
 
 /// What is chosen anew for each search.
 #[derive(Debug, Clone, Copy)]
@@ -163,17 +166,7 @@ impl<'a> CollectionSearcher<'a> {
             let state = collection.read();
             (scene(state.shown(), Passing::All, scratch), state.epoch)
         } else {
-            collection.settled(|state| {
-                let shown = state.shown();
-                let is_known = is_of(known.as_ref(), shown);
-                let asked = options.documents || (options.filter.is_some() && !is_known);
-                let metadata = collection.metadata.as_ref().filter(|_| asked);
-                let metadata = metadata.map(MetadataStore::snapshot).transpose()?;
-                let passing = passing(options.filter, is_known, |filter| {
-                    Ok(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?)
-                })?;
-                Ok((Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch))
-            })?
+            collection.look_settled(options, known.as_ref(), scratch)?
         };
         let filter = known.map(|(filter, _)| filter).or_else(|| options.filter.cloned());
         self.scratch.matched = filter.map(|filter| (filter, epoch));
@@ -269,7 +262,43 @@ impl Collection {
     /// Panics when the filter is of another schema.
     pub fn matching(&self, filter: &Filter) -> Result<Vec<Id>, CollectionError> {
         let metadata = self.metadata.as_ref().ok_or(CollectionError::NoSchema)?;
-        self.settled(|state| Ok(ids(&state.snapshot, &metadata.filter(filter)?)))
+        let (snapshot, metadata) = self.settled(|state| Ok((state.snapshot.clone(), metadata.snapshot()?)))?;
+        Ok(ids(&snapshot, &metadata.filter(filter)?))
+    }
+
+    /// What a search looks at with a filter or for documents, and as of which state. What passes the filter is found out beside changes,
+    /// from a snapshot.
+    fn look_settled(
+        &self,
+        options: &SearchOptions<'_>,
+        known: Option<&(Filter, u64)>,
+        scratch: &mut SearchScratch,
+    ) -> Result<(Scene<'_>, u64), CollectionError> {
+        let mut found: Option<(RoaringBitmap, u64)> = None;
+        for attempt in 0.. {
+            let looked = self.settled(|state| {
+                let shown = state.shown();
+                let is_known = is_of(known, shown);
+                let now = found.take().filter(|&(_, epoch)| epoch == shown.epoch).map(|(slots, _)| slots);
+                let asks = options.filter.filter(|_| !is_known && now.is_none());
+                let metadata = self.metadata.as_ref().filter(|_| options.documents || asks.is_some());
+                let metadata = metadata.map(MetadataStore::snapshot).transpose()?;
+                if asks.is_some() && attempt < BESIDE {
+                    return Ok(Err((metadata.ok_or(CollectionError::NoSchema)?, shown.epoch)));
+                }
+                let passing = passing(options.filter, is_known, |filter| match now {
+                    Some(slots) => Ok(slots),
+                    None => Ok(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?),
+                })?;
+                Ok(Ok((Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch)))
+            })?;
+            match (looked, options.filter) {
+                (Ok(seen), _) => return Ok(seen),
+                (Err((metadata, epoch)), Some(filter)) => found = Some((metadata.filter(filter)?, epoch)),
+                (Err(_), None) => {}
+            }
+        }
+        unreachable!("the last attempt looks whatever passes")
     }
 
     /// Does something while documents and nodes are of the same change.
@@ -280,7 +309,7 @@ impl Collection {
         if self.metadata.is_none() {
             return look(&self.read());
         }
-        for _ in 0..LOOKS {
+        for looks in 0..LOOKS + PAUSES {
             let turn = self.turns.load(Ordering::Acquire);
             if turn.is_multiple_of(2) {
                 let seen = look(&self.read())?;
@@ -288,7 +317,16 @@ impl Collection {
                     return Ok(seen);
                 }
             }
-            yield_now();
+            if looks < LOOKS {
+                yield_now();
+                continue;
+            }
+            // Who holds this may be building a graph: that is not waited for.
+            let free = self.writer.as_ref().map(|writer| writer.try_lock());
+            if free.is_some_and(|writer| !matches!(writer, Err(TryLockError::WouldBlock))) {
+                break;
+            }
+            pause();
         }
         let writer = self.writer.as_ref().map(|writer| writer.lock());
         let seen = look(&self.read());

@@ -7,6 +7,15 @@ pub(super) use std::{
     thread::yield_now,
 };
 
+/// Lets others go on for a while.
+#[cfg(not(shuttle))]
+pub(super) fn pause() {
+    std::thread::sleep(std::time::Duration::from_micros(100));
+}
+
+#[cfg(shuttle)]
+pub(super) use yield_now as pause;
+
 #[cfg(shuttle)]
 pub(super) use shuttle::{
     sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
