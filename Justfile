@@ -40,7 +40,7 @@ gate *flags:
     cargo nearlab gate {{ flags }}
 
 # Fuzz what reads files, for some seconds: `just fuzz index 3600` (needs a nightly toolchain; installs cargo-fuzz once). Targets:
-# container, index, store, document, filter, metadata. What it finds stays in fuzz/artifacts, what leads it on in fuzz/corpus.
+# container, index, store, document, filter, metadata, collection. What it finds stays in fuzz/artifacts, what leads it on in fuzz/corpus.
 fuzz target seconds:
     command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
     cargo run --release --manifest-path fuzz/Cargo.toml --bin seeds
@@ -59,7 +59,7 @@ fuzz-keep target:
 # Rehearse disasters: histories with a crash at every call that reaches the disk, then processes killed while they write.
 crash histories="10000" kills="200":
     NEARLAB_HISTORIES={{ histories }} NEARLAB_KILLS={{ kills }} cargo test --release --package nearlab-storage --test crash -- --nocapture --test-threads 1
-    NEARLAB_HISTORIES=$(({{ histories }} / 10)) cargo test --release --package nearlab-index --test collection -- --nocapture rehearsed
+    NEARLAB_HISTORIES=$(({{ histories }} / 10)) NEARLAB_KILLS={{ kills }} cargo test --release --package nearlab-index --test collection -- --nocapture rehearsed killed
 
 # Run store and collection on schedules that shuttle chooses, a thread's turn ending at any lock or atomic.
 schedules count="20000":

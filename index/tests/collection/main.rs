@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod extremes;
+mod flips;
 mod golden;
 mod killed;
+mod made;
 mod model;
+mod read_only;
 mod rehearsed;
 mod renewed;
 mod snapshots;

@@ -13,7 +13,7 @@ use nearlab_index::ivf::{IvfParams, IvfSearchParams};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use nearlab_storage::metadata::{Document, Field, FieldKind, Filter, Schema, Value};
-use nearlab_storage::store::{Durability, ElementKind, Id, IdKind};
+use nearlab_storage::store::{Durability, ElementKind, Id, IdKind, Ids};
 
 pub(crate) const DIM: usize = 16;
 
@@ -114,10 +114,22 @@ impl Model {
     }
 }
 
+/// Ids as a collection has them.
+pub(crate) fn with_ids<R>(kind: IdKind, ids: &[u64], run: impl FnOnce(Ids<'_>) -> R) -> R {
+    match kind {
+        IdKind::Numbers => run(ids.into()),
+        IdKind::Names => {
+            let names: Vec<String> = ids.iter().map(|id| format!("record {id}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            run(names[..].into())
+        }
+    }
+}
+
 pub(crate) fn ids_of(hits: &[Hit]) -> Vec<u64> {
-    let number = |hit: &Hit| match hit.id {
-        Id::Number(id) => id,
-        Id::Name(_) => panic!("{hit:?} has a name"),
+    let number = |hit: &Hit| match &hit.id {
+        Id::Number(id) => *id,
+        Id::Name(name) => name.strip_prefix("record ").unwrap().parse().unwrap(),
     };
     hits.iter().map(number).collect()
 }
@@ -130,7 +142,7 @@ pub(crate) trait Asked {
 }
 
 macro_rules! asked {
-    ($asked:ty) => {
+    ($asked:ty, $kind:expr) => {
         impl Asked for $asked {
             fn len(&self) -> usize {
                 <$asked>::len(self)
@@ -141,14 +153,15 @@ macro_rules! asked {
             }
 
             fn get(&self, ids: &[u64]) -> Vec<Option<Record>> {
-                <$asked>::get(self, ids).unwrap()
+                let kind: fn(&Self) -> IdKind = $kind;
+                with_ids(kind(self), ids, |ids| <$asked>::get(self, ids).unwrap())
             }
         }
     };
 }
 
-asked!(Collection);
-asked!(CollectionSnapshot<'_>);
+asked!(Collection, |collection| collection.config().ids);
+asked!(CollectionSnapshot<'_>, |_| IdKind::Numbers);
 
 pub(crate) fn agree(collection: &Collection, model: &Model, seeded: &mut Seeded) {
     answers_agree(collection, collection.config().metric, model, seeded);
@@ -225,8 +238,10 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 /// Puts a record.
 pub(crate) fn go_on(collection: &Collection, model: &mut Model, durability: Durability, seeded: &mut Seeded) {
     let (vector, price) = (seeded.vector(), 17);
-    let records = Records { ids: (&[5]).into(), vectors: Vectors::new(&vector, DIM), documents: &[document(price)] };
-    collection.upsert(&records, durability).unwrap();
+    let (vectors, documents) = (Vectors::new(&vector, DIM), &[document(price)]);
+    with_ids(collection.config().ids, &[5], |ids| {
+        collection.upsert(&Records { ids, vectors, documents }, durability).unwrap();
+    });
     model.0.insert(5, (vector, price));
     agree(collection, model, seeded);
 }
@@ -234,7 +249,8 @@ pub(crate) fn go_on(collection: &Collection, model: &mut Model, durability: Dura
 /// What a collection holds of the first `ids` ids.
 pub(crate) fn content(collection: &Collection, ids: u64) -> Result<Model, CollectionError> {
     let ids: Vec<u64> = (0..ids).collect();
-    let records = ids.iter().copied().zip(collection.get(&ids[..])?);
+    let records = with_ids(collection.config().ids, &ids, |ids| collection.get(ids))?;
+    let records = ids.iter().copied().zip(records);
     let record = |(id, record): (u64, Option<Record>)| {
         let record = record?;
         let price = (0..1000).find(|&price| record.document == Some(document(price)));

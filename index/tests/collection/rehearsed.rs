@@ -10,15 +10,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use nearlab_index::collection::{Collection, CollectionError, IndexConfig, Records};
+use nearlab_index::collection::{Collection, CollectionConfig, CollectionError, IndexConfig, Records};
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use nearlab_storage::disk::{Crash, Fault, Rehearsal, lay_out};
 use nearlab_storage::metadata::Document;
-use nearlab_storage::store::{Durability, StoreOptions};
+use nearlab_storage::store::{Durability, ElementKind, IdKind, StoreOptions};
 use tempfile::TempDir;
 
-use crate::model::{DIM, Model, Seeded, agree, answers_agree, config, content, document, go_on, hnsw, ivf, plain_hnsw};
+use crate::model::{
+    DIM, Model, Seeded, agree, answers_agree, config, content, document, go_on, hnsw, ivf, plain_hnsw, with_ids,
+};
 
 /// Histories that are played where nobody says how many.
 const HISTORIES: u64 = 24;
@@ -26,12 +28,13 @@ const HISTORIES: u64 = 24;
 const CRASHES: u64 = 8;
 const IDS: u64 = 60;
 
-fn number(name: &str) -> Option<u64> {
+/// A number that the environment gives.
+pub(crate) fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
 /// A folder in memory, where there is one: what outlives what is the model's business, not the real disk's.
-fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -72,7 +75,10 @@ impl<'a> Play<'a> {
         fs::create_dir(&path).unwrap();
         let disk = Rehearsal::in_folder(&path).unwrap();
         let index = [IndexConfig::Flat, hnsw(), plain_hnsw(), ivf()][seeded.below(4) as usize].clone();
-        let config = config(index, [Metric::L2, Metric::Cosine][seeded.below(2) as usize]);
+        let metric = [Metric::L2, Metric::Cosine, Metric::InnerProduct][seeded.below(3) as usize];
+        let element = [ElementKind::F32, ElementKind::F16, ElementKind::U8][seeded.below(3) as usize];
+        let ids = [IdKind::Numbers, IdKind::Names][seeded.below(2) as usize];
+        let config = CollectionConfig { element, ids, ..config(index, metric) };
         let shape = nearlab_storage::store::Shape { dim: DIM, element: config.element, ids: config.ids };
         let options = StoreOptions {
             segment_bytes: (4 + seeded.below(40)) * 4 * DIM as u64,
@@ -137,8 +143,12 @@ impl<'a> Play<'a> {
         let mut model = self.now().model.clone();
         model.0.extend(ids.iter().copied().zip(vectors.iter().cloned().zip(prices)));
         let rows = vectors.concat();
-        let records = Records { ids: ids.into(), vectors: Vectors::new(&rows, DIM), documents: &documents };
-        self.change(model, |collection, durability| how(collection, &records, durability));
+        let (vectors, documents) = (Vectors::new(&rows, DIM), &documents[..]);
+        with_ids(self.open().config().ids, ids, |ids| {
+            self.change(model, |collection, durability| {
+                how(collection, &Records { ids, vectors, documents }, durability)
+            });
+        });
     }
 
     fn delete(&mut self) {
@@ -146,7 +156,9 @@ impl<'a> Play<'a> {
         let mut model = self.now().model.clone();
         model.0.retain(|id, _| !ids.contains(id));
         if model != self.now().model {
-            self.change(model, |collection, durability| collection.delete(&ids[..], durability));
+            with_ids(self.open().config().ids, &ids, |ids| {
+                self.change(model, |collection, durability| collection.delete(ids, durability));
+            });
         }
     }
 
@@ -341,62 +353,4 @@ fn what_a_collection_acknowledged_outlives_crashes_and_its_parts_agree_after_the
          acknowledged was lost, vectors, documents and index agree"
     );
     assert!(crashes >= histories * 2 * CRASHES);
-}
-
-#[test]
-fn a_collection_that_is_being_made_is_there_as_a_whole_or_can_be_made_again() {
-    let folder = scratch();
-    let config = config(hnsw(), Metric::L2);
-    let shape = nearlab_storage::store::Shape { dim: DIM, element: config.element, ids: config.ids };
-    let options = StoreOptions { segment_bytes: 4096, ..StoreOptions::new(shape) };
-    let create = |disk: &Rehearsal| Collection::create_on(disk.clone(), (config.clone(), &options), 1);
-    let disk = Rehearsal::in_folder(folder.path()).unwrap();
-    drop(create(&disk).unwrap());
-    let mut again = 0;
-    for at in 0..=disk.calls() {
-        for crash in [Crash::Kill { seed: at as u64 }, Crash::PowerCut { seed: at as u64 }] {
-            let folder = scratch();
-            lay_out(&disk.after(at, crash), folder.path()).unwrap();
-            let collection = if folder.path().join("collection.json").exists() {
-                Collection::open(folder.path(), 1).unwrap()
-            } else {
-                again += 1;
-                create(&Rehearsal::in_folder(folder.path()).unwrap()).unwrap()
-            };
-            go_on(&collection, &mut Model::default(), Durability::Sync, &mut Seeded(1));
-        }
-    }
-    assert!(again > 10);
-    for fault in [Fault::ShortWrite, Fault::Io, Fault::Full, Fault::Sync] {
-        for from in 0..disk.calls() {
-            let folder = scratch();
-            let disk = Rehearsal::in_folder(folder.path()).unwrap();
-            disk.fail(fault, from, 1);
-            let collection = create(&disk).or_else(|_| create(&disk)).or_else(|_| Collection::open_on(disk.clone(), 1));
-            // What can not fail in this way while it is made is not to fail later.
-            disk.fail(fault, 0, 0);
-            go_on(&collection.unwrap(), &mut Model::default(), Durability::Sync, &mut Seeded(1));
-        }
-    }
-}
-
-#[test]
-fn nothing_of_somebody_else_is_replaced_by_a_new_collection() {
-    let folder = scratch();
-    let create = || Collection::create(folder.path(), config(IndexConfig::Flat, Metric::L2), 1);
-    fs::write(folder.path().join("notes"), "mine").unwrap();
-    assert!(matches!(create(), Err(CollectionError::Exists(_))));
-    fs::write(folder.path().join("unfinished"), "").unwrap();
-    assert!(matches!(create(), Err(CollectionError::Exists(_))));
-    fs::remove_file(folder.path().join("notes")).unwrap();
-    fs::create_dir(folder.path().join("vectors")).unwrap();
-    fs::write(folder.path().join("vectors/notes"), "mine").unwrap();
-    assert!(matches!(create(), Err(CollectionError::Exists(_))));
-    fs::remove_file(folder.path().join("vectors/notes")).unwrap();
-    let held = fs::File::open(folder.path().join("unfinished")).unwrap();
-    held.lock().unwrap();
-    assert!(matches!(create(), Err(CollectionError::Exists(_))), "somebody is making it");
-    drop(held);
-    drop(create().unwrap());
-    assert!(!folder.path().join("unfinished").exists());
 }
