@@ -1,10 +1,11 @@
 //! What the targets share: files in memory, and what they read, written as a fuzzer can change it: indexes here, vector stores
-//! in [`store`], records in [`metadata`].
+//! in [`store`], records in [`metadata`], the other files of a collection in [`collection`].
 //!
 //! A container's checksums would stop nearly every changed file at the door. The target for indexes therefore reads a form
 //! without them, [`write_container`] makes a sound container of it, and what the fuzzer changes is what the readers of the
 //! sections see.
 
+pub mod collection;
 pub mod metadata;
 pub mod store;
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use nearlab_fuzz::collection::Sound;
 use nearlab_fuzz::metadata::{ALL, FILTERS, INDEXED, describe_schema, read_schema, record, schema};
 use nearlab_fuzz::store::describe_store;
 use nearlab_fuzz::{describe_container, scratch_file};
@@ -28,6 +29,7 @@ fn main() {
     write_documents(&folder_of(&folder, "document"));
     write_filters(&folder_of(&folder, "filter"));
     write_damage(&folder_of(&folder, "metadata"));
+    write_collections(&folder_of(&folder, "collection"));
 }
 
 fn folder_of(seeds: &Path, target: &str) -> PathBuf {
@@ -156,6 +158,29 @@ fn write_documents(documents: &Path) {
 fn write_filters(filters: &Path) {
     for (i, filter) in FILTERS.iter().enumerate() {
         fs::write(filters.join(i.to_string()), filter).expect("room for a seed");
+    }
+}
+
+/// Each file as it is, or with a little damage.
+fn write_collections(collections: &Path) {
+    let sound = Sound::make(&scratch_file());
+    let config = sound.file("collection.json");
+    let members = config.iter().position(|&byte| byte == b',').map_or(&[][..], |comma| &config[comma + 1..]);
+    let section = |number: u8, content: &[u8]| [&[number][..], &(content.len() as u32).to_le_bytes(), content].concat();
+    let slots: Vec<u8> = (0..26_u32).flat_map(u32::to_le_bytes).collect();
+    let sequences: Vec<u8> = (0..26_u64).map(|slot| if slot < 24 { 1 } else { 2 }).flat_map(u64::to_le_bytes).collect();
+    let nodes = [section(0, &slots), section(1, &sequences), section(2, &26_u64.to_le_bytes())].concat();
+    let patch = |at: u32, byte: u8| [&at.to_le_bytes()[..], &[byte]].concat();
+    let seeds: [(&str, Vec<u8>); 6] = [
+        ("config", [&[0][..], config].concat()),
+        ("members", [&[1][..], members].concat()),
+        ("nodes", [&[2][..], &nodes].concat()),
+        ("stamp", [&[3][..], &patch(24, 1)].concat()),
+        ("turns", [&[3][..], &patch(4104, 9), &patch(4112 + 9, 2), &patch(12_300, 7)].concat()),
+        ("cut", [&[4][..], &40_000_u32.to_le_bytes(), &patch(8200, 3)].concat()),
+    ];
+    for (name, seed) in seeds {
+        fs::write(collections.join(name), seed).expect("room for a seed");
     }
 }
 
