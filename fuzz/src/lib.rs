@@ -17,10 +17,10 @@ use nearlab_storage::{Container, ContainerWriter, FileKind, SectionId, Verify};
 pub const KINDS: [FileKind; 3] = [FileKind::new("flat"), FileKind::new("hnsw"), FileKind::new("ivf")];
 
 /// All sections that an index file can have, by the byte before their content.
-pub const SECTIONS: [&str; 25] = [
+pub const SECTIONS: [&str; 26] = [
     "header", "levels", "base", "upperoff", "upper", "vectors", "f16", "sq8", "sq8level", "sq4", "sq4level", "mean",
     "pcs", "deleted", "centroid", "offsets", "ids", "affine", "amean", "signs", "bf16", "pq", "pqcent", "apart",
-    "apartvec",
+    "apartvec", "ascale",
 ];
 
 /// A file of this process, in memory where the machine has a folder for that.

@@ -49,6 +49,7 @@ fn combinations() -> impl Iterator<Item = HnswParams> {
         (TraversalCodes::Sq4, 32, RerankCodes::F16),
         (TraversalCodes::Lvq4, 0, RerankCodes::F16),
         (TraversalCodes::Lvq8, 0, RerankCodes::None),
+        (TraversalCodes::Sq8Dim, 0, RerankCodes::None),
         (TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
         (TraversalCodes::Rabitq2, 0, RerankCodes::Sq8),
         (TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),

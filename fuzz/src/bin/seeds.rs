@@ -62,6 +62,7 @@ fn write_indexes(containers: &Path, indexes: &Path) {
             ("sq4", TraversalCodes::Sq4, 0, RerankCodes::Sq8),
             ("bf16", TraversalCodes::Bf16, 0, RerankCodes::F32),
             ("lvq4", TraversalCodes::Lvq4, 0, RerankCodes::F16),
+            ("sq8-dim", TraversalCodes::Sq8Dim, 0, RerankCodes::F16),
             ("rabitq1", TraversalCodes::Rabitq1, 0, RerankCodes::Sq8),
             ("rabitq3", TraversalCodes::Rabitq3, 0, RerankCodes::Sq8),
             ("rabitq8", TraversalCodes::Rabitq8, 0, RerankCodes::F16),

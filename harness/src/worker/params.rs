@@ -198,7 +198,7 @@ mod tests {
         for (value, found) in [("sq5".into(), "\"sq5\""), (4.into(), "4"), ("F32".into(), "\"F32\"")] {
             let error = Hnsw::build_params(&params(&[("codes", value)]), 1).unwrap_err();
             let expected = format!(
-                "parameter `codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, pq4, pq8, pq4-blocks, found {found}"
+                "parameter `codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, sq8-dim, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, pq4, pq8, pq4-blocks, found {found}"
             );
             assert_eq!(error.to_string(), expected);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, TryLockError};
 
-use nearlab_storage::metadata::{Document, Filter, MetadataStore, RoaringBitmap};
+use nearlab_storage::metadata::{Document, Filter, MetadataSnapshot, MetadataStore, RoaringBitmap};
 use nearlab_storage::store::{Id, Snapshot};
 
 use super::graph::IndexScratch;
@@ -256,6 +256,14 @@ impl<'a> CollectionSearcher<'a> {
     }
 }
 
+/// How a look at a collection went.
+enum Looked<'a, 'f> {
+    /// What was seen, and as of which state.
+    Seen(Scene<'a>, u64),
+    /// What passes this filter in these documents is not known yet, as of that state.
+    Asks(&'f Filter, MetadataSnapshot<'a>, u64),
+}
+
 impl Collection {
     /// The ids of the records that pass a filter, in the order of their slots.
     ///
@@ -283,19 +291,18 @@ impl Collection {
                 let asks = options.filter.filter(|_| !is_known && now.is_none());
                 let metadata = self.metadata.as_ref().filter(|_| options.documents || asks.is_some());
                 let metadata = metadata.map(MetadataStore::snapshot).transpose()?;
-                if asks.is_some() && attempt < BESIDE {
-                    return Ok(Err((metadata.ok_or(CollectionError::NoSchema)?, shown.epoch)));
+                if let Some(filter) = asks.filter(|_| attempt < BESIDE) {
+                    return Ok(Looked::Asks(filter, metadata.ok_or(CollectionError::NoSchema)?, shown.epoch));
                 }
                 let passing = passing(options.filter, is_known, |filter| match now {
                     Some(slots) => Ok(slots),
                     None => Ok(metadata.as_ref().ok_or(CollectionError::NoSchema)?.filter(filter)?),
                 })?;
-                Ok(Ok((Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch)))
+                Ok(Looked::Seen(Scene { metadata, ..scene(shown, passing, scratch) }, shown.epoch))
             })?;
-            match (looked, options.filter) {
-                (Ok(seen), _) => return Ok(seen),
-                (Err((metadata, epoch)), Some(filter)) => found = Some((metadata.filter(filter)?, epoch)),
-                (Err(_), None) => {}
+            match looked {
+                Looked::Seen(scene, epoch) => return Ok((scene, epoch)),
+                Looked::Asks(filter, metadata, epoch) => found = Some((metadata.filter(filter)?, epoch)),
             }
         }
         unreachable!("the last attempt looks whatever passes")
@@ -322,9 +329,9 @@ impl Collection {
                 continue;
             }
             // Who holds this may be building a graph: that is not waited for.
-            let free = self.writer.as_ref().map(|writer| writer.try_lock());
-            if free.is_some_and(|writer| !matches!(writer, Err(TryLockError::WouldBlock))) {
-                break;
+            let writer = self.writer.as_ref().map(|writer| writer.try_lock());
+            if !matches!(writer, Some(Err(TryLockError::WouldBlock))) {
+                return look(&self.read());
             }
             pause();
         }

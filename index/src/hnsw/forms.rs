@@ -22,6 +22,9 @@ pub enum TraversalCodes {
     Lvq4 = 4,
     /// 1 byte: 256 levels between each vector's own bounds, and 12 bytes.
     Lvq8 = 5,
+    /// 1 byte: 256 levels between the bounds of each component, and 12 bytes.
+    #[serde(rename = "sq8-dim")]
+    Sq8Dim = 18,
     /// 1 bit, after a random rotation, and 12 bytes.
     Rabitq1 = 6,
     /// 2 bits, after a random rotation, and 12 bytes.
@@ -50,7 +53,7 @@ pub enum TraversalCodes {
 
 impl TraversalCodes {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -58,6 +61,7 @@ impl TraversalCodes {
         Self::Sq4,
         Self::Lvq4,
         Self::Lvq8,
+        Self::Sq8Dim,
         Self::Rabitq1,
         Self::Rabitq2,
         Self::Rabitq3,
@@ -71,8 +75,8 @@ impl TraversalCodes {
         Self::Pq4Blocks,
     ];
 
-    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `rabitq1` to `rabitq8`, `pq4`, `pq8` or
-    /// `pq4-blocks`.
+    /// The name in experiments: `f32`, `f16`, `bf16`, `sq8`, `sq4`, `lvq4`, `lvq8`, `sq8-dim`, `rabitq1` to `rabitq8`, `pq4`,
+    /// `pq8` or `pq4-blocks`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -82,6 +86,7 @@ impl TraversalCodes {
             Self::Sq4 => "sq4",
             Self::Lvq4 => "lvq4",
             Self::Lvq8 => "lvq8",
+            Self::Sq8Dim => "sq8-dim",
             Self::Rabitq1 => "rabitq1",
             Self::Rabitq2 => "rabitq2",
             Self::Rabitq3 => "rabitq3",
@@ -107,7 +112,7 @@ impl TraversalCodes {
         match self {
             Self::F32 => 32,
             Self::F16 | Self::Bf16 => 16,
-            Self::Sq8 | Self::Lvq8 | Self::Rabitq8 | Self::Pq8 => 8,
+            Self::Sq8 | Self::Lvq8 | Self::Sq8Dim | Self::Rabitq8 | Self::Pq8 => 8,
             Self::Rabitq7 => 7,
             Self::Rabitq6 => 6,
             Self::Rabitq5 => 5,
@@ -125,6 +130,7 @@ impl TraversalCodes {
                 None
             }
             Self::Lvq4 | Self::Lvq8 => Some((AffineKind::Lvq, self.bits())),
+            Self::Sq8Dim => Some((AffineKind::Scaled, self.bits())),
             _ => Some((AffineKind::Rabitq, self.bits())),
         }
     }

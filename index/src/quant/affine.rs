@@ -1,21 +1,23 @@
-//! Codes whose level `c` of a component stands for `a c + b`, with `a` and `b` the vector's own: scored by an inner product of
-//! levels with a query in small integers, and three numbers beside the levels.
+//! Codes whose level `c` of a component stands for `a c + b`, with `a` and `b` the vector's own, or the component's: scored by an inner
+//! product of levels with a query in small integers, and three numbers beside the levels.
 //!
 //! `LVQ` (Aguerrebere et al., VLDB 2023): the levels divide the range between the least and the largest component of a vector,
 //! less the mean of all vectors. `RaBitQ` (Gao and Long, SIGMOD 2024; Gao et al., SIGMOD 2025): the vector, less the mean, is
 //! rotated at random, and the levels point in nearly its direction; what the angle between the two loses on average is made up
-//! for, and how far an estimate can be off is known.
+//! for, and how far an estimate can be off is known. Scalar quantisation by component, as faiss' `QT_8bit`: the levels divide the range of
+//! each component, from the least to the largest of a sample.
 //!
 //! A row is whole cache lines; its last 12 bytes are the three numbers, and the query is zero where they stand, or ends before, so
 //! that the kernels need not know of them. With `r` the vector less the mean, `q` the query less the mean, both rotated, and `<c, q>`
-//! the kernel's product: the squared distance is about `|q|² + first + second (<c, q> + shift)`, and for LVQ `+ third Σ q`.
+//! the kernel's product: the squared distance is about `|q|² + first + second (<c, q> + shift)`, and for LVQ `+ third Σ q`. With scales of
+//! components, the mean stands for the middle of their ranges, and what meets the levels is `q` times the scales.
 
 use std::io;
 
 use nearlab_simd::{CodeKernels, LINE_BYTES, PlaneRows, code_kernels, norm_squared, prefetch};
 use nearlab_storage::Buffer;
 
-use super::fit::{Fitted, error_of_bits, error_of_query, lvq, rabitq};
+use super::fit::{Fitted, error_of_bits, error_of_query, lvq, rabitq, ranges_of, scaled};
 use super::{Bytes, Codes, Encoded, Form, Rotation, SelfQuery, Source, encode_all};
 use crate::BuildError;
 use crate::memory::Capacity;
@@ -37,15 +39,20 @@ pub(crate) enum Kind {
     Lvq,
     /// Directions after a rotation.
     Rabitq,
+    /// Levels between the least and the largest number of each component.
+    Scaled,
 }
 
 /// Codes of base vectors, and how they were made.
 #[derive(Debug)]
 pub(crate) struct Affine {
     pub(crate) kind: Kind,
-    /// Bits per component: 4 or 8, or for `RaBitQ` 1 to 8.
+    /// Bits per component: 4 or 8, for `RaBitQ` 1 to 8, with scales 8.
     pub(crate) bits: u32,
+    /// Where levels have scales, the middle of each component's range.
     pub(crate) mean: Buffer<f32>,
+    /// What a level is worth, by component.
+    pub(crate) scales: Option<Buffer<f32>>,
     /// Of `RaBitQ`.
     pub(crate) rotation: Option<Rotation>,
     pub(crate) codes: Buffer<u8>,
@@ -54,9 +61,17 @@ pub(crate) struct Affine {
 impl Affine {
     /// Encodes all vectors.
     pub(crate) fn encode(source: &dyn Source, kind: Kind, bits: u32, seed: u64) -> Result<Self, BuildError> {
-        let mean = mean_of(&source.sample(SAMPLE_ROWS), source.width()).into();
+        let sample = source.sample(SAMPLE_ROWS);
+        let (mean, scales) = match kind {
+            Kind::Lvq | Kind::Rabitq => (mean_of(&sample, source.width()), None),
+            Kind::Scaled => {
+                let (middles, scales) = ranges_of(&sample, source.width(), bits);
+                (middles, Some(scales.into()))
+            }
+        };
+        drop(sample);
         let rotation = (kind == Kind::Rabitq).then(|| Rotation::new(source.width(), seed));
-        let mut affine = Self { kind, bits, mean, rotation, codes: Buffer::default() };
+        let mut affine = Self { kind, bits, mean: mean.into(), scales, rotation, codes: Buffer::default() };
         affine.codes = encode_all(source, affine.row_bytes(), |rows, codes, scratch| {
             affine.write(rows, codes, (&mut scratch.floats, &mut scratch.fitted));
         })?;
@@ -65,6 +80,11 @@ impl Affine {
 
     pub(crate) fn rows(&self) -> AffineRows<'_> {
         AffineRows { affine: self, codes: &self.codes, row_bytes: self.row_bytes(), kernels: code_kernels() }
+    }
+
+    /// What levels are worth, by component; nothing where that is not so.
+    fn scales(&self) -> &[f32] {
+        self.scales.as_deref().unwrap_or_default()
     }
 
     /// Components that have levels.
@@ -94,6 +114,7 @@ impl Affine {
             match self.kind {
                 Kind::Lvq => lvq(centred, self.bits, fitted),
                 Kind::Rabitq => rabitq(centred, self.bits, fitted),
+                Kind::Scaled => scaled(centred, self.scales(), self.bits, fitted),
             }
             let (levels, factors) = code.split_at_mut(code.len() - FACTORS);
             for (i, &level) in fitted.levels.iter().enumerate() {
@@ -156,7 +177,8 @@ impl Form for Affine {
     }
 
     fn quantizer_bytes(&self) -> usize {
-        size_of_val(&*self.mean) + self.rotation.as_ref().map_or(0, |rotation| rotation.signs.len())
+        let signs = self.rotation.as_ref().map_or(0, |rotation| rotation.signs.len());
+        size_of_val(&*self.mean) + size_of_val(self.scales()) + signs
     }
 
     fn codes(&self) -> &dyn Bytes {
@@ -169,6 +191,7 @@ impl Form for Affine {
 
     fn make_resident(&mut self) -> io::Result<()> {
         self.mean.make_resident()?;
+        self.scales.as_mut().map_or(Ok(()), Bytes::make_resident)?;
         self.rotation.as_mut().map_or(Ok(()), |rotation| rotation.signs.make_resident())?;
         self.codes.make_resident()
     }
@@ -214,6 +237,7 @@ impl AffineRows<'_> {
     /// Makes a vector ready that is centred and rotated already.
     fn prepare_centred(&self, query: &mut AffineQuery) {
         query.squared = norm_squared(&query.centred);
+        query.centred.iter_mut().zip(self.affine.scales()).for_each(|(x, scale)| *x *= scale);
         if self.affine.bits == 1 {
             self.prepare_planes(query);
         } else {
@@ -301,8 +325,8 @@ impl Codes for AffineRows<'_> {
                 self.kernels.planes_by_id(&query.numbers, rows, ids, out);
             }
         }
-        // Half of the highest level, which a direction's levels are counted from.
-        let shift = if kind == Kind::Rabitq { -((1 << bits) as f32 - 1.0) * 0.5 * query.sum } else { 0.0 };
+        // Half of the highest level, which those of a direction and of ranges are counted from.
+        let shift = if kind == Kind::Lvq { 0.0 } else { -((1 << bits) as f32 - 1.0) * 0.5 * query.sum };
         for (out, &id) in out.iter_mut().zip(ids) {
             let [first, second, third] = self.factors(id);
             let product = query.step * *out;
@@ -312,7 +336,7 @@ impl Codes for AffineRows<'_> {
                     (Kind::Lvq, _) => second * product + third * query.sum,
                     // The third number of single bits is how many are set.
                     (Kind::Rabitq, 1) => second * (product + query.lowest * third + shift),
-                    (Kind::Rabitq, _) => second * (product + shift),
+                    (Kind::Rabitq | Kind::Scaled, _) => second * (product + shift),
                 };
         }
     }
@@ -322,7 +346,7 @@ impl Codes for AffineRows<'_> {
     fn lower_bound(&self, query: &AffineQuery, id: u32, score: f32) -> Option<f32> {
         let [first, second, third] = self.factors(id);
         let of_levels = match (self.affine.kind, self.affine.bits) {
-            (Kind::Lvq, _) => return None,
+            (Kind::Lvq | Kind::Scaled, _) => return None,
             (Kind::Rabitq, 1) => error_of_bits(first, second, self.affine.width() as f32),
             (Kind::Rabitq, _) => third,
         };
@@ -346,12 +370,14 @@ impl SelfQuery for AffineRows<'_> {
         let code = &self.codes[row as usize * self.row_bytes..][..self.row_bytes - FACTORS];
         let [first, second, third] = self.factors(row);
         let level = |i: usize| f32::from(get(code, i, bits));
-        let width = self.affine.width();
+        let (width, middle) = (self.affine.width(), ((1 << bits) as f32 - 1.0) * 0.5);
         query.centred.clear();
         match kind {
             Kind::Lvq => query.centred.extend((0..width).map(|i| -0.5 * (third + second * level(i)))),
+            Kind::Scaled => {
+                query.centred.extend((0..).zip(self.affine.scales()).map(|(i, scale)| scale * (level(i) - middle)));
+            }
             Kind::Rabitq => {
-                let middle = ((1 << bits) as f32 - 1.0) * 0.5;
                 query.centred.extend((0..width).map(|i| level(i) - middle));
                 let length = norm_squared(&query.centred).sqrt();
                 // As long as the vector, in the direction of its levels.

@@ -23,6 +23,34 @@ pub(super) fn lvq(vector: &[f32], bits: u32, fitted: &mut Fitted) {
     fitted.factors = [squared, -2.0 * step, -2.0 * low];
 }
 
+/// The middle of each component's range in a sample, rows of `width`, and what a level of so many bits is worth if they divide that.
+pub(super) fn ranges_of(sample: &[f32], width: usize, bits: u32) -> (Vec<f32>, Vec<f32>) {
+    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); width];
+    for row in sample.chunks_exact(width) {
+        for ((low, high), &x) in ranges.iter_mut().zip(row) {
+            (*low, *high) = (low.min(f64::from(x)), high.max(f64::from(x)));
+        }
+    }
+    let most = f64::from((1_u32 << bits) - 1);
+    let range =
+        |(low, high): (f64, f64)| if low <= high { ((low + high) * 0.5, (high - low) / most) } else { (0.0, 0.0) };
+    ranges.into_iter().map(range).map(|(middle, scale)| (middle as f32, scale as f32)).unzip()
+}
+
+/// Scalar quantisation by component: level `c` of a component stands for its scale times `c` less half of the highest level. What lies
+/// beyond the range is clamped. The first factor is `|x|²`, of the vector as the levels have it, the second -2.
+pub(super) fn scaled(vector: &[f32], scales: &[f32], bits: u32, fitted: &mut Fitted) {
+    let most = (1_u32 << bits) as f32 - 1.0;
+    let level = |(x, &scale): (&f32, &f32)| {
+        let level = if scale.is_normal() { x / scale } else { 0.0 };
+        (level + 0.5 * most).round().clamp(0.0, most) as u8
+    };
+    fitted.levels.clear();
+    fitted.levels.extend(vector.iter().zip(scales).map(level));
+    let worth = |(&level, scale): (&u8, &f32)| (scale * (f32::from(level) - 0.5 * most)).powi(2);
+    fitted.factors = [fitted.levels.iter().zip(scales).map(worth).sum(), -2.0, 0.0];
+}
+
 /// Scales that are tried for levels of more than one bit, in shares of the one at which the largest component just fits.
 const SCALES: [f32; 12] = [0.95, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 1.9, 2.1, 2.4];
 
@@ -97,6 +125,7 @@ mod tests {
 
     use super::super::affine::{Affine, AffineQuery, Kind};
     use super::super::{Codes, Euclid, Lifted, SelfQuery};
+    use super::{Fitted, ranges_of, scaled};
     use crate::random::SplitMix64;
 
     const DIM: usize = 200;
@@ -109,7 +138,7 @@ mod tests {
 
     fn every_kind() -> impl Iterator<Item = (Kind, u32)> {
         let rabitq = (1..=8).map(|bits| (Kind::Rabitq, bits));
-        [(Kind::Lvq, 4), (Kind::Lvq, 8)].into_iter().chain(rabitq)
+        [(Kind::Lvq, 4), (Kind::Lvq, 8), (Kind::Scaled, 8)].into_iter().chain(rabitq)
     }
 
     /// Mean and root mean square of the relative errors of all pairs of 20 queries and the rows, and the share of the pairs
@@ -151,6 +180,23 @@ mod tests {
         let (_, lvq4, _) = errors(Kind::Lvq, 4);
         let (_, lvq8, _) = errors(Kind::Lvq, 8);
         assert!(lvq4 < 0.02 && lvq8 < 0.005, "{lvq4} {lvq8}");
+        let (_, scaled, _) = errors(Kind::Scaled, 8);
+        assert!(scaled < 0.005, "{scaled}");
+    }
+
+    #[test]
+    fn components_of_ranges_of_their_own_keep_levels_of_their_own() {
+        // A narrow component beside wide ones, one that is always the same, and one whose range no number holds.
+        let sample = [0.0, -50.0, 7.0, -3e38, 1e-3, 50.0, 7.0, 3e38];
+        let (middles, scales) = ranges_of(&sample, 4, 8);
+        assert_eq!((middles[0], middles[1], middles[2], scales[2]), (5e-4, 0.0, 7.0, 0.0));
+        assert!(scales.iter().all(|scale| scale.is_finite()));
+        let mut fitted = Fitted::default();
+        scaled(&[-5e-4, 50.0, 9.0, 0.0], &scales, 8, &mut fitted);
+        assert_eq!(fitted.levels, [0, 255, 128, 128]);
+        scaled(&[2.5e-4, -1e9, 0.0, 0.0], &scales, 8, &mut fitted);
+        assert_eq!(fitted.levels, [191, 0, 128, 128]);
+        assert_eq!(ranges_of(&[], 2, 8), (vec![0.0; 2], vec![0.0; 2]));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`Sq8`] | d | itself, in levels | uniform scalar quantisation, lossless for integers 0 to 255 |
 //! | [`Sq7`] | d, or p as [`Sq4`] | another code | the same with 128 levels, for pairs of base vectors |
 //! | [`Affine`] | 12 and 4 or 8 bits per component | products with 8-bit numbers | LVQ |
+//! | [`Affine`] | 12 and 8 bits per component | products with 8-bit numbers | scalar quantisation with a range for each component |
 //! | [`Affine`] | 12 and 1 to 8 bits per component | products with 8-bit numbers, or 4-bit where there is one bit | `RaBitQ` |
 //! | [`Pq`] | 4 or 8 bits per sub-space | a table of distances | product quantisation |
 //! | [`Blocks`] | the same 4 bits for each group that the vector is in | the same | codes that are scored together, side by side |
@@ -455,7 +456,8 @@ mod tests {
                 });
             }
             let rabitq = (1..=8).map(|bits| (AffineKind::Rabitq, bits));
-            for (kind, bits) in [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8)].into_iter().chain(rabitq) {
+            let others = [(AffineKind::Lvq, 4), (AffineKind::Lvq, 8), (AffineKind::Scaled, 8)];
+            for (kind, bits) in others.into_iter().chain(rabitq) {
                 rows_put_one_by_one_are_those_encoded_together(metric, |s| {
                     Box::new(Affine::encode(s, kind, bits, 5).unwrap())
                 });

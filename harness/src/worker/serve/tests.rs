@@ -115,7 +115,7 @@ fn a_trial_that_cannot_be_built_says_why() {
             trial.build.insert("m".into(), 1.into());
         }),
         (
-            "`codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, pq4, pq8, pq4-blocks, found \"sp4\"",
+            "`codes` must be one of f32, f16, bf16, sq8, sq4, lvq4, lvq8, sq8-dim, rabitq1, rabitq2, rabitq3, rabitq4, rabitq5, rabitq6, rabitq7, rabitq8, pq4, pq8, pq4-blocks, found \"sp4\"",
             |trial| {
                 trial.build.insert("codes".into(), "sp4".into());
             },

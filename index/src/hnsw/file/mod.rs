@@ -3,7 +3,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64, 20 in version 4 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length that codes hold under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf; in version 4 the bits of the length that queries are given under inner product as f32 |
+//! | `header` | 19 u64, 20 in version 4 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks, 18 sq8-dim), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length that codes hold under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf; in version 4 the bits of the length that queries are given under inner product as f32 |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -17,7 +17,7 @@
 //! | f16, bf16 | `f16`, `bf16`: n rows of w u16, padded with zeros to a multiple of 32 |
 //! | sq8 | `sq8`: n rows of w u8, padded to a multiple of 64; `sq8level`: w + 1 f32, the offsets and the step |
 //! | sq4 | `sq4`: n rows of p / 2 bytes, padded to multiples of 64: components i and i + 64 of each 128 share byte i, the former in the low bits; `sq4level`: p + 1 f32; with a projection `mean`: w f32, and `pcs`: p x w f32; without one p = w |
-//! | lvq4, lvq8, rabitq1 to rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; with other numbers of bits each 64 levels are as many u64, the lowest bits first, of which bit i % 64 is of level i; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation |
+//! | lvq4, lvq8, sq8-dim, rabitq1 to rabitq8 | `affine`: n rows of levels, then zeros, and three f32 in the last 12 bytes, padded to multiples of 64: level i is byte i with 8 bits; with 4 it is byte i in the low bits, or with b bytes before the three numbers byte i - b in the high bits from i = b on; with other numbers of bits each 64 levels are as many u64, the lowest bits first, of which bit i % 64 is of level i; `amean`: w f32; with `RaBitQ` w' levels, w rounded up to a multiple of 64, and `signs`: 4 w' u8, 1 where a component changes its sign before a round of the rotation; with sq8-dim `ascale`: w f32, what a level of each component is worth |
 //! | pq4, pq4-blocks, pq8 | `pq`: n rows of a code for each of s = w / `sub_dim` sub-spaces, rounded up, padded to multiples of 32 bytes: code i is byte i with 8 bits; with 4, code 16 i + j is the low half of byte 8 i + j where j < 8, and else the high half of the byte 8 before; `pqcent`: f32, the centroids of each sub-space by blocks of 16, component by component |
 //!
 //! A link leads to a node that exists on the link's layer, and the entry point is a node of the highest level. Version 3 adds
@@ -72,6 +72,7 @@ const SQ4_CODES: SectionId = SectionId::new("sq4");
 const SQ4_LEVELS: SectionId = SectionId::new("sq4level");
 const AFFINE_CODES: SectionId = SectionId::new("affine");
 const AFFINE_MEAN: SectionId = SectionId::new("amean");
+const AFFINE_SCALES: SectionId = SectionId::new("ascale");
 const SIGNS: SectionId = SectionId::new("signs");
 const PQ_CODES: SectionId = SectionId::new("pq");
 const PQ_CENTROIDS: SectionId = SectionId::new("pqcent");
@@ -242,13 +243,22 @@ fn open_affine(
 ) -> Result<Affine, OpenError> {
     let mean = reader.buffer::<f32>(AFFINE_MEAN, width)?;
     finite(reader, AFFINE_MEAN, &mean)?;
+    let scales = (kind == AffineKind::Scaled).then(|| open_scales(reader, width)).transpose()?;
     let rotation = match kind {
-        AffineKind::Lvq => None,
+        AffineKind::Lvq | AffineKind::Scaled => None,
         AffineKind::Rabitq => Some(Rotation::of_signs(width, reader.buffer(SIGNS, Rotation::signs_of(width))?)),
     };
     let levels = rotation.as_ref().map_or(width, Rotation::width);
     let codes = reader.buffer(AFFINE_CODES, len * affine_row_bytes(levels, bits))?;
-    Ok(Affine { kind, bits, mean, rotation, codes })
+    Ok(Affine { kind, bits, mean, scales, rotation, codes })
+}
+
+fn open_scales(reader: &Reader, width: usize) -> Result<Buffer<f32>, OpenError> {
+    let scales = reader.buffer::<f32>(AFFINE_SCALES, width)?;
+    match scales.iter().find(|scale| !(0.0..=f32::MAX).contains(*scale)) {
+        None => Ok(scales),
+        Some(scale) => Err(reader.refuse(AFFINE_SCALES, "numbers from 0".to_owned(), scale.to_string())),
+    }
 }
 
 fn open_pq(reader: &Reader, len: usize, shape: PqShape) -> Result<Pq, OpenError> {

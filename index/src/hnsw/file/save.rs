@@ -5,9 +5,9 @@ use std::path::Path;
 use nearlab_storage::SectionId;
 
 use super::{
-    AFFINE_CODES, AFFINE_MEAN, APART, APART_VECTORS, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN, PQ_CENTROIDS,
-    PQ_CODES, SIGNS, SQ4_CODES, SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION, VERSION_APART,
-    VERSION_DELETED, half_section,
+    AFFINE_CODES, AFFINE_MEAN, AFFINE_SCALES, APART, APART_VECTORS, BASE, DELETED, DIRECTIONS, KIND, LEVELS, MEAN,
+    PQ_CENTROIDS, PQ_CODES, SIGNS, SQ4_CODES, SQ4_LEVELS, SQ8_CODES, SQ8_LEVELS, UPPER, UPPER_OFFSETS, VERSION,
+    VERSION_APART, VERSION_DELETED, half_section,
 };
 use crate::hnsw::apart::Apart;
 use crate::hnsw::codes::{Lent, Rerank, Walked};
@@ -110,6 +110,7 @@ fn save_sq4(writer: &mut Writer, sq4: &Sq4) -> Result<(), SaveError> {
 fn save_affine(writer: &mut Writer, affine: &Affine) -> Result<(), SaveError> {
     writer.section(AFFINE_CODES, &affine.codes)?;
     writer.section(AFFINE_MEAN, &affine.mean)?;
+    affine.scales.as_ref().map_or(Ok(()), |scales| writer.section(AFFINE_SCALES, scales))?;
     affine.rotation.as_ref().map_or(Ok(()), |rotation| writer.section(SIGNS, &rotation.signs))
 }
 

@@ -187,7 +187,7 @@ impl LiveHnsw {
         // All that may fail, before anything changes.
         let nodes = state.growth.len();
         let kept = ids.iter().filter(|&&id| (id as usize) < nodes).count();
-        state.growth.reserve(&levels[kept..])?;
+        state.growth.reserve(&levels[kept..ids.len()])?;
         for (form, encoded) in state.forms_mut().into_iter().zip(&*encoded) {
             let Some(form) = form else { continue };
             let bytes = (nodes + ids.len() - kept) * (encoded.bytes.len() / ids.len());
