@@ -51,7 +51,8 @@ impl Sound {
         };
         let collection = Collection::create(folder, config, 1).expect("a new collection");
         let put = |ids: Vec<u64>| {
-            let rows: Vec<f32> = ids.iter().flat_map(|id| (0..DIM as u64).map(move |i| (id * 7 + i * 3) as f32)).collect();
+            let rows: Vec<f32> =
+                ids.iter().flat_map(|id| (0..DIM as u64).map(move |i| (id * 7 + i * 3) as f32)).collect();
             let documents: Vec<Document> = ids.iter().map(|&id| record(id as u32)).collect();
             let records = Records { ids: (&ids[..]).into(), vectors: Vectors::new(&rows, DIM), documents: &documents };
             collection.upsert(&records, Durability::Sync).expect("room for records");
@@ -143,7 +144,9 @@ fn damaged(pages: &[u8], changes: &[u8]) -> Vec<u8> {
             let sum = xxh3_64(&pages[..STAMP]);
             pages[STAMP..STAMP + 8].copy_from_slice(&sum.to_le_bytes());
         }
-        for copy in COPIES.into_iter().filter(|copy| (copy + 8..copy + 16).contains(&at) && pages.len() >= copy + COPY) {
+        let len = pages.len();
+        let turned = |copy: &usize| (copy + 8..copy + 16).contains(&at) && len >= copy + COPY;
+        for copy in COPIES.into_iter().filter(turned) {
             let key = u64::from_le_bytes(pages[24..32].try_into().expect("eight bytes"));
             let sum = xxh3_64_with_seed(&pages[copy + 8..copy + COPY], key).max(1);
             pages[copy..copy + 8].copy_from_slice(&sum.to_le_bytes());
