@@ -4,6 +4,7 @@
 //! allocates nothing, but for the doublings, and a job of the thread pool where there are more vectors than one thread seeks for at
 //! once (ADR 17).
 
+use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
@@ -27,6 +28,8 @@ pub(super) struct Writer {
     pub(super) crews: AllCrews,
     batch: Batch,
     found: Found,
+    /// Points inserted since the last look for nodes that nothing leads to.
+    untied: usize,
 }
 
 /// Those who seek neighbours, by the kind of a prepared query.
@@ -61,7 +64,7 @@ impl Writer {
             affine: Crews::new(params),
             pq: Crews::new(params),
         };
-        Self { free, counters, crews, batch: Batch::default(), found: Found::default() }
+        Self { free, counters, crews, batch: Batch::default(), found: Found::default(), untied: 0 }
     }
 }
 
@@ -104,6 +107,10 @@ impl Capacity for Writer {
             + encoded
     }
 }
+
+/// Nodes of a graph that is looked through after every batch, and how often a larger one is while it grows to twice its size.
+const TIED_AT_ONCE: usize = 1024;
+const TIED_EACH: usize = 32;
 
 impl LiveHnsw {
     /// Inserts on the threads of `pool`, unless the vectors are too few to divide.
@@ -149,8 +156,23 @@ impl LiveHnsw {
             writer.free.truncate(left);
             self.write().link(&writer.batch.ids, &writer.found);
             ids.extend_from_slice(&writer.batch.ids);
+            self.tie_if_due(writer);
         }
         Ok(())
+    }
+
+    /// Under inner product links to a node are given up for those to longer vectors, until nothing leads there. So what is lost is tied
+    /// as the graph grows, each time by so much that the looking takes no more than the inserts; in a small one, at once.
+    fn tie_if_due(&self, writer: &mut Writer) {
+        if self.euclid.metric != Metric::InnerProduct {
+            return;
+        }
+        writer.untied += writer.batch.ids.len();
+        let nodes = self.read().growth.len();
+        if nodes <= TIED_AT_ONCE || writer.untied * TIED_EACH >= nodes {
+            writer.untied = 0;
+            self.tie_lost(writer);
+        }
     }
 
     /// Makes a batch of the next of `left` points: free ids first, then new ones.
