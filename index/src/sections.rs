@@ -12,12 +12,13 @@
 //!
 //! A section `vectors` holds the n x d components as f32; under cosine they are unit vectors.
 
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use bytemuck::Pod;
 use nearlab_simd::Metric;
-use nearlab_storage::{Buffer, Container, ContainerWriter, FileKind, Place, SectionId, Verify};
+use nearlab_storage::{Buffer, Container, ContainerWriter, FileKind, SectionId, Verify};
 
 use crate::index::MAX_VECTORS;
 use crate::{Counters, OpenError, SaveError};
@@ -128,9 +129,8 @@ impl Reader {
     }
 
     /// Refuses the file because `section` does not hold what it must.
-    pub(crate) fn refuse(&self, section: SectionId, expected: String, found: String) -> OpenError {
-        let offset = self.0.offset_of(section).map_or(0, |(offset, _)| offset);
-        OpenError::Corrupt { path: self.0.path().to_owned(), offset, place: Place::Section(section), expected, found }
+    pub(crate) fn refuse(&self, section: SectionId, expected: impl AsRef<str>, found: impl Display) -> OpenError {
+        self.0.corrupt(section, expected.as_ref(), &found)
     }
 
     /// Refuses the file because what searches need besides it finds no memory.
@@ -148,7 +148,7 @@ impl Reader {
             return Ok(word as usize);
         }
         let expected = format!("{what} from {} to {}", range.start, range.end - 1);
-        Err(self.refuse(section, expected, word.to_string()))
+        Err(self.refuse(section, expected, word))
     }
 }
 

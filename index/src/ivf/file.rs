@@ -68,7 +68,7 @@ impl Persist for Ivf {
 fn check_offsets(reader: &Reader, offsets: &[u64], len: u64) -> Result<(), OpenError> {
     if let Some(i) = (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
         let found = format!("{} after {} at list {i}", offsets[i], offsets[i - 1]);
-        return Err(reader.refuse(OFFSETS, "offsets that do not fall".to_owned(), found));
+        return Err(reader.refuse(OFFSETS, "offsets that do not fall", found));
     }
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
     if (first, last) != (0, len) {

@@ -257,7 +257,7 @@ fn open_scales(reader: &Reader, width: usize) -> Result<Buffer<f32>, OpenError> 
     let scales = reader.buffer::<f32>(AFFINE_SCALES, width)?;
     match scales.iter().find(|scale| !(0.0..=f32::MAX).contains(*scale)) {
         None => Ok(scales),
-        Some(scale) => Err(reader.refuse(AFFINE_SCALES, "numbers from 0".to_owned(), scale.to_string())),
+        Some(scale) => Err(reader.refuse(AFFINE_SCALES, "numbers from 0", scale)),
     }
 }
 
@@ -272,7 +272,7 @@ fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Leve
     finite(reader, section, &numbers)?;
     let (offset, step) = (numbers[..width].to_vec(), numbers[width]);
     if !step.is_normal() || step < 0.0 {
-        return Err(reader.refuse(section, "a step above 0".to_owned(), step.to_string()));
+        return Err(reader.refuse(section, "a step above 0", step));
     }
     Ok(Levels::new(offset, step))
 }
@@ -280,7 +280,7 @@ fn open_levels(reader: &Reader, section: SectionId, width: usize) -> Result<Leve
 fn finite(reader: &Reader, section: SectionId, numbers: &[f32]) -> Result<(), OpenError> {
     match numbers.iter().find(|x| !x.is_finite()) {
         None => Ok(()),
-        Some(x) => Err(reader.refuse(section, "finite numbers".to_owned(), x.to_string())),
+        Some(x) => Err(reader.refuse(section, "finite numbers", x)),
     }
 }
 
@@ -309,7 +309,7 @@ fn open_ids(reader: &Reader, section: SectionId, nodes: usize) -> Result<IdSet, 
     let beyond = ids.iter().find(|&id| id as usize >= nodes);
     match beyond {
         None => Ok(ids),
-        Some(id) => Err(reader.refuse(section, format!("ids below {nodes}"), id.to_string())),
+        Some(id) => Err(reader.refuse(section, format!("ids below {nodes}"), id)),
     }
 }
 
@@ -321,7 +321,7 @@ fn open_apart(reader: &Reader, header: &Header, codes: TraversalCodes, deleted: 
     let none = header.metric == Metric::L2 || codes == TraversalCodes::F32;
     if let Some(id) = ids.iter().find(|&id| none || deleted.contains(id)) {
         let expected = "ids that were not deleted, and none under L2 or of f32".to_owned();
-        return Err(reader.refuse(APART, expected, id.to_string()));
+        return Err(reader.refuse(APART, expected, id));
     }
     let kept = if header.metric == Metric::InnerProduct { ids.len() } else { 0 };
     let vectors = reader.buffer::<f32>(APART_VECTORS, kept * header.dim)?;
@@ -332,22 +332,22 @@ fn open_apart(reader: &Reader, header: &Header, codes: TraversalCodes, deleted: 
 /// Checks everything that searches rely on.
 fn check(reader: &Reader, graph: &Graph, deleted: &IdSet) -> Result<(), OpenError> {
     if let Some(entry_point) = graph.entry_point.filter(|&id| deleted.contains(id)) {
-        return Err(reader.refuse(DELETED, "another id than the entry point".to_owned(), entry_point.to_string()));
+        return Err(reader.refuse(DELETED, "another id than the entry point", entry_point));
     }
     // Those of deleted ids too, which will be given again. They may be higher than the entry point's: that may have been deleted.
     if let Some(level) = graph.levels.iter().find(|&&level| level > MAX_LEVEL) {
-        return Err(reader.refuse(LEVELS, format!("levels up to {MAX_LEVEL}"), level.to_string()));
+        return Err(reader.refuse(LEVELS, format!("levels up to {MAX_LEVEL}"), level));
     }
     let left = graph.levels.iter().zip(0..).filter(|&(_, id)| !deleted.contains(id));
     let highest = left.map(|(&level, _)| level).max().unwrap_or(0);
     let allowed = graph.max_level();
     if highest > allowed {
         let expected = format!("levels up to the entry point's, {allowed}");
-        return Err(reader.refuse(LEVELS, expected, highest.to_string()));
+        return Err(reader.refuse(LEVELS, expected, highest));
     }
     if upper_offsets(&graph.levels).as_deref() != Some(&*graph.upper_offsets) {
         let (expected, found) = ("the running sum of the levels", "another sequence");
-        return Err(reader.refuse(UPPER_OFFSETS, expected.to_owned(), found.to_owned()));
+        return Err(reader.refuse(UPPER_OFFSETS, expected, found));
     }
     for (id, row) in graph.base.chunks_exact(2 * graph.m).enumerate() {
         check_row(reader, (BASE, &graph.levels, deleted), row, (id, 0))?;
