@@ -61,7 +61,7 @@
 //! [`CollectionStats::memory`](collection::CollectionStats::memory) both and the rest of a collection. A searcher takes its scratch from its
 //! index and leaves it there; once it is warm, a search allocates nothing, whatever the index and however it is asked; that of a collection with a filter where the search
 //! before had the same, and nothing was changed between them.
-//! Inserting into a [`LiveHnsw`](hnsw::LiveHnsw) allocates nothing but what doubles when it is full: links and codes in maps that the
+//! Inserting into a [`LiveHnsw`](hnsw::LiveHnsw), but under inner product, allocates nothing but what doubles when it is full: links and codes in maps that the
 //! kernel lengthens, on the heap three arrays of a bit or two for each node; and a block of the thread pool's queue for 63 inserts of five
 //! vectors and more. A change of a [`Collection`](collection::Collection) also writes a record, copies what a snapshot shares and, where there
 //! are fields, changes a database, all of which allocate. Docs/adr/0017 has the counts.

@@ -2,7 +2,7 @@
 //!
 //! Shrinking a node's links can take a node's last link from others: some in ten thousand on ordinary data, many among
 //! copies of one vector and under inner product, where short vectors are nobody's nearest. Such a node would never be
-//! found. After the last insertion each is linked from a near node that is reachable; this is not in the paper (NSG
+//! found. After the last insertion, and under inner product as a live graph grows, each is linked from a near node that is reachable; this is not in the paper (NSG
 //! spans a tree for the same reason, Fu et al., VLDB 2019).
 //!
 //! Invariants: a step makes one node reachable and none unreachable, so the steps end with every node reachable. Nodes are

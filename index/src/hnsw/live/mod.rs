@@ -2,8 +2,8 @@
 //!
 //! There is one writer at a time, and it locks searches out only to copy what it has found: the codes of some new points, then
 //! the rows of links that they change. What takes time, seeking neighbours and choosing among them, reads like any search.
-//! So a search waits for at most one such copy, of some hundred rows, or, at the end of an `optimize`, until the nodes that
-//! deletions have cut off are tied to others, most often none; and the outcome of a sequence of changes depends neither on
+//! So a search waits for at most one such copy, of some hundred rows, or until nodes that nothing leads to are tied to others: at the end of an `optimize`,
+//! most often none, and under inner product as the graph grows; and the outcome of a sequence of changes depends neither on
 //! the threads nor on what is searched meanwhile (ADR 8).
 //!
 //! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
