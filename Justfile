@@ -69,6 +69,10 @@ schedules count="20000":
 races *flags:
     TSAN_OPTIONS="suppressions=$PWD/.ci/tsan-suppressions halt_on_error=1" CARGO_TARGET_DIR=target/races RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --release --package nearlab-storage --package nearlab-index --test store --test live --test collection {{ flags }}
 
+# Build the indexes that only ablations ask for: experiments/hnsw/walk.yaml, layout.yaml, churn.yaml, churn-glove.yaml.
+laboratory:
+    cargo build --release --package nearlab-laboratory
+
 # Install the peers (hnswlib, faiss and others: harness/workers/requirements.txt) from PyPI into .venv-peers.
 peers:
     python3 -m venv .venv-peers

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `kernels`, `codes` | distance kernels of every instruction set, from cache and from memory, beside simsimd; at the end a table of the best against the machine's ceilings | criterion |
 //! | `metadata` | a metadata store of a million records: loading, filters, estimates, changes | criterion |
-//! | `layout`, `walk`, `churn`, `compression` | on prepared data sets: order of vectors and kinds of pages; what each part of the search loop is worth; recall of a graph that changes; packed rows beside codes | tables for `reports/record` |
+//! | `compression` | on prepared data sets: packed rows beside codes | a table for `reports/record` |
 //! | `search` | flat, HNSW and IVF searches on seeded data | criterion |
 //! | `kernel_instructions`, `search_instructions` | the same as instruction counts, repeatable | gungraun (valgrind) |
 //!

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Crate folder and the nearlab crates that its manifest may name, in any section.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("simd", &[]),
     ("storage", &["simd"]),
     ("index", &["simd", "storage"]),
     ("datasets", &["simd", "storage"]),
     ("reports", &[]),
     ("harness", &["simd", "storage", "index", "datasets", "reports"]),
+    ("laboratory", &["simd", "storage", "index", "reports", "harness"]),
     ("benches", &["simd", "storage", "index"]),
 ];
 

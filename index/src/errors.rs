@@ -74,6 +74,9 @@ pub enum BuildError {
         /// Bytes of the array that was asked for.
         bytes: usize,
     },
+    /// Whatever else keeps an index that is not of this crate from being built.
+    #[error("{0}")]
+    Other(String),
     /// [`Progress::cancelled`](crate::Progress::cancelled) said so.
     #[error("the build was cancelled")]
     Cancelled,

@@ -135,8 +135,11 @@ pub trait Searcher {
     /// Finds the `k` nearest of each of the `queries`: `out[i * k..][..k]` answers query `i`, padded with
     /// [`Neighbor::NONE`]. The results equal those of [`search`](Self::search) one by one, bit for bit.
     ///
-    /// Panics when `out.len() != queries.len() * k` or the queries have another dimension.
-    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters;
+    /// Panics when `out.len() != queries.len() * k` or the queries have another dimension. Asks one query after the other, unless
+    /// the index knows better.
+    fn search_batch(&mut self, queries: Vectors<'_, f32>, k: usize, out: &mut [Neighbor]) -> Counters {
+        one_by_one((queries, k), &mut Vec::new(), out, |query, found| self.search(query, k, found))
+    }
 
     /// Finds the `k` nearest to `query` of the base vectors whose ids are in `among`: the matches.
     ///
@@ -153,7 +156,9 @@ pub trait Searcher {
         k: usize,
         among: &IdSet,
         out: &mut [Neighbor],
-    ) -> Counters;
+    ) -> Counters {
+        one_by_one((queries, k), &mut Vec::new(), out, |query, found| self.search_among(query, k, among, found))
+    }
 }
 
 /// Answers the queries of a batch with `search`, which fills `found`.

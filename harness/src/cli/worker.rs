@@ -4,12 +4,11 @@ use std::{io, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::{NOT_HELD, OK};
 use crate::{
     storage,
-    worker::{WorkerError, serve},
+    worker::{WorkerError, die_with_the_harness, serve},
 };
 
 /// Build one index and measure searches on it, as the harness asks on standard input (docs/worker-protocol.md).
@@ -22,8 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8> {
-    // Where the system cannot do this, a worker notices at the end of its input that the harness is gone.
-    let _unsupported = set_parent_process_death_signal(Some(Signal::KILL));
+    die_with_the_harness();
     let served = match storage::worker::store_trial(&arguments.trial) {
         Some(trial) => storage::worker::serve(&trial, io::stdin().lock(), io::stdout()),
         None => serve(&arguments.trial, io::stdin().lock(), io::stdout()),

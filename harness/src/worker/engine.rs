@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io::Write, path::Path, time::Instant};
 
-use nearlab_index::{BuildError, ParamError, flat::Flat, hnsw::Hnsw, ivf::Ivf};
+use nearlab_index::{BuildError, Index, ParamError, Persist, flat::Flat, hnsw::Hnsw, ivf::Ivf};
 use nearlab_reports::record::StageSeconds;
 use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
@@ -23,7 +23,7 @@ use crate::protocol::{SearchRequest, Trial};
 
 /// Why an index cannot be built, saved or searched.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub(super) enum EngineError {
     /// A kind that nearlab does not have.
     #[error("there is no index kind `{0}`; known: flat, hnsw, ivf")]
     Kind(String),
@@ -42,6 +42,9 @@ pub enum EngineError {
     /// The saved file cannot be opened again.
     #[error("cannot open the index that was just saved: {0}")]
     Open(#[from] nearlab_index::OpenError),
+    /// The index has no file.
+    #[error("this index can not be saved")]
+    NoFile,
     /// The saved file holds another index.
     #[error("the index opened from {path} has digest {opened:016x}, the one saved had {saved:016x}")]
     Reopened {
@@ -69,19 +72,19 @@ pub enum EngineError {
 }
 
 /// Everything a search needs to know besides the index.
-pub struct Job<'a> {
+pub(super) struct Job<'a> {
     /// Queries.
-    pub queries: Vectors<'a, f32>,
+    pub(super) queries: Vectors<'a, f32>,
     /// What to measure.
-    pub request: &'a SearchRequest,
+    pub(super) request: &'a SearchRequest,
     /// What each query may find; for mode `filtered`.
-    pub filters: Option<&'a LoadedFilters>,
+    pub(super) filters: Option<&'a LoadedFilters>,
     /// Called between timed parts with (queries done, queries in all).
-    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    pub(super) progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 /// A built index.
-pub trait Engine: Send + Sync {
+pub(super) trait Engine: Send + Sync {
     /// Measures one search point in the mode that the request names.
     fn measure(&self, job: &Job<'_>) -> Result<Pass, EngineError>;
     /// Bytes by component.
@@ -94,68 +97,103 @@ pub trait Engine: Send + Sync {
     fn save_and_open(&self, path: &Path) -> Result<(f64, f64), EngineError>;
 }
 
-struct Loaded<I>(I);
+/// Saves an index and opens it again; seconds of (save, load).
+type Reopen<I> = fn(&I, &Path) -> Result<(f64, f64), EngineError>;
+
+struct Loaded<I> {
+    index: I,
+    /// `None` where the index has no file.
+    reopen: Option<Reopen<I>>,
+}
 
 impl<I: Configure> Engine for Loaded<I> {
     fn measure(&self, job: &Job<'_>) -> Result<Pass, EngineError> {
         let params = I::search_params(&job.request.params)?;
         match (job.request.mode.as_str(), job.filters) {
-            ("latency", None) => Ok(latency::measure(&self.0, &params, job)?),
-            ("throughput", None) => Ok(throughput::measure(&self.0, &params, job)?),
-            ("filtered", Some(filters)) => Ok(latency::measure_among(&self.0, &params, job, filters)?),
+            ("latency", None) => Ok(latency::measure(&self.index, &params, job)?),
+            ("throughput", None) => Ok(throughput::measure(&self.index, &params, job)?),
+            ("filtered", Some(filters)) => Ok(latency::measure_among(&self.index, &params, job, filters)?),
             (mode @ ("latency" | "throughput" | "filtered"), _) => Err(EngineError::Filters(mode.to_owned())),
             (other, _) => Err(EngineError::Mode(other.to_owned())),
         }
     }
 
     fn memory(&self) -> BTreeMap<String, u64> {
-        self.0.memory().0.into_iter().map(|(component, bytes)| (component.to_owned(), bytes)).collect()
+        self.index.memory().0.into_iter().map(|(component, bytes)| (component.to_owned(), bytes)).collect()
     }
 
     fn digest(&self) -> u64 {
-        self.0.digest()
+        self.index.digest()
     }
 
     fn build_counters(&self) -> nearlab_index::Counters {
-        self.0.build_counters()
+        self.index.build_counters()
     }
 
     fn save_and_open(&self, path: &Path) -> Result<(f64, f64), EngineError> {
-        let start = Instant::now();
-        self.0.save(path)?;
-        let saved = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let opened = I::open(path)?;
-        let loaded = start.elapsed().as_secs_f64();
-        if opened.digest() != self.0.digest() {
-            let path = path.display().to_string();
-            return Err(EngineError::Reopened { path, saved: self.0.digest(), opened: opened.digest() });
-        }
-        Ok((saved, loaded))
+        self.reopen.ok_or(EngineError::NoFile)?(&self.index, path)
     }
 }
 
-/// Builds the index that `trial` asks for over `vectors`; the seconds are those of train, construct and optimise.
-pub fn build<W: Write + Send>(
+fn save_and_open<I: Index + Persist>(index: &I, path: &Path) -> Result<(f64, f64), EngineError> {
+    let start = Instant::now();
+    index.save(path)?;
+    let saved = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let opened = I::open(path)?;
+    let loaded = start.elapsed().as_secs_f64();
+    if opened.digest() != index.digest() {
+        let path = path.display().to_string();
+        return Err(EngineError::Reopened { path, saved: index.digest(), opened: opened.digest() });
+    }
+    Ok((saved, loaded))
+}
+
+/// An index ready to be searched, and the seconds of train, construct and optimise.
+pub(super) type Loading = (Box<dyn Engine>, StageSeconds);
+
+/// Builds the index of nearlab's own that `trial` asks for over `vectors`.
+pub(super) fn build<W: Write + Send>(
     trial: &Trial,
     vectors: Vectors<'_, f32>,
     metric: Metric,
     output: &Output<W>,
-) -> Result<(Box<dyn Engine>, StageSeconds), EngineError> {
+) -> Result<Loading, EngineError> {
     match trial.kind.as_str() {
-        "flat" => build_as::<Flat, W>(trial, vectors, metric, output),
-        "hnsw" => build_as::<Hnsw, W>(trial, vectors, metric, output),
-        "ivf" => build_as::<Ivf, W>(trial, vectors, metric, output),
+        "flat" => build_kept::<Flat, W>(trial, vectors, metric, output),
+        "hnsw" => build_kept::<Hnsw, W>(trial, vectors, metric, output),
+        "ivf" => build_kept::<Ivf, W>(trial, vectors, metric, output),
         other => Err(EngineError::Kind(other.to_owned())),
     }
 }
 
-fn build_as<I: Configure + 'static, W: Write + Send>(
+fn build_kept<I: Configure + Persist + 'static, W: Write + Send>(
     trial: &Trial,
     vectors: Vectors<'_, f32>,
     metric: Metric,
     output: &Output<W>,
-) -> Result<(Box<dyn Engine>, StageSeconds), EngineError> {
+) -> Result<Loading, EngineError> {
+    let (index, seconds) = built::<I, W>(trial, vectors, metric, output)?;
+    Ok((Box::new(Loaded { index, reopen: Some(save_and_open) }), seconds))
+}
+
+/// Builds an index of any kind that `trial` has the parameters of.
+pub(super) fn build_as<I: Configure + 'static, W: Write + Send>(
+    trial: &Trial,
+    vectors: Vectors<'_, f32>,
+    metric: Metric,
+    output: &Output<W>,
+) -> Result<Loading, EngineError> {
+    let (index, seconds) = built::<I, W>(trial, vectors, metric, output)?;
+    Ok((Box::new(Loaded { index, reopen: None }), seconds))
+}
+
+fn built<I: Configure, W: Write + Send>(
+    trial: &Trial,
+    vectors: Vectors<'_, f32>,
+    metric: Metric,
+    output: &Output<W>,
+) -> Result<(I, StageSeconds), EngineError> {
     let params = I::build_params(&trial.build, trial.seed)?;
     let threads = trial.threads.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
@@ -167,5 +205,5 @@ fn build_as<I: Configure + 'static, W: Write + Send>(
     let index = I::build(vectors, metric, &params, &pool, &clock)?;
     let begun = Instant::now();
     index.tune(vectors, &|| begun.elapsed());
-    Ok((Box::new(Loaded(index)), clock.stop()))
+    Ok((index, clock.stop()))
 }

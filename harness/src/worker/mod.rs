@@ -4,25 +4,30 @@
 //! that is compiled for that index; inside a timed loop nothing is allocated, locked, printed or decided
 //! (`latency`, `throughput`); everything else (mapping the data, making searchers, starting threads, warming up,
 //! writing files) happens outside of the clock.
+//!
+//! The same loops measure an index of anybody's that implements [`Configure`]: [`run`] is the whole program of its worker.
 
 mod engine;
 mod filters;
 mod latency;
 mod matrix;
 mod output;
-mod params;
+pub mod params;
 mod profile;
+mod program;
 mod serve;
 mod stages;
 mod throughput;
 mod usage;
 
-pub use engine::{Engine, EngineError, build};
+use engine::{Engine, EngineError};
 pub use filters::{FilterError, LoadedFilters};
 pub use matrix::{MapError, MappedBytes, MappedMatrix};
 pub use params::{Configure, ParamsError};
 pub(crate) use profile::SAMPLES_FILE;
-pub use serve::{WorkerError, serve};
+pub(crate) use program::die_with_the_harness;
+pub use program::run;
+pub use serve::{WorkerError, serve, serve_as};
 pub(crate) use usage::Usage;
 
 /// One timed pass over all queries, by either mode.

@@ -15,7 +15,7 @@ use crate::protocol::Reply;
 const PROGRESS_MS: u64 = 200;
 
 /// Standard output, shared between the worker and the threads that report progress.
-pub struct Output<W> {
+pub(super) struct Output<W> {
     sink: Mutex<W>,
     began: Instant,
     next_progress_ms: AtomicU64,
@@ -23,12 +23,12 @@ pub struct Output<W> {
 
 impl<W: Write> Output<W> {
     /// Replies go to `sink`.
-    pub fn new(sink: W) -> Self {
+    pub(super) fn new(sink: W) -> Self {
         Self { sink: Mutex::new(sink), began: Instant::now(), next_progress_ms: AtomicU64::new(0) }
     }
 
     /// Writes one line.
-    pub fn reply(&self, reply: &Reply) -> io::Result<()> {
+    pub(super) fn reply(&self, reply: &Reply) -> io::Result<()> {
         let mut line = serde_json::to_vec(reply)?;
         line.push(b'\n');
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ impl<W: Write> Output<W> {
 
     /// Writes a progress line unless one was written less than 0.2 s ago. A reader that has gone is noticed at the next
     /// reply, so errors are not reported here.
-    pub fn progress(&self, reply: impl FnOnce() -> Reply) {
+    pub(super) fn progress(&self, reply: impl FnOnce() -> Reply) {
         let now = self.began.elapsed().as_millis() as u64;
         let due = self.next_progress_ms.load(Ordering::Relaxed);
         if now < due {

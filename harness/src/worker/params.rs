@@ -1,9 +1,9 @@
-//! From a trial's parameters by name to an index's own parameter types.
+//! From a trial's parameters by name to an index's own parameter types: [`Configure`], and what it is written with.
 //!
 //! The plan has already checked names and ranges; a worker is also started by hand, so nothing is trusted here.
 
 use nearlab_index::{
-    Build, Persist,
+    Build,
     flat::{Flat, FlatParams, FlatSearchParams},
     hnsw::{Ahead, Construction, Hnsw, HnswParams, HnswSearchParams, Layers, RerankCodes, TraversalCodes},
     ivf::{Ivf, IvfParams, IvfSearchParams},
@@ -45,7 +45,7 @@ pub enum ParamsError {
 }
 
 /// An index that can be built and searched from parameters by name.
-pub trait Configure: Build + Persist {
+pub trait Configure: Build {
     /// Build parameters.
     fn build_params(params: &Params, seed: u64) -> Result<Self::Params, ParamsError>;
     /// Search parameters.
@@ -132,7 +132,8 @@ impl Configure for Ivf {
     }
 }
 
-fn known(params: &Params, names: &[&'static str]) -> Result<(), ParamsError> {
+/// Refuses names that are none of `names`.
+pub fn known(params: &Params, names: &[&'static str]) -> Result<(), ParamsError> {
     let unknown = params.keys().find(|name| !names.contains(&name.as_str()));
     unknown.map_or(Ok(()), |name| {
         let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -140,14 +141,15 @@ fn known(params: &Params, names: &[&'static str]) -> Result<(), ParamsError> {
     })
 }
 
-fn optional(params: &Params, name: &'static str) -> Result<Option<usize>, ParamsError> {
+/// A whole number, where it is given.
+pub fn optional(params: &Params, name: &'static str) -> Result<Option<usize>, ParamsError> {
     let Some(value) = params.get(name) else { return Ok(None) };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
     number.map(Some).ok_or_else(|| ParamsError::NotANumber { name, found: value.to_string() })
 }
 
-/// The value that a text stands for.
-fn choice<T: Copy>(params: &Params, name: &'static str, all: &[(&str, T)]) -> Result<Option<T>, ParamsError> {
+/// The value that a text stands for, where one is given.
+pub fn choice<T: Copy>(params: &Params, name: &'static str, all: &[(&str, T)]) -> Result<Option<T>, ParamsError> {
     let Some(value) = params.get(name) else { return Ok(None) };
     let chosen = all.iter().find(|(text, _)| value.as_str() == Some(text)).map(|&(_, choice)| choice);
     chosen.map(Some).ok_or_else(|| {
@@ -156,7 +158,8 @@ fn choice<T: Copy>(params: &Params, name: &'static str, all: &[(&str, T)]) -> Re
     })
 }
 
-fn required(params: &Params, name: &'static str) -> Result<usize, ParamsError> {
+/// A whole number that must be given.
+pub fn required(params: &Params, name: &'static str) -> Result<usize, ParamsError> {
     optional(params, name)?.ok_or(ParamsError::Missing(name))
 }
 

@@ -16,8 +16,8 @@ use nearlab_simd::{Metric, code_kernels, kernels};
 use nearlab_storage::Vectors;
 
 use super::{
-    Engine, Pass,
-    engine::{self, Job},
+    Configure, Engine, EngineError, Pass,
+    engine::{self, Job, Loading},
     filters::LoadedFilters,
     matrix::{MapError, MappedMatrix},
     output::Output,
@@ -67,20 +67,43 @@ pub enum WorkerError {
     Build(String),
 }
 
-/// Answers the harness until it is done.
+/// Answers the harness about nearlab's own indexes until it is done.
 pub fn serve<R: BufRead, W: Write + Send>(trial: &Path, input: R, output: W) -> Result<(), WorkerError> {
+    let library = format!("nearlab {}", env!("CARGO_PKG_VERSION"));
+    converse((&library, engine::build), trial, input, output)
+}
+
+/// Answers the harness about the index `I`, which it knows as `library` (name and version), until it is done.
+pub fn serve_as<I: Configure + 'static, R: BufRead, W: Write + Send>(
+    library: &str,
+    trial: &Path,
+    input: R,
+    output: W,
+) -> Result<(), WorkerError> {
+    converse((library, engine::build_as::<I, W>), trial, input, output)
+}
+
+/// Builds what a trial asks for.
+type BuildFn<W> = fn(&Trial, Vectors<'_, f32>, Metric, &Output<W>) -> Result<Loading, EngineError>;
+
+fn converse<R: BufRead, W: Write + Send>(
+    (library, build): (&str, BuildFn<W>),
+    trial: &Path,
+    input: R,
+    output: W,
+) -> Result<(), WorkerError> {
     let trial = read_trial(trial)?;
     let output = Output::new(output);
     output.reply(&Reply::Hello {
         protocol: PROTOCOL,
-        library: format!("nearlab {}", env!("CARGO_PKG_VERSION")),
+        library: library.to_owned(),
         simd_tier: Some(environment::kernels(kernels().tier().as_str(), Some(code_kernels().tier().as_str()))),
     })?;
     let mut profile = match Profile::start(trial.profile.as_ref()) {
         Ok(profile) => profile,
         Err(error) => return fail_build(&output, error.to_string()),
     };
-    let (engine, test) = match prepare(&trial, &mut profile, &output) {
+    let (engine, test) = match prepare(build, &trial, (&mut profile, &output)) {
         Ok((engine, test, built)) => {
             output.reply(&Reply::Built(built))?;
             (engine, test)
@@ -123,7 +146,7 @@ enum PrepareError {
     #[error("queries have {test} dimensions, base vectors {train}")]
     Dimension { train: usize, test: usize },
     #[error(transparent)]
-    Engine(#[from] engine::EngineError),
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Profile(#[from] ProfileError),
 }
@@ -131,9 +154,9 @@ enum PrepareError {
 type Prepared = (Box<dyn Engine>, MappedMatrix, Built);
 
 fn prepare<W: Write + Send>(
+    build: BuildFn<W>,
     trial: &Trial,
-    profile: &mut Profile,
-    output: &Output<W>,
+    (profile, output): (&mut Profile, &Output<W>),
 ) -> Result<Prepared, PrepareError> {
     let start = Instant::now();
     let train = MappedMatrix::open(&trial.train)?;
@@ -145,7 +168,7 @@ fn prepare<W: Write + Send>(
     // Reading from disk belongs to `read`, not to the first timed build or search that touches a page.
     std::hint::black_box(train.fault_in() + test.fault_in());
     let read = start.elapsed().as_secs_f64();
-    let (engine, stages) = profile.build(|| engine::build(trial, train.vectors(), metric, output))??;
+    let (engine, stages) = profile.build(|| build(trial, train.vectors(), metric, output))??;
     let mut stages = StageSeconds { read, ..stages };
     if let Some(path) = &trial.save {
         (stages.save, stages.load) = engine.save_and_open(path)?;
