@@ -28,7 +28,7 @@ bench *flags:
 
 # Kernels beside simsimd and beside what the machine can do: the tables of reports/record/kernels.md.
 roofline:
-    cargo bench --package nearlab-benches --bench kernels --bench codes -- '/(avx2|avx512|amx|neon|simsimd)/'
+    cargo bench --package nearlab-benches --bench kernels --bench codes --bench parts -- '/(avx2|avx512|amx|neon|simsimd)/'
 
 # Instruction counts of kernels and a fixed search under valgrind (needs valgrind; installs the runner once).
 bench-instructions:

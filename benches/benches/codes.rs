@@ -15,7 +15,7 @@ use std::hint::black_box;
 use nearlab_benches::ceilings::{Access, Term};
 use nearlab_benches::roofline::{Case, RIVAL};
 use nearlab_benches::{Line, hops, in_lines, random};
-use nearlab_simd::{Aligned, CodeKernels, TileColumns, available_codes, code_kernels};
+use nearlab_simd::{Aligned, CodeKernels, PlaneRows, TileColumns, available_codes, code_kernels};
 use simsimd::{BinarySimilarity, SpatialSimilarity};
 use timed::Bench;
 
@@ -25,6 +25,8 @@ const UNCACHED_BYTES: usize = 256 * 1024 * 1024;
 const IDS: usize = 32;
 /// Columns of a tile: a group of bulk construction.
 const TILE_COLUMNS: usize = 1024;
+/// Bits of a level in planes.
+const PLANES: u32 = 3;
 
 /// Numbers below 124 from a fixed sequence. Two of them are also a finite binary16 number: no exponent has all bits set.
 fn bytes(count: usize) -> Vec<u8> {
@@ -127,6 +129,47 @@ fn halves(bench: &mut Bench, d: usize) {
     );
 }
 
+/// The upper halves of numbers, and levels of three bits in planes: rows that no other library here has.
+fn others(bench: &mut Bench, d: usize) {
+    let numbers: Vec<f32> = bytes(d).into_iter().map(f32::from).collect();
+    by_id(
+        bench,
+        Kind { name: "bf16", d, row_bytes: 2 * d, terms: d, term: Term::Fma },
+        &|kernels, codes, ids, out| kernels.bf16_by_id(black_box(&numbers), bytemuck::cast_slice(codes), ids, out),
+        None,
+    );
+    let query: Vec<i8> = bytes(d).into_iter().map(|x| x as i8).collect();
+    let row_bytes = (d / 8 * PLANES as usize).next_multiple_of(64);
+    by_id(
+        bench,
+        Kind { name: "planes", d, row_bytes, terms: d, term: Term::ByteProduct },
+        &|kernels, codes, ids, out| {
+            let rows = PlaneRows { codes: as_bytes(codes), row_bytes, bits: PLANES };
+            kernels.planes_by_id(black_box(&query), rows, ids, out);
+        },
+        None,
+    );
+}
+
+/// Codes of product quantisation: of two components and 4 bits, of four and 8 bits.
+fn quantised(bench: &mut Bench, d: usize) {
+    let table = bytes(16 * d / 2);
+    by_id(
+        bench,
+        Kind { name: "lut4", d, row_bytes: (d / 4).next_multiple_of(64), terms: d / 2, term: Term::Lookup },
+        &|kernels, codes, ids, out| kernels.lut4_by_id(black_box(&table), as_bytes(codes), ids, out),
+        None,
+    );
+    let numbers: Vec<f32> = bytes(256 * d / 4).into_iter().map(f32::from).collect();
+    let width = (d / 4).next_multiple_of(64);
+    by_id(
+        bench,
+        Kind { name: "lut8", d, row_bytes: width, terms: d / 4, term: Term::Fma },
+        &|kernels, codes, ids, out| kernels.lut8_by_id(black_box(&numbers), (as_bytes(codes), width), ids, out),
+        None,
+    );
+}
+
 fn products(bench: &mut Bench, d: usize) {
     let query: Vec<i8> = bytes(2 * d).into_iter().map(|x| x as i8).collect();
     let kind = Kind { name: "dot8", d, row_bytes: d, terms: d, term: Term::ByteProduct };
@@ -177,6 +220,8 @@ fn main() {
     for d in [128, 1536] {
         squares(&mut bench, d);
         halves(&mut bench, d);
+        others(&mut bench, d);
+        quantised(&mut bench, d.max(256));
         products(&mut bench, d);
         bits(&mut bench, d.max(512));
         tile(&mut bench, d);

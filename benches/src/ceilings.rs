@@ -48,6 +48,8 @@ pub enum Term {
     TiledByteProduct,
     /// A product of two bits, counted.
     BitProduct,
+    /// A byte of a table of 16, and its addition to a sum of 8 bits.
+    Lookup,
 }
 
 /// Bytes that are read in a second.
@@ -123,11 +125,11 @@ fn read(lines: &[Line], starts: &[usize], row: usize) -> u64 {
 mod x86_64 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m256i, _mm256_add_epi32, _mm256_extract_epi64, _mm256_fmadd_ps, _mm256_load_si256, _mm256_madd_epi16,
-        _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_setzero_si256, _mm256_xor_si256, _mm512_add_epi64, _mm512_and_si512, _mm512_dpbusd_epi32,
-        _mm512_fmadd_ps, _mm512_popcnt_epi64, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_setzero_si512,
+        __m256i, _mm256_add_epi8, _mm256_add_epi32, _mm256_extract_epi64, _mm256_fmadd_ps, _mm256_load_si256,
+        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
+        _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_xor_si256, _mm512_add_epi8,
+        _mm512_add_epi64, _mm512_and_si512, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_popcnt_epi64,
+        _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
     };
     use std::hint::black_box;
 
@@ -150,7 +152,9 @@ mod x86_64 {
             Term::TiledByteProduct if code_kernels().tier() == Tier::Amx => Some((TILE_PRODUCTS, tiles)),
             Term::TiledByteProduct => widest(Term::ByteProduct),
             Term::BitProduct if wide && is_x86_feature_detected!("avx512vpopcntdq") => Some((512, bits_512)),
-            _ => None,
+            Term::Lookup if wide && is_x86_feature_detected!("avx512bw") => Some((64, lookups_512)),
+            Term::Lookup if narrow => Some((32, lookups_256)),
+            Term::Fma | Term::ByteProduct | Term::BitProduct | Term::Lookup => None,
         }
     }
 
@@ -229,6 +233,30 @@ mod x86_64 {
             for sum in &mut sums {
                 // The sum is a factor so that no step can be taken out of the loop.
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, *sum), ones));
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn lookups_512() {
+        let table = black_box(_mm512_set1_epi8(3));
+        let mut sums = [_mm512_set1_epi8(1); CHAINS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_add_epi8(*sum, _mm512_shuffle_epi8(table, *sum));
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn lookups_256() {
+        let table = black_box(_mm256_set1_epi8(3));
+        let mut sums = [_mm256_set1_epi8(1); CHAINS / 2];
+        for _ in 0..2 * STEPS {
+            for sum in &mut sums {
+                *sum = _mm256_add_epi8(*sum, _mm256_shuffle_epi8(table, *sum));
             }
         }
         black_box(sums);

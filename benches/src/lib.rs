@@ -3,6 +3,7 @@
 //! | bench | measures | with |
 //! |---|---|---|
 //! | `kernels`, `codes` | distance kernels of every instruction set, from cache and from memory, beside simsimd; at the end a table of the best against the machine's ceilings | criterion |
+//! | `parts` | the kernels that searches and builds call besides distances, likewise | criterion |
 //! | `metadata` | a metadata store of a million records: loading, filters, estimates, changes | criterion |
 //! | `compression` | on prepared data sets: packed rows beside codes | a table for `reports/record` |
 //! | `search` | flat, HNSW and IVF searches on seeded data | criterion |

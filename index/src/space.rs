@@ -134,11 +134,11 @@ impl Symmetric for Space<'_> {
     }
 
     #[inline]
-    fn leads(&self, to_neighbor: f32, to_node: f32) -> bool {
+    fn leads(&self, (to_neighbor, to_node): (f32, f32), times: f32) -> bool {
         match self.metric {
-            Metric::L2 => to_neighbor < to_node || to_neighbor == 0.0,
-            Metric::Cosine => to_neighbor < to_node || to_neighbor <= COPY_COSINE,
-            // No inner product says that two vectors are the same.
+            Metric::L2 => to_neighbor * times < to_node || to_neighbor == 0.0,
+            Metric::Cosine => to_neighbor * times < to_node || to_neighbor <= COPY_COSINE,
+            // No inner product says that two vectors are the same, or how many times as near one is.
             Metric::InnerProduct => to_neighbor <= to_node,
         }
     }

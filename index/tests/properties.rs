@@ -41,7 +41,7 @@ proptest! {
         let data = Vectors::new(&rest[..rest.len() / dim * dim], dim);
         let exact = search::<Flat>(data, metric, (&FlatParams {}, &FlatSearchParams {}), query);
         prop_assert_eq!(exact.len(), data.len());
-        let hnsw = HnswParams { m, ef_construction: 8, seed, keep_pruned: seed % 2 == 0, ..HnswParams::default() };
+        let hnsw = HnswParams { m, ef_construction: 8, seed, alpha: 100 + seed as usize % 101, keep_pruned: seed % 2 == 0, ..HnswParams::default() };
         prop_assert_eq!(&search::<Hnsw>(data, metric, (&hnsw, &HnswSearchParams::new(1)), query), &exact);
         let ivf = IvfParams { nlist, sample_per_list: 4, iterations: 2, seed };
         prop_assert_eq!(&search::<Ivf>(data, metric, (&ivf, &IvfSearchParams { nprobe: nlist }), query), &exact);

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use nearlab_index::flat::{Flat, FlatParams, FlatSearchParams};
-use nearlab_index::hnsw::{Hnsw, HnswParams, HnswSearchParams};
+use nearlab_index::hnsw::{Construction, Hnsw, HnswParams, HnswSearchParams};
 use nearlab_index::ivf::{Ivf, IvfParams, IvfSearchParams};
 use nearlab_index::{Build, Index, Neighbor, Searcher};
 use nearlab_simd::Metric;
@@ -62,6 +62,17 @@ fn hnsw_with_pruned_links_kept_is_no_worse() {
     let params = HnswParams { ef_construction: 100, keep_pruned: true, ..HnswParams::default() };
     let recall = recall::<Hnsw>(&params, &HnswSearchParams::new(64), Metric::L2);
     assert!(recall >= 0.95, "{recall}");
+}
+
+#[test]
+fn hnsw_whose_alpha_keeps_more_links_is_no_worse() {
+    for construction in Construction::ALL {
+        let params = HnswParams { ef_construction: 100, alpha: 110, construction, ..HnswParams::default() };
+        for metric in Metric::ALL {
+            let recall = recall::<Hnsw>(&params, &HnswSearchParams::new(64), metric);
+            assert!(recall >= 0.95, "{metric}, {}: {recall}", construction.name());
+        }
+    }
 }
 
 #[test]

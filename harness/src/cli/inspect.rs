@@ -58,6 +58,7 @@ fn hnsw(path: &Path) -> Result<Rows, OpenError> {
         ("m", params.m.to_string()),
         ("ef_construction", params.ef_construction.to_string()),
         ("seed", params.seed.to_string()),
+        ("alpha", params.alpha.to_string()),
         ("codes", params.codes.name().to_owned()),
         ("components", params.components.to_string()),
         ("sub_dim", params.sub_dim.to_string()),

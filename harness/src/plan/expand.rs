@@ -331,7 +331,9 @@ mod tests {
 
     #[test]
     fn an_expectation_may_name_what_goes_without_saying() {
-        for at in ["patience: 0", "sub_dim: 0", "ahead: auto", "interleave: 0", "layers: all", "rerank: 0"] {
+        for at in
+            ["patience: 0", "sub_dim: 0", "alpha: 100", "ahead: auto", "interleave: 0", "layers: all", "rerank: 0"]
+        {
             let yaml = include_str!("../../tests/fixtures/small.yaml").replace("at: {", &format!("at: {{{at}, "));
             let spec = parse(Path::new("x.yaml"), &yaml, &Surroundings::of_process()).unwrap();
             let plan = expand(&spec, &Facts::default()).unwrap();

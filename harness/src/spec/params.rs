@@ -90,6 +90,11 @@ const SEED: Parameter = Parameter {
 const COMMON: &[Parameter] = &[SEED, THREADS];
 const HNSW_BUILD: &[Parameter] = &[
     Parameter {
+        name: "alpha",
+        domain: Domain::Number { min: 100, max: 200, default: 100 },
+        meaning: "Percent by which a refused candidate is nearer to a chosen neighbour than to the node; more keeps more links.",
+    },
+    Parameter {
         name: "codes",
         domain: Domain::Choice { names: names!(TraversalCodes), default: TraversalCodes::F32.name() },
         meaning: "What searches score on their way; smaller codes are faster and less exact.",
@@ -191,7 +196,8 @@ const IVF_SEARCH: &[Parameter] = &[Parameter {
 
 /// Parameters that came after others had been measured. Their defaults mean what was done before, and what was measured then
 /// keeps its key.
-const LATER: [(Kind, Phase, &str); 5] = [
+const LATER: [(Kind, Phase, &str); 6] = [
+    (Kind::Hnsw, Phase::Build, "alpha"),
     (Kind::Hnsw, Phase::Build, "sub_dim"),
     (Kind::Hnsw, Phase::Search, "ahead"),
     (Kind::Hnsw, Phase::Search, "interleave"),
@@ -280,6 +286,7 @@ mod tests {
     fn what_is_left_out_of_hnsw_is_what_the_index_leaves_out() {
         let index = HnswParams::default();
         for (name, value) in [
+            ("alpha", Value::from(index.alpha)),
             ("codes", Value::from(index.codes.name())),
             ("components", Value::from(index.components)),
             ("construction", Value::from(index.construction.name())),

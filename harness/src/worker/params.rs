@@ -71,6 +71,7 @@ impl Configure for Hnsw {
             &[
                 "m",
                 "ef_construction",
+                "alpha",
                 "codes",
                 "components",
                 "sub_dim",
@@ -93,6 +94,7 @@ impl Configure for Hnsw {
             rerank_codes: choice(params, "rerank_codes", &rerank_codes)?.unwrap_or(defaults.rerank_codes),
             construction: choice(params, "construction", &construction)?.unwrap_or(defaults.construction),
             replicas: optional(params, "replicas")?.unwrap_or(defaults.replicas),
+            alpha: optional(params, "alpha")?.unwrap_or(defaults.alpha),
             leaf: optional(params, "leaf")?.unwrap_or(defaults.leaf),
             seed,
             ..defaults

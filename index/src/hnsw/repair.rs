@@ -5,6 +5,7 @@
 //! algorithm 4), which chooses all links anew, layer by layer: here that took a quarter of the links and a point of recall in
 //! ten rounds of replacing a tenth of the vectors.
 
+use super::HnswParams;
 use super::growth::Growth;
 use super::select::{Selection, select_more};
 use crate::quant::Symmetric;
@@ -21,17 +22,17 @@ pub(super) struct Mended {
 /// The rows of a node that still lead to deleted ones, mended.
 pub(super) fn mended<S: Symmetric>(
     codes: S,
-    (growth, deleted): (&Growth, &IdSet),
+    (growth, deleted, params): (&Growth, &IdSet, &HnswParams),
     id: u32,
     counters: &mut Counters,
 ) -> Vec<Mended> {
     let layers = 0..=growth.level(id);
-    layers.filter_map(|layer| mended_row(codes, (growth, deleted), (id, layer), counters)).collect()
+    layers.filter_map(|layer| mended_row(codes, (growth, deleted, params), (id, layer), counters)).collect()
 }
 
 fn mended_row<S: Symmetric>(
     codes: S,
-    (growth, deleted): (&Growth, &IdSet),
+    (growth, deleted, params): (&Growth, &IdSet, &HnswParams),
     (id, layer): (u32, u8),
     counters: &mut Counters,
 ) -> Option<Mended> {
@@ -54,7 +55,7 @@ fn mended_row<S: Symmetric>(
     let mut heirs: Vec<Neighbor> =
         heirs.into_iter().zip(distances).map(|(id, distance)| Neighbor { id, distance }).collect();
     heirs.sort_unstable();
-    let mut selection = Selection::beside(left);
+    let mut selection = Selection::by(params).beside(left);
     select_more((codes, &mut selection), &heirs, growth.width(layer), counters);
     let mut neighbors = selection.selected;
     neighbors.sort_unstable();
@@ -85,7 +86,7 @@ mod tests {
         let mut deleted = IdSet::new();
         deleted.insert(1);
         let mended_links = |id| -> Option<Vec<u32>> {
-            let changes = mended(space, (&growth, &deleted), id, &mut Counters::default());
+            let changes = mended(space, (&growth, &deleted, &HnswParams::default()), id, &mut Counters::default());
             changes.first().map(|change| change.neighbors.iter().map(|neighbor| neighbor.id).collect())
         };
         assert_eq!(mended_links(0), Some(vec![4, 2]));

@@ -109,14 +109,14 @@ struct Crew<Q> {
 }
 
 impl<Q: Default> Crew<Q> {
-    /// For graphs with so many links per node, and as many candidates or more.
-    fn new(m: usize, candidates: usize) -> Self {
-        let most = candidates.max(4 * m);
+    /// For graphs of these parameters: as many candidates as they ask for, or more.
+    fn new(params: &HnswParams) -> Self {
+        let (m, most) = (params.m, params.ef_construction.max(4 * params.m));
         Self {
             walks: (0..INTERLEAVED).map(|_| Walk::new(m)).collect(),
             candidates: Vec::with_capacity(most),
             rescored: Rescored { ids: Vec::with_capacity(most), distances: Vec::with_capacity(most) },
-            selection: Selection::with_capacity(2 * m, most),
+            selection: Selection::by(params).with_capacity(2 * m, most),
             counters: Counters::default(),
         }
     }
@@ -147,7 +147,7 @@ impl<Q: Default> Crews<Q> {
     /// Makes sure that each thread of the rayon pool has its crew.
     pub(super) fn man(&mut self, params: &HnswParams) {
         let threads = rayon::current_num_threads().max(self.0.len());
-        self.0.resize_with(threads, || Mutex::new(Crew::new(params.m, params.ef_construction)));
+        self.0.resize_with(threads, || Mutex::new(Crew::new(params)));
     }
 
     /// The calling thread's own crew: the lock is never waited for. A thread of another pool than the crews' comes alone.

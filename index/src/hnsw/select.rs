@@ -4,8 +4,10 @@
 //! neighbour leads to it. The links that remain point in different directions. So far the paper and hnswlib; here a copy of a
 //! neighbour is refused too, so that copies of one vector do not fill each other's links. A copy of the node itself is as
 //! near to every candidate as the node, and refuses none: or two copies would know but each other. The paper's
-//! `extendCandidates` is left out, as in hnswlib.
+//! `extendCandidates` is left out, as in hnswlib. With `alpha` above 100 a candidate is refused only where it is nearer to that neighbour by
+//! as many percent: α of Vamana (Subramanya and others, `NeurIPS` 2019, algorithm 2).
 
+use super::HnswParams;
 use crate::memory::Capacity;
 use crate::quant::Symmetric;
 use crate::{Counters, Neighbor};
@@ -16,18 +18,27 @@ const BLOCK: usize = 4;
 const AHEAD: usize = 6;
 
 /// The neighbours chosen, and the memory that choosing them takes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Selection {
+    /// How many times as near to a neighbour as to the node a refused candidate is, as scores say: they are squares of distances.
+    times: f32,
     pub(super) selected: Vec<Neighbor>,
     ids: Vec<u32>,
     refused: Vec<Neighbor>,
 }
 
 impl Selection {
+    /// By the rule of `params`.
+    pub(super) fn by(params: &HnswParams) -> Self {
+        Self { times: params.refused_times(), selected: Vec::new(), ids: Vec::new(), refused: Vec::new() }
+    }
+
     /// With room for so many neighbours, chosen among so many candidates.
-    pub(super) fn with_capacity(most: usize, candidates: usize) -> Self {
-        let (selected, ids) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        Self { selected, ids, refused: Vec::with_capacity(candidates) }
+    pub(super) fn with_capacity(mut self, most: usize, candidates: usize) -> Self {
+        self.selected.reserve_exact(most);
+        self.ids.reserve_exact(most);
+        self.refused.reserve_exact(candidates);
+        self
     }
 
     /// Forgets what was selected.
@@ -37,7 +48,7 @@ impl Selection {
 
     /// Sorts what is selected. Where refused candidates are kept, those of the last choice come in first, until there are `most`.
     pub(super) fn finish(&mut self, most: usize, keep_pruned: bool) {
-        let Self { selected, ids, refused } = self;
+        let Self { selected, ids, refused, .. } = self;
         if keep_pruned {
             let free = most - selected.len();
             selected.extend(refused.iter().filter(|refused| !ids.contains(&refused.id)).take(free));
@@ -48,8 +59,8 @@ impl Selection {
     }
 
     /// With neighbours that are selected already.
-    pub(super) fn beside(selected: Vec<Neighbor>) -> Self {
-        Self { selected, ..Self::default() }
+    pub(super) fn beside(self, selected: Vec<Neighbor>) -> Self {
+        Self { selected, ..self }
     }
 }
 
@@ -80,7 +91,7 @@ pub(super) fn select_more<C: Symmetric>(
     most: usize,
     counters: &mut Counters,
 ) {
-    let Selection { selected, ids, refused } = selection;
+    let Selection { times, selected, ids, refused } = selection;
     refused.clear();
     ids.clear();
     ids.extend(selected.iter().map(|neighbor| neighbor.id));
@@ -89,7 +100,7 @@ pub(super) fn select_more<C: Symmetric>(
         if selected.len() == most {
             break;
         }
-        if is_led_to(codes, candidate, ids, counters) {
+        if is_led_to((codes, *times), candidate, ids, counters) {
             refused.push(candidate);
         } else {
             selected.push(candidate);
@@ -99,13 +110,18 @@ pub(super) fn select_more<C: Symmetric>(
 }
 
 /// Whether one of the selected nodes leads to the candidate.
-fn is_led_to<C: Symmetric>(codes: C, candidate: Neighbor, selected: &[u32], counters: &mut Counters) -> bool {
+fn is_led_to<C: Symmetric>(
+    (codes, times): (C, f32),
+    candidate: Neighbor,
+    selected: &[u32],
+    counters: &mut Counters,
+) -> bool {
     selected.chunks(BLOCK).any(|ids| {
         let mut distances = [0.0; BLOCK];
         let distances = &mut distances[..ids.len()];
         codes.score_row(candidate.id, ids, distances);
         counters.add_scored(ids.len(), codes.row_bytes());
-        distances.iter().any(|&distance| codes.leads(distance, candidate.distance))
+        distances.iter().any(|&distance| codes.leads((distance, candidate.distance), times))
     })
 }
 
@@ -118,10 +134,14 @@ mod tests {
 
     /// Selects for a node at 0 on a line among all other points.
     fn selected(line: &[f32], most: usize, keep_pruned: bool) -> Vec<u32> {
+        selected_by(100, line, (most, keep_pruned))
+    }
+
+    fn selected_by(alpha: usize, line: &[f32], (most, keep_pruned): (usize, bool)) -> Vec<u32> {
         let space = Space::new(line, 1, Metric::L2);
         let mut candidates: Vec<_> = (0..).zip(line).map(|(id, x)| Neighbor { id, distance: x * x }).collect();
         candidates.sort_unstable();
-        let mut selection = Selection::default();
+        let mut selection = Selection::by(&HnswParams { alpha, ..HnswParams::default() });
         // Twice, since its memory is used again.
         for _ in 0..2 {
             select_neighbors((space, &mut selection), &candidates, (most, keep_pruned), &mut Counters::default());
@@ -133,6 +153,15 @@ mod tests {
     #[test]
     fn a_candidate_behind_a_selected_one_is_refused() {
         assert_eq!(selected(&[1.0, 2.0, -3.0, 4.0, -9.0], 4, false), [0, 2]);
+    }
+
+    #[test]
+    fn a_candidate_that_is_not_nearer_by_alpha_is_kept() {
+        // 3 is 2 from 1, half as far again as that from the node.
+        let line = [1.0, 3.0, -8.0];
+        assert_eq!(selected_by(149, &line, (3, false)), [0, 2]);
+        assert_eq!(selected_by(151, &line, (3, false)), [0, 1, 2]);
+        assert_eq!(selected_by(200, &[1.0, 1.0], (2, false)), [0]);
     }
 
     #[test]

@@ -142,10 +142,10 @@ pub(crate) trait Symmetric: Codes {
     /// Scores of the rows `ids` against the row `row`.
     fn score_row(&self, row: u32, ids: &[u32], out: &mut [f32]);
     /// Whether a neighbour leads to a candidate, given the candidate's scores with the neighbour and with the node: it does
-    /// when it is nearer than the node, or a copy of the candidate.
+    /// when it is nearer than the node, so many times as its score says, or a copy of the candidate.
     #[inline]
-    fn leads(&self, to_neighbor: f32, to_node: f32) -> bool {
-        to_neighbor < to_node || to_neighbor == 0.0
+    fn leads(&self, (to_neighbor, to_node): (f32, f32), times: f32) -> bool {
+        to_neighbor * times < to_node || to_neighbor == 0.0
     }
 }
 

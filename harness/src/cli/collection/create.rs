@@ -77,6 +77,8 @@ struct Hnsw {
     m: Option<usize>,
     #[arg(long, help = or("hnsw: candidates for the links of a new node", HnswParams::default().ef_construction))]
     ef_construction: Option<usize>,
+    #[arg(long, help = or("hnsw: percent by which a refused candidate is nearer to a neighbour than to the node, 100 to 200", HnswParams::default().alpha))]
+    alpha: Option<usize>,
     #[arg(long, value_parser = one_of(&TraversalCodes::ALL, TraversalCodes::name))]
     #[arg(help = or("hnsw: what searches score; all but f32, f16, bf16 and sq8 need rerank codes",
         HnswParams::default().codes.name()))]
@@ -137,6 +139,7 @@ fn index(arguments: &Arguments) -> Result<IndexConfig> {
     let given = [
         ("--m", "hnsw", hnsw.m.is_some()),
         ("--ef-construction", "hnsw", hnsw.ef_construction.is_some()),
+        ("--alpha", "hnsw", hnsw.alpha.is_some()),
         ("--codes", "hnsw", hnsw.codes.is_some()),
         ("--rerank-codes", "hnsw", hnsw.rerank_codes.is_some()),
         ("--components", "hnsw", hnsw.components.is_some()),
@@ -177,6 +180,7 @@ fn hnsw_params(given: &Hnsw, seed: Option<u64>, dim: usize) -> Result<HnswParams
         m: given.m.unwrap_or(base.m),
         ef_construction: given.ef_construction.unwrap_or(base.ef_construction),
         seed: seed.unwrap_or(base.seed),
+        alpha: given.alpha.unwrap_or(base.alpha),
         codes: given.codes.unwrap_or(base.codes),
         components,
         sub_dim: given.sub_dim.unwrap_or(base.sub_dim),

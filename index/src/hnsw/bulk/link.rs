@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::runs::Runs;
 use super::{Candidates, check_memberships};
+use crate::hnsw::HnswParams;
 use crate::hnsw::batch::Batches;
 use crate::hnsw::build::Builder;
 use crate::hnsw::changes::RowsMut;
@@ -56,12 +57,15 @@ impl<T: SelfQuery> Builder<'_, T, Sq7Rows<'_>> {
     fn choose(&mut self, candidates: &Candidates, rows: RowsMut<'_>) {
         let counters: Counters = rows
             .par_iter()
-            .map_init(Choice::default, |choice, (id, row)| {
-                let mut counters = Counters::default();
-                self.choose_for(id, candidates, choice, &mut counters);
-                row.set(&choice.chosen.selected);
-                counters
-            })
+            .map_init(
+                || Choice::by(&self.params),
+                |choice, (id, row)| {
+                    let mut counters = Counters::default();
+                    self.choose_for(id, candidates, choice, &mut counters);
+                    row.set(&choice.chosen.selected);
+                    counters
+                },
+            )
             .sum();
         self.count(counters);
     }
@@ -83,10 +87,15 @@ impl<T: SelfQuery> Builder<'_, T, Sq7Rows<'_>> {
 }
 
 /// The memory for choosing.
-#[derive(Default)]
 struct Choice {
     runs: Runs,
     found: Vec<Neighbor>,
     rescored: Rescored,
     chosen: Selection,
+}
+
+impl Choice {
+    fn by(params: &HnswParams) -> Self {
+        Self { runs: Runs::default(), found: Vec::new(), rescored: Rescored::default(), chosen: Selection::by(params) }
+    }
 }

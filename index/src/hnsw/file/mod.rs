@@ -3,7 +3,7 @@
 //!
 //! | section | elements | content |
 //! |---|---|---|
-//! | `header` | 19 u64, 20 in version 4 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1), entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks, 18 sq8-dim), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length that codes hold under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf; in version 4 the bits of the length that queries are given under inner product as f32 |
+//! | `header` | 19 u64, 20 in version 4 | the 7 words that all indexes share, then m, `ef_construction`, seed, `keep_pruned` (0 or 1) and twice alpha where that is not 100, entry point (2^32 - 1 in an empty index), codes (0 f32, 1 f16, 2 sq8, 3 sq4, 4 lvq4, 5 lvq8, 6 rabitq1, 7 rabitq4, 8 rabitq8, 9 rabitq2, 10 rabitq3, 11 rabitq5, 12 rabitq6, 13 rabitq7, 14 bf16, 15 pq4, 16 pq8, 17 pq4-blocks, 18 sq8-dim), components (0 without a projection; `sub_dim` of pq4, pq4-blocks and pq8), rerank codes (0 none, 1 sq8, 2 f16, 3 f32, 4 bf16), the bits of the largest squared length that codes hold under inner product as f32, construction (0 incremental, 1 bulk), replicas, leaf; in version 4 the bits of the length that queries are given under inner product as f32 |
 //! | `levels` | n u8 | the highest layer of each node, at most 53 |
 //! | `base` | n x 2m u32 | links on the base layer; 2^32 - 1 in the places after a row's last link |
 //! | `upperoff` | n + 1 u32 | each node's first row in `upper`, and the number of rows: the running sum of `levels` |
@@ -41,6 +41,7 @@ use super::codes::{Rerank, Traversal};
 use super::graph::{Graph, NO_LINK, upper_offsets};
 use super::level::MAX_LEVEL;
 use super::pace::Tuned;
+use super::params::USUAL_ALPHA;
 use super::{Construction, Hnsw, HnswParams, RerankCodes, TraversalCodes};
 use crate::quant::{
     Affine, AffineKind, Euclid, F32, Half, HalfKind, Levels, Pq, PqShape, Projection, Rotation, Sq4, Sq8,
@@ -181,7 +182,8 @@ fn params(reader: &Reader, own: &[u64; 12], width: usize) -> Result<HnswParams, 
         m: reader.header_word("an m", own[0], 2..257)?,
         ef_construction: own[1] as usize,
         seed: own[2],
-        keep_pruned: reader.header_word("a keep_pruned", own[3], 0..2)? == 1,
+        keep_pruned: own[3] & 1 == 1,
+        alpha: if own[3] < 2 { USUAL_ALPHA } else { reader.header_word("an alpha", own[3] >> 1, 1..1 << 16)? },
         codes,
         components,
         sub_dim,

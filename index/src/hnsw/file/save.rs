@@ -12,6 +12,7 @@ use super::{
 use crate::hnsw::apart::Apart;
 use crate::hnsw::codes::{Lent, Rerank, Walked};
 use crate::hnsw::graph::{Links, NO_LINK};
+use crate::hnsw::params::USUAL_ALPHA;
 use crate::hnsw::{HnswParams, TraversalCodes};
 use crate::quant::{Affine, Euclid, Levels, Pq, Sq4, Sq8};
 use crate::sections::{Header, Writer};
@@ -37,11 +38,13 @@ impl Saved<'_> {
         let nodes = self.levels.len();
         let Euclid { dim, metric, .. } = *self.euclid;
         let header = Header { len: nodes, dim, metric, counters: self.build_counters };
+        let alpha = self.params.alpha;
         let mut own = vec![
             self.params.m as u64,
             self.params.ef_construction as u64,
             self.params.seed,
-            u64::from(self.params.keep_pruned),
+            // Files have had no alpha.
+            u64::from(self.params.keep_pruned) + if alpha == USUAL_ALPHA { 0 } else { 2 * alpha as u64 },
             u64::from(self.entry_point.unwrap_or(NO_LINK)),
             self.params.codes as u64,
             // One of them is 0.

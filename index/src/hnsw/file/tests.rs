@@ -24,7 +24,7 @@ fn reopened(damage: impl FnOnce(&mut Hnsw)) -> Result<Hnsw, String> {
         euclid: Euclid { metric: Metric::L2, dim: 1, radius_squared: 0.0, query_length: 0.0 },
         traversal: Traversal::F32(F32 { metric: Metric::L2, dim: 1, vectors: vec![0.0, 1.0, 2.0].into() }),
         rerank: Rerank::None,
-        params: HnswParams { m: 2, keep_pruned: true, ..HnswParams::default() },
+        params: HnswParams { m: 2, keep_pruned: true, alpha: 110, ..HnswParams::default() },
         graph,
         blocks: None,
         deleted: IdSet::new(),
@@ -46,6 +46,8 @@ fn what_was_saved_is_mapped_again() {
     assert!(matches!(&hnsw.traversal, Traversal::F32(f32) if f32.vectors.is_mapped()));
     assert!(hnsw.graph.base.is_mapped() && hnsw.graph.upper.is_mapped());
     assert_eq!((hnsw.params.m, hnsw.params.keep_pruned, hnsw.build_counters.hops), (2, true, 3));
+    assert_eq!(hnsw.params.alpha, 110);
+    assert_eq!(reopened(|hnsw| hnsw.params.alpha = 100).unwrap().params.alpha, 100);
 }
 
 #[test]
@@ -55,6 +57,8 @@ fn references_that_lead_nowhere_are_refused_with_their_section() {
         assert!(message.contains(part), "{message}");
     };
     refused(|hnsw| hnsw.params.m = 1, "`header` should have an m from 2 to 256, found 1");
+    refused(|hnsw| hnsw.params.alpha = 99, "`header` should have `alpha` from 100 to 200, found alpha 99");
+    refused(|hnsw| hnsw.params.alpha = 1 << 16, "`header` should have an alpha from 1 to 65535, found 65536");
     refused(|hnsw| hnsw.graph.entry_point = Some(3), "an entry point from 0 to 2, found 3");
     refused(|hnsw| hnsw.graph.entry_point = Some(0), "`levels` should have levels up to the entry point's, 0");
     refused(

@@ -173,7 +173,7 @@ impl LiveHnsw {
         for first in (0..nodes).step_by(MENDED_AT_ONCE) {
             step(progress, Stage::Optimise, first, nodes)?;
             let ids = first as u32..(first + MENDED_AT_ONCE).min(nodes) as u32;
-            let (rows, counters) = self.read().mended(ids);
+            let (rows, counters) = self.read().mended(ids, &self.params);
             writer.counters += counters;
             let mut state = self.write();
             for Mended { id, layer, neighbors } in rows {

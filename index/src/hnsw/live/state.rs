@@ -214,19 +214,19 @@ impl State {
     }
 
     /// The rows of some nodes that lead to deleted ones, mended.
-    pub(super) fn mended(&self, ids: Range<u32>) -> (Vec<Mended>, Counters) {
+    pub(super) fn mended(&self, ids: Range<u32>, params: &HnswParams) -> (Vec<Mended>, Counters) {
         match &self.forms {
-            Forms::Plain(f32) => self.mended_by(f32.rows(), ids),
-            Forms::Coded(_, sq7) => self.mended_by(sq7.rows(), ids),
+            Forms::Plain(f32) => self.mended_by((f32.rows(), params), ids),
+            Forms::Coded(_, sq7) => self.mended_by((sq7.rows(), params), ids),
         }
     }
 
-    fn mended_by<S: Symmetric>(&self, codes: S, ids: Range<u32>) -> (Vec<Mended>, Counters) {
+    fn mended_by<S: Symmetric>(&self, (codes, params): (S, &HnswParams), ids: Range<u32>) -> (Vec<Mended>, Counters) {
         let left = ids.into_par_iter().filter(|&id| !self.deleted.contains(id));
         let mended: Vec<(Vec<Mended>, Counters)> = left
             .map(|id| {
                 let mut counters = Counters::default();
-                (mended(codes, (&self.growth, &self.deleted), id, &mut counters), counters)
+                (mended(codes, (&self.growth, &self.deleted, params), id, &mut counters), counters)
             })
             .collect();
         let (rows, counters): (Vec<_>, Vec<_>) = mended.into_iter().unzip();
