@@ -55,7 +55,7 @@ fn quantised(bench: &mut Bench, d: usize) {
     };
     if spaces <= 8 * nearlab_simd::LUT4_LINES {
         on_every_tier(bench, &read, |kernels| {
-            kernels.lut4_blocks(black_box(&table), black_box(&codes), &[], &mut sums)
+            kernels.lut4_blocks(black_box(&table), black_box(&codes), &[], &mut sums);
         });
     }
     let (vector, centroids, mut out) = (numbers(d), numbers(16 * d), vec![0.0; 16 * spaces]);

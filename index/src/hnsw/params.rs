@@ -87,6 +87,12 @@ impl HnswParams {
         self.validate_codes()
     }
 
+    /// Links that a new node chooses on a layer. A graph built in bulk leaves a quarter of a row on the base layer for links back; one that is
+    /// inserted into stays like it.
+    pub(super) fn chosen_on(&self, layer: u8) -> usize {
+        if layer == 0 && self.construction == Construction::Bulk { self.m * 3 / 2 } else { self.m }
+    }
+
     /// How many times as near, as squares of distances say, a refused candidate is to a neighbour already chosen.
     pub(super) fn refused_times(&self) -> f32 {
         let alpha = self.alpha as f32 / USUAL_ALPHA as f32;

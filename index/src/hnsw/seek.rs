@@ -243,10 +243,10 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
                     continue;
                 }
                 self.find_candidates(id, walk, (candidates, rescored));
-                let HnswParams { m, keep_pruned, .. } = *self.params;
-                let selecting = (self.scorers.selection, &mut *selection);
-                select_neighbors(selecting, candidates, (m, keep_pruned), &mut walk.counters);
                 let layer = walk.layer();
+                let chosen = (self.params.chosen_on(layer), self.params.keep_pruned);
+                let selecting = (self.scorers.selection, &mut *selection);
+                select_neighbors(selecting, candidates, chosen, &mut walk.counters);
                 rows.set(first + usize::from(layer - self.lowest), &selection.selected);
                 if layer > self.lowest {
                     walk.go_below(view);

@@ -73,7 +73,7 @@ impl<T: SelfQuery> Builder<'_, T, Sq7Rows<'_>> {
     /// Under inner product the first half of the places is for what a point would find as a query.
     fn choose_for(&self, id: u32, candidates: &Candidates, choice: &mut Choice, counters: &mut Counters) {
         let Choice { runs, found, rescored, chosen } = choice;
-        let (selection, most) = (self.selection(), self.params.m * 3 / 2);
+        let (selection, most) = (self.selection(), self.params.chosen_on(0));
         chosen.clear();
         if !self.heights().is_empty() {
             candidates.of_query(id, runs, found);
