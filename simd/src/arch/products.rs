@@ -71,6 +71,31 @@ fn over_rows<I: Isa, const V: usize, const W: usize, const R: usize>(
     }
 }
 
+/// Components that are added at once.
+const UNROLLED: usize = 4;
+
+/// Adds the products of some components of `R` rows with columns in `W` registers.
+#[inline(always)]
+fn add_up<I: Isa, const V: usize, const W: usize, const R: usize>(
+    isa: I,
+    rows: [&[f32; UNROLLED]; R],
+    columns: [&[[f32; COLUMN_GROUP]; UNROLLED]; W],
+    sums: &mut [[I::Vector; W]; R],
+) {
+    for k in 0..UNROLLED {
+        let mut b = [isa.zero(); W];
+        for w in 0..W {
+            b[w] = isa.load(&I::chunks(&columns[w][k]).0[w % V]);
+        }
+        for r in 0..R {
+            let a = isa.splat(rows[r][k]);
+            for w in 0..W {
+                sums[r][w] = isa.fmadd(a, b[w], sums[r][w]);
+            }
+        }
+    }
+}
+
 /// Adds the products of the components of `R` rows to what `out` has of earlier ones.
 #[inline(always)]
 fn block<I: Isa, const V: usize, const W: usize, const R: usize>(
@@ -92,17 +117,29 @@ fn block<I: Isa, const V: usize, const W: usize, const R: usize>(
         column[w] = &groups[(group + w / V) * d + from..][..count];
     }
     let mut sums = [[isa.zero(); W]; R];
-    for k in 0..count {
-        let mut b = [isa.zero(); W];
-        for w in 0..W {
-            b[w] = isa.load(&I::chunks(&column[w][k]).0[w % V]);
-        }
+    // Several components between two looks at where the vectors are.
+    let whole = count - count % UNROLLED;
+    for part in (0..whole).step_by(UNROLLED) {
+        let mut a = [&[0.0; UNROLLED]; R];
         for r in 0..R {
-            let a = isa.splat(row[r][k]);
-            for w in 0..W {
-                sums[r][w] = isa.fmadd(a, b[w], sums[r][w]);
-            }
+            a[r] = row[r][part..][..UNROLLED].as_array().unwrap_or(a[r]);
         }
+        let mut b = [&[[0.0; COLUMN_GROUP]; UNROLLED]; W];
+        for w in 0..W {
+            b[w] = column[w][part..][..UNROLLED].as_array().unwrap_or(b[w]);
+        }
+        add_up::<I, V, W, R>(isa, a, b, &mut sums);
+    }
+    if whole < count {
+        // Zeros add nothing.
+        let (mut a, mut b) = ([[0.0; UNROLLED]; R], [[[0.0; COLUMN_GROUP]; UNROLLED]; W]);
+        for r in 0..R {
+            a[r][..count - whole].copy_from_slice(&row[r][whole..]);
+        }
+        for w in 0..W {
+            b[w][..count - whole].copy_from_slice(&column[w][whole..]);
+        }
+        add_up::<I, V, W, R>(isa, a.each_ref(), b.each_ref(), &mut sums);
     }
     for r in 0..R {
         let out = &mut out[r * width + group * COLUMN_GROUP..][..W / V * COLUMN_GROUP];
