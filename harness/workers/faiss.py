@@ -44,11 +44,11 @@ class Faiss(base.Library):
         if not isinstance(factory, str):
             raise base.Refused(f"build parameter factory: expected a string of faiss.index_factory, found {factory!r}")
         faiss.omp_set_num_threads(trial["threads"])
-        # Batches of 20 queries and more as products of matrices, as up to 1.14: 1.15 would compare 1000 queries of 100 components one by
-        # one, at an eighth of the speed.
-        faiss.cvar.distance_compute_blas_threshold = 20
         metric = faiss.METRIC_L2 if trial["metric"] == "l2" else faiss.METRIC_INNER_PRODUCT
         self.n, self.d = train.shape
+        # Batches of 20 queries and more as products of matrices, as up to 1.14: 1.15 counts components, and would compare 1000 queries of
+        # 100 of them one by one, at an eighth of the speed.
+        faiss.cvar.distance_compute_blas_threshold = 20 * self.d
         self.metric = trial["metric"]
         self.index = faiss.index_factory(self.d, factory, metric)
         self.space = faiss.ParameterSpace()

@@ -121,12 +121,13 @@ impl<I: Index> Plan<'_, I> {
     }
 }
 
-/// Half of a thread's fair share of the queries left; all of them where there is one thread.
+/// Half of a thread's fair share of the queries left, in multiples of [`MIN_RUN`], for an index may work on as many side by side; all of them
+/// where there is one thread.
 fn claim(next: &AtomicUsize, threads: usize, queries: usize) -> Option<Range<usize>> {
     let run = |start: usize| {
         let left = queries.saturating_sub(start);
         let share = if threads > 1 { left.div_ceil(2 * threads) } else { left };
-        share.clamp(MIN_RUN, MAX_RUN).min(left)
+        share.next_multiple_of(MIN_RUN).min(MAX_RUN).min(left)
     };
     let claimed = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |start| {
         let run = run(start);
@@ -159,6 +160,6 @@ mod tests {
             assert!(runs.iter().all(|run| run.len() <= MAX_RUN), "{queries} {threads}: {runs:?}");
         }
         let next = AtomicUsize::new(0);
-        assert_eq!((claim(&next, 2, 1000), claim(&next, 2, 1000)), (Some(0..250), Some(250..438)));
+        assert_eq!((claim(&next, 2, 1000), claim(&next, 2, 1000)), (Some(0..256), Some(256..448)));
     }
 }
