@@ -14,7 +14,7 @@ use std::hint::black_box;
 
 use nearlab_benches::ceilings::{Access, Term};
 use nearlab_benches::roofline::{Case, RIVAL};
-use nearlab_benches::{Line, hops, in_lines, random};
+use nearlab_benches::{Line, bytes, hops, in_lines};
 use nearlab_simd::{Aligned, CodeKernels, PlaneRows, TileColumns, available_codes, code_kernels};
 use simsimd::{BinarySimilarity, SpatialSimilarity};
 use timed::Bench;
@@ -27,12 +27,6 @@ const IDS: usize = 32;
 const TILE_COLUMNS: usize = 1024;
 /// Bits of a level in planes.
 const PLANES: u32 = 3;
-
-/// Numbers below 124 from a fixed sequence. Two of them are also a finite binary16 number: no exponent has all bits set.
-fn bytes(count: usize) -> Vec<u8> {
-    let mut state = 1;
-    (0..count).map(|_| (random(&mut state) & 0x7b) as u8).collect()
-}
 
 /// A kind of codes: a name, the components of a vector, and what is multiplied.
 #[derive(Clone, Copy)]

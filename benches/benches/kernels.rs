@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use nearlab_benches::ceilings::{Access, Term};
 use nearlab_benches::roofline::{Case, RIVAL};
-use nearlab_benches::{hops, in_lines, random};
+use nearlab_benches::{hops, in_lines, numbers};
 use nearlab_simd::{Kernels, Metric, available, kernels};
 use simsimd::SpatialSimilarity;
 use timed::Bench;
@@ -24,12 +24,6 @@ const UNCACHED_BYTES: usize = 128 * 1024 * 1024;
 /// As many as a graph search scores per hop.
 const IDS: usize = 32;
 const TILE_QUERIES: usize = 64;
-
-/// Values in [-1, 1) from a fixed sequence.
-fn numbers(count: usize) -> Vec<f32> {
-    let mut state = 1;
-    (0..count).map(|_| random(&mut state) as f32 / (1_u64 << 23) as f32 - 1.0).collect()
-}
 
 /// The rival's distance.
 fn rival(metric: Metric, a: &[f32], b: &[f32]) -> f32 {

@@ -6,8 +6,8 @@ mod timed;
 use std::hint::black_box;
 
 use nearlab_benches::ceilings::{Access, Term};
-use nearlab_benches::random;
 use nearlab_benches::roofline::Case;
+use nearlab_benches::{bytes, numbers, random};
 use nearlab_simd::{CodeKernels, Columns, LUT4_BLOCK, WITHIN, available_codes, code_kernels};
 use timed::Bench;
 
@@ -20,17 +20,6 @@ const POOL: usize = 160;
 /// Scores that the nearest are picked of: a group of bulk construction. And how many.
 const SCORES: usize = 1024;
 const NEAREST: usize = 16;
-
-fn bytes(count: usize) -> Vec<u8> {
-    let mut state = 1;
-    (0..count).map(|_| (random(&mut state) & 0x7b) as u8).collect()
-}
-
-/// Values in [-1, 1) from a fixed sequence.
-fn numbers(count: usize) -> Vec<f32> {
-    let mut state = 1;
-    (0..count).map(|_| random(&mut state) as f32 / (1_u64 << 23) as f32 - 1.0).collect()
-}
 
 /// A case whose operands lie in the second-level cache, and are read once for many.
 fn case(name: &str, d: usize, vectors: usize, (terms, term): (usize, Term)) -> Case {

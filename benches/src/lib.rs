@@ -49,6 +49,18 @@ pub fn random(state: &mut u64) -> u64 {
     *state >> 40
 }
 
+/// Values in [-1, 1) from a fixed sequence.
+pub fn numbers(count: usize) -> Vec<f32> {
+    let mut state = 1;
+    (0..count).map(|_| random(&mut state) as f32 / (1_u64 << 23) as f32 - 1.0).collect()
+}
+
+/// Numbers below 124 from a fixed sequence. Two of them are also a finite binary16 number: no exponent has all bits set.
+pub fn bytes(count: usize) -> Vec<u8> {
+    let mut state = 1;
+    (0..count).map(|_| (random(&mut state) & 0x7b) as u8).collect()
+}
+
 /// Ids of `N` rows at a time, anywhere among `rows`: as many in all as there are rows, so that no cache holds a part of them that
 /// comes again and again.
 pub fn hops<const N: usize>(rows: usize) -> Vec<[u32; N]> {

@@ -92,7 +92,7 @@ const HNSW_BUILD: &[Parameter] = &[
     Parameter {
         name: "alpha",
         domain: Domain::Number { min: 100, max: 200, default: 100 },
-        meaning: "Percent by which a refused candidate is nearer to a chosen neighbour than to the node; more keeps more links.",
+        meaning: "Least distance of a refused candidate to the node, in percent of that to a chosen neighbour; more keeps more links.",
     },
     Parameter {
         name: "codes",

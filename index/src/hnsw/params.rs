@@ -23,8 +23,8 @@ pub struct HnswParams {
     /// Fill up a new node's links with candidates that the selection heuristic had refused (the paper's
     /// `keepPrunedConnections`). More links, slower hops; off as in hnswlib.
     pub keep_pruned: bool,
-    /// Percent by which a candidate must be nearer to a neighbour already chosen than to the node to be refused, 100 to 200: 100 is the paper's
-    /// heuristic, 120 the α of 1.2 of Vamana. More keeps more links, and longer ones: 110 saves a search of word vectors a tenth of its
+    /// A candidate is refused where it is farther from the node than this many percent of its distance to a neighbour already chosen, 100 to 200:
+    /// 100 is the paper's heuristic, 120 the α of 1.2 of Vamana. More keeps more links, and longer ones: 110 saves a search of word vectors a tenth of its
     /// distances, and costs one of 1536-d embeddings as many. Vectors under inner product, as f32, are chosen as by 100.
     pub alpha: usize,
     /// What searches score on their way.

@@ -4,8 +4,8 @@
 //! neighbour leads to it. The links that remain point in different directions. So far the paper and hnswlib; here a copy of a
 //! neighbour is refused too, so that copies of one vector do not fill each other's links. A copy of the node itself is as
 //! near to every candidate as the node, and refuses none: or two copies would know but each other. The paper's
-//! `extendCandidates` is left out, as in hnswlib. With `alpha` above 100 a candidate is refused only where it is nearer to that neighbour by
-//! as many percent: α of Vamana (Subramanya and others, `NeurIPS` 2019, algorithm 2).
+//! `extendCandidates` is left out, as in hnswlib. With `alpha` above 100 a candidate is refused only where it is farther from the node than
+//! so many percent of its distance to that neighbour: α of Vamana (Subramanya and others, `NeurIPS` 2019, algorithm 2).
 
 use super::HnswParams;
 use crate::memory::Capacity;

@@ -77,7 +77,7 @@ struct Hnsw {
     m: Option<usize>,
     #[arg(long, help = or("hnsw: candidates for the links of a new node", HnswParams::default().ef_construction))]
     ef_construction: Option<usize>,
-    #[arg(long, help = or("hnsw: percent by which a refused candidate is nearer to a neighbour than to the node, 100 to 200", HnswParams::default().alpha))]
+    #[arg(long, help = or("hnsw: least distance of a refused candidate to the node, in percent of that to a chosen neighbour, 100 to 200", HnswParams::default().alpha))]
     alpha: Option<usize>,
     #[arg(long, value_parser = one_of(&TraversalCodes::ALL, TraversalCodes::name))]
     #[arg(help = or("hnsw: what searches score; all but f32, f16, bf16 and sq8 need rerank codes",
