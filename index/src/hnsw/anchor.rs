@@ -1,8 +1,8 @@
 //! Making sure that something leads to each point of a batch on the base layer, before anybody searches for it.
 //!
-//! Where all targets of a point preferred others, its nearest target takes it in by force. An index that is searched at once can not wait
-//! for the next [`tie`](super::connect::tie). A target whose row is full gives up its farthest link, and the point takes that over, so that what was
-//! reached through it still is.
+//! Where all targets of a point preferred others, its nearest target takes it in by force. An index that is searched at once can not
+//! wait until [what is lost is tied](super::connect). A target whose row is full gives up its farthest link, and the point takes that
+//! over, so that what was reached through it still is.
 //!
 //! But a target does so once a batch. The points of a batch do not see each other, so all those of a new cluster far from the others
 //! come to the same target; if each pushed out the one before, they would hang one behind the other, and no search would follow them to

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::HnswParams;
 use super::batch::Batches;
-use super::connect::connect;
+use super::connect::Lost;
 use super::graph::Graph;
 use super::growth::Growth;
 use super::level::level_of;
@@ -70,7 +70,9 @@ impl<'a, T: SelfQuery, S: Symmetric> Builder<'a, T, S> {
     /// Makes every node reachable and fixes the graph.
     pub(super) fn freeze(mut self) -> (Graph, Counters) {
         if let Some(entry_point) = self.growth.entry_point {
-            connect(self.scorers.selection, self.growth.base_mut(), entry_point, &mut self.counters);
+            let lost = Lost::of(self.growth.base(), entry_point, &IdSet::new());
+            let tied = lost.tied(self.scorers.selection, self.growth.base(), &mut self.counters);
+            self.growth.set_all(&tied);
         }
         (self.growth.freeze(), self.counters)
     }

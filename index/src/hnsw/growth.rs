@@ -123,11 +123,6 @@ impl Growth {
         &self.base
     }
 
-    /// The rows of the base layer.
-    pub(super) fn base_mut(&mut self) -> &mut Rows {
-        &mut self.base
-    }
-
     /// Makes room for nodes of these levels, so that adding them can not fail. Refused when their rows can not be numbered, or there
     /// is no memory.
     pub(super) fn reserve(&mut self, levels: &[u8]) -> Result<(), BuildError> {

@@ -2,9 +2,8 @@
 //!
 //! There is one writer at a time, and it locks searches out only to copy what it has found: the codes of some new points, then
 //! the rows of links that they change. What takes time, seeking neighbours and choosing among them, reads like any search.
-//! So a search waits for at most one such copy, of some hundred rows, or until nodes that nothing leads to are tied to others: at the end of an `optimize`,
-//! most often none, and under inner product as the graph grows; and the outcome of a sequence of changes depends neither on
-//! the threads nor on what is searched meanwhile (ADR 8).
+//! So a search waits for at most one such copy, of some hundred or thousand rows; and the outcome of a sequence of changes depends neither
+//! on the threads nor on what is searched meanwhile (ADR 8).
 //!
 //! A deleted vector is no longer found from then on, but its node leads on until [`optimize`](Mutable::optimize) mends the
 //! rows that lead to it. From then on its id is free, and is given again to a vector inserted later.
@@ -21,7 +20,7 @@ use nearlab_simd::Metric;
 use nearlab_storage::Vectors;
 use rayon::ThreadPool;
 
-use super::connect::{Lost, tie};
+use super::changes::RowChange;
 use super::file::Saved;
 use super::graph;
 use super::growth::Growth;
@@ -202,18 +201,13 @@ impl LiveHnsw {
 
     /// Links what no search would meet.
     fn tie_lost(&self, writer: &mut Writer) {
-        let state = self.read();
-        let Some(entry_point) = state.growth.entry_point else { return };
-        let lost = Lost::of(state.growth.base(), entry_point, &state.deleted);
-        drop(state);
-        if lost.is_empty() {
-            return;
-        }
-        let mut state = self.write();
-        let State { growth, forms, .. } = &mut *state;
-        match forms {
-            Forms::Plain(f32) => tie(f32.rows(), growth.base_mut(), lost, &mut writer.counters),
-            Forms::Coded(_, sq7) => tie(sq7.rows(), growth.base_mut(), lost, &mut writer.counters),
+        let tied = self.read().tied(&mut writer.counters);
+        let mut rows = tied.iter().peekable();
+        while rows.peek().is_some() {
+            let mut state = self.write();
+            for RowChange { id, layer, neighbors } in rows.by_ref().take(MENDED_AT_ONCE) {
+                state.growth.set((id, layer), neighbors);
+            }
         }
     }
 }

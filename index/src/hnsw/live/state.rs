@@ -11,7 +11,9 @@ use nearlab_storage::Vectors;
 use super::insert::AllCrews;
 use crate::hnsw::HnswParams;
 use crate::hnsw::apart::Apart;
+use crate::hnsw::changes::RowChanges;
 use crate::hnsw::codes::{Rerank, Traversal, Walked};
+use crate::hnsw::connect::Lost;
 use crate::hnsw::growth::Growth;
 use crate::hnsw::pace::Tuned;
 use crate::hnsw::repair::{Mended, mended};
@@ -210,6 +212,17 @@ impl State {
             if self.growth.max_level().is_none_or(|max_level| self.growth.level(id) > max_level) {
                 self.growth.entry_point = Some(id);
             }
+        }
+    }
+
+    /// The rows that link what no search would meet, to be written in their order.
+    pub(super) fn tied(&self, counters: &mut Counters) -> RowChanges {
+        let Some(entry_point) = self.growth.entry_point else { return RowChanges::default() };
+        let base = self.growth.base();
+        let lost = Lost::of(base, entry_point, &self.deleted);
+        match &self.forms {
+            Forms::Plain(f32) => lost.tied(f32.rows(), base, counters),
+            Forms::Coded(_, sq7) => lost.tied(sq7.rows(), base, counters),
         }
     }
 
