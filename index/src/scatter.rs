@@ -5,6 +5,42 @@ use crate::quant::Codes;
 
 /// Rows scored at once. A block is asked for while the one before it is scored.
 const BLOCK: usize = 32;
+/// Ids that were asked for and have not come.
+const AHEAD: usize = 16;
+
+/// Ids in their order, each of which something is asked for by, before [`AHEAD`] others come.
+pub(crate) struct Ahead<I, A> {
+    ids: I,
+    ask: A,
+    /// Those asked for: `left` from place `next` on, in a ring.
+    asked: [u32; AHEAD],
+    next: usize,
+    left: usize,
+}
+
+/// Has something asked for by each id before it comes.
+pub(crate) fn ahead<I: Iterator<Item = u32>, A: Fn(u32)>(ids: I, ask: A) -> Ahead<I, A> {
+    Ahead { ids, ask, asked: [0; AHEAD], next: 0, left: 0 }
+}
+
+impl<I: Iterator<Item = u32>, A: Fn(u32)> Iterator for Ahead<I, A> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.left < AHEAD
+            && let Some(id) = self.ids.next()
+        {
+            (self.ask)(id);
+            self.asked[(self.next + self.left) % AHEAD] = id;
+            self.left += 1;
+        }
+        self.left = self.left.checked_sub(1)?;
+        let id = self.asked[self.next];
+        self.next = (self.next + 1) % AHEAD;
+        Some(id)
+    }
+}
 
 /// Rows to score, and the ids that they go by.
 struct Block {
@@ -54,6 +90,21 @@ mod tests {
 
     use super::*;
     use crate::space::Space;
+
+    #[test]
+    fn ids_are_asked_for_ahead_and_come_in_order() {
+        for count in [0, 1, AHEAD, AHEAD + 1, 3 * AHEAD + 5] {
+            let asked = std::cell::Cell::new(0);
+            let ids = ahead(0..count as u32, |id| assert_eq!(asked.replace(id + 1), id));
+            let mut came = 0;
+            for id in ids {
+                assert_eq!(id, came);
+                came += 1;
+                assert_eq!(asked.get() as usize, count.min(id as usize + AHEAD));
+            }
+            assert_eq!(came as usize, count);
+        }
+    }
 
     #[test]
     fn every_id_is_scored_once_and_in_order() {

@@ -6,9 +6,11 @@
 //! lie, when that is no more than a search without a filter scores, and when the nearest lists show that matches are rare
 //! near the query: those that are far away are about as far as one another, and the order of the lists says little about them.
 
+use nearlab_simd::prefetch;
+
 use super::search::IvfSearcher;
 use crate::neighbor::Neighbor;
-use crate::scatter::score_scattered;
+use crate::scatter::{ahead, score_scattered};
 use crate::space::Space;
 use crate::top_k::TopK;
 use crate::{Counters, IdSet};
@@ -24,7 +26,9 @@ impl IvfSearcher<'_> {
         let few = among.len() <= k.max(usual + self.scratch.centroid_distances.len());
         if few || !self.scan_lists(k, among, counters) {
             self.scratch.top.begin(k.min(len));
-            let matches = among.iter().take_while(|&id| (id as usize) < len).map(|id| (self.places[id as usize], id));
+            let ids = among.iter().take_while(|&id| (id as usize) < len);
+            let ids = ahead(ids, |id| prefetch(&self.places[id as usize..][..1]));
+            let matches = ids.map(|id| (self.places[id as usize], id));
             offer(self.space, &self.scratch.own_query, matches, (&mut self.scratch.top, counters));
         }
     }
