@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nearlab_simd::{Kernels, Metric, kernels, normalize, prefetch};
+use nearlab_simd::{Kernels, Metric, kernels, norm_squared, normalize, prefetch};
 use nearlab_storage::{Buffer, Resident, Vectors};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -141,6 +141,11 @@ impl Symmetric for Space<'_> {
             // No inner product says that two vectors are the same, or how many times as near one is.
             Metric::InnerProduct => to_neighbor <= to_node,
         }
+    }
+
+    #[inline]
+    fn squared_length(&self, id: u32) -> Option<f32> {
+        (self.metric == Metric::InnerProduct).then(|| norm_squared(self.row(id)))
     }
 }
 

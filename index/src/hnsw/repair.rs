@@ -56,7 +56,7 @@ fn mended_row<S: Symmetric>(
         heirs.into_iter().zip(distances).map(|(id, distance)| Neighbor { id, distance }).collect();
     heirs.sort_unstable();
     let mut selection = Selection::by(params).beside(left);
-    select_more((codes, &mut selection), &heirs, growth.width(layer), counters);
+    select_more((codes, &mut selection), (id, &heirs), growth.width(layer), counters);
     let mut neighbors = selection.selected;
     neighbors.sort_unstable();
     Some(Mended { id, layer, neighbors })

@@ -246,7 +246,7 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
                 let layer = walk.layer();
                 let chosen = (self.params.chosen_on(layer), self.params.keep_pruned);
                 let selecting = (self.scorers.selection, &mut *selection);
-                select_neighbors(selecting, candidates, chosen, &mut walk.counters);
+                select_neighbors(selecting, (id, candidates), chosen, &mut walk.counters);
                 rows.set(first + usize::from(layer - self.lowest), &selection.selected);
                 if layer > self.lowest {
                     walk.go_below(view);
@@ -316,7 +316,7 @@ impl<T: SelfQuery, S: Symmetric> Seeker<'_, T, S> {
         if candidates.len() <= width {
             return candidates;
         }
-        select_neighbors((self.scorers.selection, &mut *selection), candidates, (width, false), counters);
+        select_neighbors((self.scorers.selection, &mut *selection), (id, candidates), (width, false), counters);
         &selection.selected
     }
 }

@@ -147,6 +147,11 @@ pub(crate) trait Symmetric: Codes {
     fn leads(&self, (to_neighbor, to_node): (f32, f32), times: f32) -> bool {
         to_neighbor * times < to_node || to_neighbor == 0.0
     }
+    /// The squared length of a row, where scores are negated products: with it they tell distances.
+    #[inline]
+    fn squared_length(&self, _id: u32) -> Option<f32> {
+        None
+    }
 }
 
 /// Base vectors of which any can be the query of a search.

@@ -78,10 +78,10 @@ impl<T: SelfQuery> Builder<'_, T, Sq7Rows<'_>> {
         if !self.heights().is_empty() {
             candidates.of_query(id, runs, found);
             rescored.rescore(selection, id, found, counters);
-            select_more((selection, &mut *chosen), found, most / 2, counters);
+            select_more((selection, &mut *chosen), (id, found), most / 2, counters);
         }
         candidates.of(id, runs, found);
-        select_more((selection, &mut *chosen), found, most, counters);
+        select_more((selection, &mut *chosen), (id, found), most, counters);
         chosen.finish(most, self.params.keep_pruned);
     }
 }
