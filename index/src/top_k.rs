@@ -45,6 +45,12 @@ impl TopK {
         }
     }
 
+    /// Offers the neighbours of some ids, at these distances.
+    #[inline]
+    pub(crate) fn offer(&mut self, ids: &[u32], distances: &[f32]) {
+        self.extend(ids.iter().copied().zip(distances.iter().copied()));
+    }
+
     /// The distance that a neighbour must not exceed to enter; NaN while anything can.
     #[inline]
     pub(crate) fn worst(&self) -> f32 {

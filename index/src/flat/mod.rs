@@ -244,9 +244,7 @@ impl Searcher for FlatSearcher<'_> {
         if k > 0 {
             space.prepare(query, own_query);
             let matches = among.iter().take_while(|&id| (id as usize) < space.len()).map(|id| (id, id));
-            score_scattered((*space, own_query), matches, &mut counters, |ids, distances| {
-                top.extend(ids.iter().copied().zip(distances.iter().copied()));
-            });
+            score_scattered((*space, own_query), matches, &mut counters, |ids, distances| top.offer(ids, distances));
         }
         top.finish(out);
         counters

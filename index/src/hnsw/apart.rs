@@ -129,6 +129,10 @@ pub(super) struct Hidden<'a> {
 }
 
 impl Hidden<'_> {
+    pub(super) fn is_empty(self) -> bool {
+        self.deleted.is_empty() && self.apart.is_empty()
+    }
+
     #[inline]
     pub(super) fn contains(self, id: u32) -> bool {
         self.deleted.contains(id) || self.apart.contains(id)

@@ -7,10 +7,10 @@
 //! alike ranks all that it may.
 
 use super::codes::RerankRows;
-use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::{Codes, Euclid, Length};
 use crate::scatter::score_scattered;
+use crate::top_k::TopK;
 use crate::{Counters, Neighbor};
 
 /// Candidates that are scored anew at a time, where a bound may spare those that come after.
@@ -107,20 +107,20 @@ impl Finish {
         true
     }
 
-    /// Leaves the nearest of `ids`, as many as the pool has room for, in `found`, with their distances by the rerank codes: all are
-    /// scored by these.
+    /// Leaves the nearest of `ids`, as many as `top` keeps, in `found`, with their distances by the rerank codes: all are scored by
+    /// these.
     pub(super) fn scan(
         &mut self,
         (rows, euclid): (RerankRows<'_>, &Euclid),
         query: EndQuery<'_>,
-        (ids, pool): (impl Iterator<Item = u32>, &mut Pool),
+        (ids, top): (impl Iterator<Item = u32>, &mut TopK),
         counters: &mut Counters,
     ) {
         match rows {
             RerankRows::None => return,
-            RerankRows::Sq8(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
-            RerankRows::Half(rows) => self.scan_by(rows, query.lifted, (ids, pool), counters),
-            RerankRows::F32(rows) => self.scan_by(rows, query.raw, (ids, pool), counters),
+            RerankRows::Sq8(rows) => self.scan_by(rows, query.lifted, (ids, top), counters),
+            RerankRows::Half(rows) => self.scan_by(rows, query.lifted, (ids, top), counters),
+            RerankRows::F32(rows) => self.scan_by(rows, query.raw, (ids, top), counters),
         }
         self.settle(euclid, query.length, rows.unit_after(None), usize::MAX);
     }
@@ -129,14 +129,13 @@ impl Finish {
         &mut self,
         codes: C,
         vector: &[f32],
-        (ids, pool): (impl Iterator<Item = u32>, &mut Pool),
+        (ids, top): (impl Iterator<Item = u32>, &mut TopK),
         counters: &mut Counters,
     ) {
         codes.prepare(vector, &mut self.query);
         let matches = ids.map(|id| (id, id));
-        score_scattered((codes, &self.query), matches, counters, |ids, scores| pool.offer(ids, scores));
-        self.found.clear();
-        self.found.extend(pool.iter());
+        score_scattered((codes, &self.query), matches, counters, |ids, scores| top.offer(ids, scores));
+        top.finish(&mut self.found);
     }
 
     /// Makes distances of the scores, where these have a unit, and leaves the `k` nearest, sorted.

@@ -77,9 +77,7 @@ fn offer(
     matches: impl Iterator<Item = (u32, u32)>,
     (top, counters): (&mut TopK, &mut Counters),
 ) {
-    score_scattered((space, query), matches, counters, |ids, distances| {
-        top.extend(ids.iter().copied().zip(distances.iter().copied()));
-    });
+    score_scattered((space, query), matches, counters, |ids, distances| top.offer(ids, distances));
 }
 
 /// Puts the `count` smallest first, in order.

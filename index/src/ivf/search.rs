@@ -167,7 +167,7 @@ fn scan(space: Space<'_>, query: &[f32], ids: &[u32], from: usize, (top, counter
     for (block, ids) in ids.chunks(BLOCK_ROWS).enumerate() {
         let distances = &mut distances[..ids.len()];
         space.score_rows(query, from + block * BLOCK_ROWS, distances, counters);
-        top.extend(ids.iter().copied().zip(distances.iter().copied()));
+        top.offer(ids, distances);
     }
     counters.bytes_read += size_of_val(ids) as u64;
 }

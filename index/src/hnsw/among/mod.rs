@@ -33,6 +33,7 @@ use super::pool::Pool;
 use crate::memory::Capacity;
 use crate::quant::Codes;
 use crate::scatter::score_scattered;
+use crate::top_k::TopK;
 use crate::{Counters, IdSet, Neighbor};
 use cost::Costs;
 use walks::{Limits, Outcome};
@@ -60,15 +61,20 @@ impl Among<'_> {
 
     /// All matches, smallest id first.
     fn matches(self) -> impl Iterator<Item = u32> {
-        self.ids.iter().take_while(move |&id| (id as usize) < self.nodes).filter(move |&id| !self.hidden.contains(id))
+        // Most often nothing is.
+        let hidden = (!self.hidden.is_empty()).then_some(self.hidden);
+        let ids = self.ids.iter().take_while(move |&id| (id as usize) < self.nodes);
+        ids.filter(move |&id| hidden.is_none_or(|hidden| !hidden.contains(id)))
     }
 }
 
 /// The memory of searches among some.
 #[derive(Debug)]
 pub(super) struct Matched {
-    /// The matches found.
+    /// The matches found: by walks, and by scans whose best are ranked anew.
     pool: Pool,
+    /// By other scans.
+    top: TopK,
     /// Neighbours of a match that are none, through which a walk by two hops goes.
     failing: Vec<u32>,
     /// Matches to score, and their scores.
@@ -80,14 +86,15 @@ impl Matched {
     /// For a graph with so many links per node.
     pub(super) fn new(m: usize) -> Self {
         let (failing, ids, scores) = (Vec::with_capacity(2 * m), Vec::with_capacity(4 * m), Vec::with_capacity(4 * m));
-        Self { pool: Pool::default(), failing, ids, scores }
+        Self { pool: Pool::default(), top: TopK::default(), failing, ids, scores }
     }
 }
 
 impl Capacity for Matched {
     fn capacity_bytes(&self) -> usize {
-        let Self { pool, failing, ids, scores } = self;
-        pool.capacity_bytes() + failing.capacity_bytes() + ids.capacity_bytes() + scores.capacity_bytes()
+        let Self { pool, top, failing, ids, scores } = self;
+        let found = pool.capacity_bytes() + top.capacity_bytes();
+        found + failing.capacity_bytes() + ids.capacity_bytes() + scores.capacity_bytes()
     }
 }
 
@@ -172,24 +179,43 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
     fn scan_finely(&self, slot: &mut Slot<C::Query>, query: &[f32], matches: impl Iterator<Item = u32>) {
         let Slot { walk, matched, finish, lifted, length, k, .. } = slot;
         let query = EndQuery { raw: query, lifted, length: *length };
-        matched.pool.begin(*k);
-        let matches = (matches, &mut matched.pool);
+        matched.top.begin(*k);
+        let matches = (matches, &mut matched.top);
         finish.scan((self.rerank_rows, self.euclid), query, matches, &mut walk.counters);
     }
 
-    /// Scores all matches by the codes that searches walk over, and leaves the `k` nearest in the slot. Where there are rerank codes, it
-    /// ranks more candidates by these than a walk does, and ends as soon as that shows that the others do not tell the nearest, which it
-    /// looks at twice where matches are many; whether they did.
+    /// Scores all matches by the codes that searches walk over, and leaves the `k` nearest in the slot; whether these are known to be
+    /// the nearest.
     fn scan_coarsely(
         &self,
         slot: &mut Slot<C::Query>,
         query: &[f32],
         (matches, count): (impl Iterator<Item = u32>, f64),
     ) -> bool {
-        let ranked = !matches!(self.rerank_rows, RerankRows::None);
-        let room = if ranked { CHECKED * self.kept(slot.k) } else { slot.k }.min(self.view.codes.len());
-        let first = count as usize / FIRST_PART;
-        let parts = if ranked && first > room { [first, usize::MAX] } else { [0, usize::MAX] };
+        if !matches!(self.rerank_rows, RerankRows::None) {
+            return self.scan_and_rank(slot, query, (matches, count as usize));
+        }
+        let Slot { walk, matched: Matched { top, .. }, finish, k, .. } = slot;
+        top.begin(*k);
+        let matches = matches.map(|id| (id, id));
+        score_scattered((self.view.codes, &walk.query), matches, &mut walk.counters, |ids, scores| {
+            top.offer(ids, scores);
+        });
+        top.finish(&mut finish.found);
+        self.rank(slot, query)
+    }
+
+    /// Scores all matches by the codes that searches walk over, and ranks more candidates by the rerank codes than a walk does. It ends
+    /// as soon as that shows that the others do not tell the nearest, which it looks at twice where matches are many; whether they did.
+    fn scan_and_rank(
+        &self,
+        slot: &mut Slot<C::Query>,
+        query: &[f32],
+        (matches, count): (impl Iterator<Item = u32>, usize),
+    ) -> bool {
+        let room = (CHECKED * self.kept(slot.k)).min(self.view.codes.len());
+        let first = count / FIRST_PART;
+        let parts = if first > room { [first, usize::MAX] } else { [0, usize::MAX] };
         slot.matched.pool.begin(room);
         let mut matches = matches.map(|id| (id, id));
         for part in parts.into_iter().filter(|&part| part > 0) {
@@ -201,7 +227,7 @@ impl<'a, C: Codes + 'a> Plan<'a, C> {
             let scored = (self.view.codes, &slot.walk.query, slot.k);
             slot.finish.begin(self.rerank_rows, slot.matched.pool.iter(), scored);
             while !self.rank(slot, query) {}
-            if ranked && slot.matched.pool.len() == room && !self.bears_out(slot) {
+            if slot.matched.pool.len() == room && !self.bears_out(slot) {
                 return false;
             }
         }

@@ -37,9 +37,9 @@ fn random_nodes(count: usize) -> IdSet {
     crate::random::permutation(NODES, 5).into_iter().take(count).collect()
 }
 
-type Way<'w, 'a> = &'w dyn Fn(&Plan<'a, Space<'a>>, &mut Slot<Vec<f32>>, Among<'_>) -> bool;
+type Way<'w, 'a> = &'w dyn Fn(&Plan<'a, Space<'a>>, &mut Slot<Vec<f32>>, Among<'_>) -> Vec<Neighbor>;
 
-/// The share of the nearest matches of 50 queries that a way finds, which must find something for all.
+/// The share of the nearest matches of 50 queries that a way finds, nearest first; it must find enough for all.
 fn recall<'a>(searched: Searched<'a>, space: Space<'a>, ids: &IdSet, way: Way<'_, 'a>) -> f64 {
     let plan = Plan::new(searched, searched.entry_point.unwrap(), space, HnswSearchParams::new(EF));
     let (mut slots, none) = (Vec::new(), IdSet::new());
@@ -52,8 +52,7 @@ fn recall<'a>(searched: Searched<'a>, space: Space<'a>, ids: &IdSet, way: Way<'_
         while slot.walk.descends() {
             slot.walk.step(plan.view);
         }
-        assert!(way(&plan, slot, among));
-        let found: Vec<u32> = slot.matched.pool.iter().take(K).map(|found| found.id).collect();
+        let found: Vec<u32> = way(&plan, slot, among).iter().take(K).map(|found| found.id).collect();
         assert!(found.len() == K && found.iter().all(|&id| ids.contains(id)));
         let mut all: Vec<(f32, u32)> = ids.iter().map(|id| (space.score_one(query, id as usize), id)).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -74,10 +73,12 @@ fn both_walks_find_the_nearest_matches() {
         let ids = random_nodes(NODES / share);
         let through = recall(hnsw.searched(), space, &ids, &|plan, slot, among| {
             let outcome = slot.walk.pass_through(plan.view, among, &mut slot.matched, limits(plan));
-            matches!(outcome, Outcome::Found)
+            assert!(matches!(outcome, Outcome::Found));
+            slot.matched.pool.iter().collect()
         });
         let leaping = recall(hnsw.searched(), space, &ids, &|plan, slot, among| {
-            slot.walk.leap(plan.view, among, &mut slot.matched, limits(plan))
+            assert!(slot.walk.leap(plan.view, among, &mut slot.matched, limits(plan)));
+            slot.matched.pool.iter().collect()
         });
         assert!(through > 0.98 && leaping > 0.95, "one in {share}: {through} through all, {leaping} by two hops");
     }
@@ -96,7 +97,8 @@ fn a_walk_gives_up_when_it_meets_too_few_matches_and_says_how_few() {
             let Outcome::TooDear { share, degree } = outcome else { panic!("it went on") };
             met.set((met.get().0 + share / 50.0, met.get().1 + degree / 50.0));
             // The scan that follows finds everything.
-            plan.scan_coarsely(slot, &[0.0; DIM], (among.matches(), 1.0))
+            assert!(plan.scan_coarsely(slot, &[0.0; DIM], (among.matches(), 1.0)));
+            slot.finish.found.clone()
         });
         // Each tells by some ten nodes.
         let (met, degree) = met.get();

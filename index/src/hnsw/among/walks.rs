@@ -182,7 +182,7 @@ impl<Q: Default> Walk<Q> {
         id: u32,
         done: &mut Done,
     ) {
-        let Matched { pool, failing, ids, scores } = matched;
+        let Matched { pool, failing, ids, scores, .. } = matched;
         ids.clear();
         failing.clear();
         for link in view.links.of(id, 0) {
