@@ -8,7 +8,7 @@ const BLOCK: usize = 32;
 /// Ids that were asked for and have not come.
 const AHEAD: usize = 16;
 
-/// Ids in their order, each of which something is asked for by, before [`AHEAD`] others come.
+/// Ids in their order. What is asked for by each is on its way while as many as [`AHEAD`] before it come.
 pub(crate) struct Ahead<I, A> {
     ids: I,
     ask: A,

@@ -217,11 +217,8 @@ mod tests {
 
     #[test]
     fn by_products_a_long_neighbor_does_not_keep_out_those_that_are_nearer_to_the_node() {
-        // The first is long, and has the largest product with all others.
-        let plane = [
-            1.0, 1.0, /* */ 9.0, 9.0, /* */ 2.0, 0.5, /* */ 2.0, 0.4, /* */ 0.5, 1.9,
-            /* */ 8.0, 8.5,
-        ];
+        // 1 is long, and has the largest product with all others.
+        let plane = [[1.0, 1.0], [9.0, 9.0], [2.0, 0.5], [2.0, 0.4], [0.5, 1.9], [8.0, 8.5]].concat();
         let space = Space::new(&plane, 2, Metric::InnerProduct);
         let product = |id: usize| plane[2 * id] + plane[2 * id + 1];
         let mut candidates: Vec<_> = (1..6).map(|id| Neighbor { id, distance: -product(id as usize) }).collect();
